@@ -1,4 +1,24 @@
 //! ringway: a layer-4 load balancer for Linux on io_uring.
+//!
+//! The modules in reading order, from the command to the kernel; `ARCHITECTURE.md` says who may know whom.
 #![deny(unsafe_code)]
 
 pub mod config;
+
+pub mod epoch;
+pub mod phase;
+pub mod stats;
+pub mod table;
+
+pub mod balance;
+pub mod load;
+pub mod pool;
+
+pub mod buffers;
+pub mod relay;
+pub mod session;
+pub mod watch;
+pub mod worker;
+
+pub mod net;
+pub mod ring;

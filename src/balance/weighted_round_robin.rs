@@ -1,0 +1,93 @@
+//! Smooth weighted round robin: each backend as often as its weight says, spread as evenly as can be.
+//!
+//! The method of nginx: at each pick every eligible member gains its weight, the one with the most is chosen and pays
+//! the sum of what was gained. Weights 5, 1, 1 give A A B A C A A, not five times A in a row, and after as many picks as
+//! the weights add up to everybody is back at zero.
+
+use super::Choice;
+use crate::pool::Member;
+use crate::table::BackendId;
+
+/// What each member has gained and not yet spent.
+#[derive(Debug, Default)]
+pub struct WeightedRoundRobin {
+    /// In the order of the members.
+    credits: Vec<(BackendId, i64)>,
+}
+
+impl WeightedRoundRobin {
+    /// Keeps the credit of those that stay; those that come begin at zero, like everybody at the start.
+    pub fn adopt(&mut self, members: &[Member]) {
+        let before = std::mem::take(&mut self.credits);
+        let mut before = before.into_iter().peekable();
+        for member in members {
+            // Both lists are in the order of their ids: one pass finds who stays.
+            while before.next_if(|(id, _)| *id < member.id).is_some() {}
+            let kept = before.next_if(|(id, _)| *id == member.id).map_or(0, |(_, credit)| credit);
+            self.credits.push((member.id, kept));
+        }
+    }
+
+    /// The member with the most credit; the first in the table among equals.
+    pub fn pick(&mut self, choice: Choice<'_>) -> Option<usize> {
+        debug_assert_eq!(self.credits.len(), choice.members.len());
+        let mut best: Option<(usize, i64)> = None;
+        let mut gained = 0;
+        for (index, member) in choice.members.iter().enumerate() {
+            if !choice.is_eligible(member) {
+                continue;
+            }
+            let weight = i64::from(member.weight.get());
+            let credit = &mut self.credits[index].1;
+            *credit += weight;
+            gained += weight;
+            if best.is_none_or(|(_, most)| *credit > most) {
+                best = Some((index, *credit));
+            }
+        }
+        let (chosen, _) = best?;
+        self.credits[chosen].1 -= gained;
+        Some(chosen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::balance::Balancer;
+    use crate::balance::testing::{members, picks};
+    use crate::config::Algorithm;
+
+    fn balancer(members: &[crate::pool::Member]) -> Balancer {
+        let mut balancer = Balancer::new(Algorithm::WeightedRoundRobin);
+        balancer.adopt(members);
+        balancer
+    }
+
+    #[test]
+    fn weights_5_1_1_give_the_known_sequence_and_then_repeat() {
+        let members = members(&[5, 1, 1]);
+        let mut balancer = balancer(&members);
+        let sequence = [0, 0, 1, 0, 2, 0, 0];
+        assert_eq!(picks(&mut balancer, &members, 7), sequence);
+        assert_eq!(picks(&mut balancer, &members, 7), sequence);
+    }
+
+    #[test]
+    fn after_as_many_picks_as_the_weights_add_up_to_all_credits_are_zero() {
+        let members = members(&[7, 3, 256, 1]);
+        let mut balancer = balancer(&members);
+        picks(&mut balancer, &members, 267);
+        let Balancer::WeightedRoundRobin(rule) = balancer else { unreachable!() };
+        assert!(rule.credits.iter().all(|&(_, credit)| credit == 0));
+    }
+
+    #[test]
+    fn credit_survives_a_change_of_the_members() {
+        let all = members(&[5, 1, 1]);
+        let mut balancer = balancer(&all);
+        assert_eq!(picks(&mut balancer, &all, 2), [0, 0]);
+        // The last one goes: the second is still owed its turn.
+        balancer.adopt(&all[..2]);
+        assert_eq!(picks(&mut balancer, &all[..2], 1), [1]);
+    }
+}

@@ -1,0 +1,282 @@
+//! The arena: one worker's relay buffers, registered with its ring once and lent out one at a time.
+//!
+//! tokio-uring's own pool keeps at most 1,024 buffers and drops the rest without a word. So one large slab is
+//! registered as a single buffer and cut into equal cells here; a fixed read or write may name any range inside it.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use tokio_uring::buf::fixed::FixedBufRegistry;
+
+/// Below this many cells a registered arena is not worth having; memory that is not registered serves instead.
+const CELLS_MIN: usize = 16;
+
+/// One worker's buffers. Clones share them; all of it stays on the worker's thread.
+#[derive(Clone)]
+pub struct Arena(Rc<Slab>);
+
+struct Slab {
+    /// Start of the slab. Valid for as long as `memory` lives, which is as long as any buffer does: each holds an `Rc`.
+    base: *mut u8,
+    cell_size: usize,
+    cells: usize,
+    /// Indices of the cells that are not lent, the last returned on top: it is the likeliest to be in a cache.
+    free: RefCell<Vec<u32>>,
+    /// Buffers lent from the heap because no cell was free, so far.
+    borrowed: Cell<u64>,
+    memory: Memory,
+}
+
+/// Who owns the slab.
+enum Memory {
+    /// The ring knows it: fixed reads and writes.
+    Registered(#[allow(dead_code, reason = "keeps the slab alive")] FixedBufRegistry<Vec<u8>>),
+    /// The ring does not: plain reads and writes at the same addresses.
+    Plain(#[allow(dead_code, reason = "keeps the slab alive")] Vec<u8>),
+}
+
+/// What became of the wish for a registered arena.
+#[derive(Debug)]
+pub enum Registration {
+    /// All of it.
+    Full,
+    /// Less: the kernel refused more (`RLIMIT_MEMLOCK`). So many cells.
+    Smaller(usize),
+    /// None of it, for this reason: plain reads and writes serve.
+    Refused(io::Error),
+}
+
+impl Arena {
+    /// Registers `cells` cells of `cell_size` bytes with the ring of the runtime that this runs on, or as many as the
+    /// kernel allows. One registration per ring: call it once, before traffic.
+    pub fn register(cells: usize, cell_size: usize) -> (Arena, Registration) {
+        assert!(cells > 0 && cell_size > 0);
+        let mut wanted = cells;
+        loop {
+            // Kept apart from the vector that owns it: a Vec's heap block does not move with the Vec.
+            let mut slab = vec![0; wanted * cell_size];
+            let base = slab.as_mut_ptr();
+            let registry = FixedBufRegistry::new([slab]);
+            match registry.register() {
+                Ok(()) => {
+                    let memory = Memory::Registered(registry);
+                    let reached =
+                        if wanted == cells { Registration::Full } else { Registration::Smaller(wanted) };
+                    return (Arena::over(base, wanted, cell_size, memory), reached);
+                }
+                // What is over the limit on locked memory is refused whole; half of it may pass.
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && wanted / 2 >= CELLS_MIN => {
+                    wanted /= 2
+                }
+                Err(error) => return (Arena::plain(cells, cell_size), Registration::Refused(error)),
+            }
+        }
+    }
+
+    /// An arena that the ring does not know.
+    pub fn plain(cells: usize, cell_size: usize) -> Arena {
+        let mut slab = vec![0; cells * cell_size];
+        let base = slab.as_mut_ptr();
+        Arena::over(base, cells, cell_size, Memory::Plain(slab))
+    }
+
+    fn over(base: *mut u8, cells: usize, cell_size: usize, memory: Memory) -> Arena {
+        Arena(Rc::new(Slab {
+            base,
+            cell_size,
+            cells,
+            free: RefCell::new((0..cells as u32).rev().collect()),
+            borrowed: Cell::new(0),
+            memory,
+        }))
+    }
+
+    /// A buffer, always: from the heap when every cell is lent, so that no direction ever waits for another one's.
+    pub fn take(&self) -> Buffer {
+        match self.0.free.borrow_mut().pop() {
+            Some(index) => self.cell(index),
+            None => {
+                self.0.borrowed.set(self.0.borrowed.get() + 1);
+                Buffer(Place::Heap(vec![0; self.0.cell_size].into_boxed_slice()))
+            }
+        }
+    }
+
+    /// A cell to wait with, unless waiters already hold half of the arena.
+    ///
+    /// A pending read pins its buffer for as long as the peer is silent. The other half stays for bytes on the move,
+    /// so that idle sessions, however many, cannot starve busy ones.
+    pub fn take_to_wait(&self) -> Option<Buffer> {
+        let mut free = self.0.free.borrow_mut();
+        if free.len() * 2 <= self.0.cells {
+            return None;
+        }
+        free.pop().map(|index| self.cell(index))
+    }
+
+    /// Cells that are not lent.
+    pub fn free(&self) -> usize {
+        self.0.free.borrow().len()
+    }
+
+    /// Cells in all.
+    pub fn cells(&self) -> usize {
+        self.0.cells
+    }
+
+    /// How often a buffer came from the heap because no cell was free.
+    pub fn borrowed(&self) -> u64 {
+        self.0.borrowed.get()
+    }
+
+    fn cell(&self, index: u32) -> Buffer {
+        Buffer(Place::Cell { slab: Rc::clone(&self.0), index })
+    }
+}
+
+/// Room for one read. Goes back to where it came from by drop, which touches the free list and never the ring.
+pub struct Buffer(Place);
+
+enum Place {
+    Cell { slab: Rc<Slab>, index: u32 },
+    Heap(Box<[u8]>),
+}
+
+impl Buffer {
+    /// Bytes that it can hold.
+    pub fn size(&self) -> usize {
+        match &self.0 {
+            Place::Cell { slab, .. } => slab.cell_size,
+            Place::Heap(bytes) => bytes.len(),
+        }
+    }
+
+    /// Where it starts. Only for entries on the ring, whose operation owns the buffer until it is complete.
+    pub(crate) fn address(&mut self) -> *mut u8 {
+        match &mut self.0 {
+            // Cells do not overlap, and a cell is lent to one buffer at a time: nobody else has this range.
+            Place::Cell { slab, index } => slab.base.wrapping_add(*index as usize * slab.cell_size),
+            Place::Heap(bytes) => bytes.as_mut_ptr(),
+        }
+    }
+
+    /// Whether the ring knows the memory: only then may an entry be a fixed one.
+    pub(crate) fn is_registered(&self) -> bool {
+        match &self.0 {
+            Place::Cell { slab, .. } => matches!(slab.memory, Memory::Registered(_)),
+            Place::Heap(_) => false,
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Place::Cell { slab, index } = &self.0 {
+            let mut free = slab.free.borrow_mut();
+            assert!(free.len() < slab.cells, "a cell came back twice");
+            free.push(*index);
+        }
+    }
+}
+
+/// Bytes on their way: a buffer and which part of it is still to be written.
+///
+/// Made only from what one read returned, so a write can never send what an earlier session left in the buffer.
+pub struct Chunk {
+    buffer: Buffer,
+    start: usize,
+    end: usize,
+}
+
+impl Chunk {
+    /// The first `count` bytes of `buffer`, which a read has just filled.
+    pub(crate) fn filled(buffer: Buffer, count: usize) -> Chunk {
+        assert!(count <= buffer.size());
+        Chunk { buffer, start: 0, end: count }
+    }
+
+    /// These bytes, in memory of their own.
+    pub fn of(bytes: &[u8]) -> Chunk {
+        Chunk::filled(Buffer(Place::Heap(bytes.into())), bytes.len())
+    }
+
+    /// Bytes still to be written.
+    pub fn remaining(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Notes that `count` more bytes were written.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.remaining());
+        self.start += count;
+    }
+
+    /// The buffer, for the next read; what it holds is forgotten.
+    pub fn into_buffer(self) -> Buffer {
+        self.buffer
+    }
+
+    pub(crate) fn address(&mut self) -> *const u8 {
+        let start = self.start;
+        self.buffer.address().wrapping_add(start)
+    }
+
+    pub(crate) fn is_registered(&self) -> bool {
+        self.buffer.is_registered()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cell_comes_back_and_no_two_overlap() {
+        let arena = Arena::plain(4, 64);
+        let mut buffers: Vec<Buffer> = (0..4).map(|_| arena.take()).collect();
+        assert_eq!(arena.free(), 0);
+        let mut starts: Vec<usize> = buffers.iter_mut().map(|each| each.address() as usize).collect();
+        starts.sort_unstable();
+        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 64));
+        drop(buffers);
+        assert_eq!(arena.free(), 4);
+    }
+
+    #[test]
+    fn an_empty_arena_lends_from_the_heap_and_says_so() {
+        let arena = Arena::plain(1, 64);
+        let cell = arena.take();
+        let heap = arena.take();
+        assert_eq!((heap.size(), arena.borrowed()), (64, 1));
+        drop(heap);
+        assert_eq!(arena.free(), 0);
+        drop(cell);
+        assert_eq!(arena.free(), 1);
+    }
+
+    #[test]
+    fn those_that_wait_get_half_of_the_cells_at_most() {
+        let arena = Arena::plain(8, 64);
+        let waiting: Vec<Buffer> = std::iter::from_fn(|| arena.take_to_wait()).collect();
+        assert_eq!(waiting.len(), 4);
+        assert_eq!(arena.free(), 4);
+    }
+
+    #[test]
+    fn a_chunk_ends_where_the_read_ended() {
+        let arena = Arena::plain(1, 64);
+        let mut chunk = Chunk::filled(arena.take(), 10);
+        chunk.advance(4);
+        assert_eq!(chunk.remaining(), 6);
+        chunk.advance(6);
+        assert_eq!(chunk.remaining(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "count <= self.remaining()")]
+    fn a_chunk_cannot_be_written_beyond_its_end() {
+        let arena = Arena::plain(1, 64);
+        Chunk::filled(arena.take(), 10).advance(11);
+    }
+}

@@ -1,0 +1,337 @@
+//! Sockets and process limits: every system call that ringway makes outside the ring.
+//!
+//! One of the two files with unsafe code (the other is `ring.rs`). Calls that socket2 or std wrap are made through
+//! them; what is left for libc is affinity, limits, two ioctls and the disconnect that [`abort`] needs.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
+
+use crate::config::TcpOptions;
+
+/// A connected or connecting TCP socket of one worker.
+///
+/// Clones share the descriptor. It closes when the last clone is gone, and each operation in flight holds one: a
+/// descriptor is therefore never closed, and its number never reused, under an operation of ours.
+#[derive(Debug, Clone)]
+pub struct Socket(Rc<OwnedFd>);
+
+impl Socket {
+    /// The number that entries on the ring name; valid while any clone lives.
+    pub fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl From<OwnedFd> for Socket {
+    fn from(descriptor: OwnedFd) -> Socket {
+        Socket(Rc::new(descriptor))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Opens `count` listening sockets that share `address`, one for each worker. Fails if anybody else listens there.
+///
+/// SO_REUSEPORT would let a second instance of ours (same user) share the port silently and take half of the clients.
+/// So the first socket binds and listens without it, which fails with EADDRINUSE if the address is taken at all, and
+/// gets the option only afterwards; the others then join it. The kernel decides at the first bind and listen: there is
+/// no moment at which two instances both succeed.
+pub fn listen(
+    address: SocketAddr,
+    count: usize,
+    backlog: u32,
+    tcp: TcpOptions,
+) -> io::Result<Vec<TcpListener>> {
+    assert!(count > 0);
+    let first = prepare_listener(address, tcp)?;
+    first.bind(&address.into())?;
+    first.listen(backlog as i32)?;
+    first.set_reuse_port(true)?;
+    let first = TcpListener::from(first);
+    // Port 0 asks for any free port: the others must join the one that the first was given.
+    let shared = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        let socket = prepare_listener(address, tcp)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&shared.into())?;
+        socket.listen(backlog as i32)?;
+        sockets.push(TcpListener::from(socket));
+    }
+    Ok(sockets)
+}
+
+fn prepare_listener(address: SocketAddr, tcp: TcpOptions) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Restarts must not wait for the connections of the last run to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // So that [::]:80 and 0.0.0.0:80 can stand side by side, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(true)?;
+    }
+    // Accepted sockets inherit these: no system call for each connection.
+    set_tcp_options(&socket, tcp)?;
+    // Only the listener: it is drained until it would block. Accepted sockets do not inherit it on Linux, and must
+    // not have it: io_uring waits by itself on blocking sockets.
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// A socket that is ready to connect to `address`, with its options set before the first packet.
+pub fn prepare_stream(address: SocketAddr, tcp: TcpOptions) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    set_tcp_options(&socket, tcp)?;
+    Ok(Socket::from(OwnedFd::from(socket)))
+}
+
+fn set_tcp_options(socket: &socket2::Socket, tcp: TcpOptions) -> io::Result<()> {
+    if tcp.nodelay {
+        socket.set_tcp_nodelay(true)?;
+    }
+    if let Some(silence) = tcp.keepalive {
+        // Nine probes 15 s apart: a peer that is gone is noticed 2 min 15 s after the silence began to be probed.
+        let keepalive = TcpKeepalive::new().with_time(silence).with_interval(Duration::from_secs(15));
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    if tcp.user_timeout.is_some() {
+        socket.set_tcp_user_timeout(tcp.user_timeout)?;
+    }
+    Ok(())
+}
+
+/// Takes one waiting connection, or `None` when there is none.
+///
+/// The address is the one that accept returned: asking later fails for a connection that was reset meanwhile.
+pub fn accept(listener: &TcpListener) -> io::Result<Option<(Socket, SocketAddr)>> {
+    match listener.accept() {
+        Ok((stream, address)) => Ok(Some((Socket::from(OwnedFd::from(stream)), address))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a listener: a poll that waits on it completes, `accept` fails from now on. The descriptor stays.
+pub fn stop_listening(listener: &TcpListener) {
+    // An error says that it does not listen any more, which is what is wanted.
+    let _ = SockRef::from(listener).shutdown(Shutdown::Read);
+}
+
+/// Passes the end of a stream on: what was written goes out first, then FIN.
+pub fn finish_writing(socket: &Socket) -> io::Result<()> {
+    SockRef::from(socket).shutdown(Shutdown::Write)
+}
+
+/// Ends the reading side: a pending read completes with what is there, or with the end of the stream. Sends nothing.
+pub fn stop_reading(socket: &Socket) {
+    // An error says that the connection is gone already: the pending read has completed.
+    let _ = SockRef::from(socket).shutdown(Shutdown::Read);
+}
+
+/// Ends a pending connect at once with ECONNRESET (and its local port is free again).
+pub fn stop_connecting(socket: &Socket) {
+    let _ = SockRef::from(socket).shutdown(Shutdown::Both);
+}
+
+/// Breaks a connection: the peer sees a reset, never a clean end; all pending operations on it complete.
+///
+/// shutdown(2) would send FIN first, and a transfer that was cut would look whole to the peer. Connecting to AF_UNSPEC
+/// is TCP's disconnect: it sends RST, drops what was not yet sent and wakes whoever waits on the socket.
+pub fn abort(socket: &Socket) {
+    let unspecified = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    // SAFETY: the kernel reads `sa_family` and nothing behind the size given, which is that of the local it points to;
+    // the descriptor is open for as long as `socket` is borrowed.
+    let result = unsafe {
+        libc::connect(
+            socket.raw(),
+            &raw const unspecified,
+            mem::size_of::<libc::sockaddr>() as libc::socklen_t,
+        )
+    };
+    if result != 0 {
+        // The kernel refuses while another thread waits inside the socket, which nobody does here. Should a kernel
+        // refuse for another reason: linger 0 makes the close send RST, and shutdown wakes the pending operations.
+        let socket = SockRef::from(socket);
+        let _ = socket.set_linger(Some(Duration::ZERO));
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// Bytes (and a FIN) that were written but that the peer has not acknowledged yet.
+pub fn unacknowledged(socket: &Socket) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (SIOCOUTQ on a socket) writes one int to the address given, which is that of a live local int.
+    let result = unsafe { libc::ioctl(socket.raw(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(bytes.max(0) as usize)
+}
+
+/// Whether the connection is over: reset, timed out, or ended by both sides. Takes nothing from the socket.
+pub fn is_over(socket: &Socket) -> bool {
+    const TCP_CLOSE: u8 = 7;
+    // The state is the first byte of struct tcp_info; the kernel copies no more than it is asked for.
+    let mut state: u8 = 0;
+    let mut size: libc::socklen_t = 1;
+    // SAFETY: the kernel writes at most `size` bytes, which is 1, to a live local of one byte, and the size itself.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.raw(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut size,
+        )
+    };
+    result != 0 || state == TCP_CLOSE
+}
+
+/// The cores that this process may run on, in ascending order.
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    // SAFETY: cpu_set_t is a plain array of words for which all zeroes is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes at most the size given to the set on the stack; 0 names the calling thread.
+    let result = unsafe { libc::sched_getaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw mut set) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let contains = |core: usize| {
+        // SAFETY: `core` is below CPU_SETSIZE, the number of bits in the set; CPU_ISSET only reads.
+        unsafe { libc::CPU_ISSET(core, &set) }
+    };
+    Ok((0..libc::CPU_SETSIZE as usize).filter(|&core| contains(core)).collect())
+}
+
+/// Keeps the calling thread on one core.
+pub fn pin_to(core: usize) -> io::Result<()> {
+    if core >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: as in `allowed_cores`.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: `core` is below CPU_SETSIZE: the bit lies inside the set.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: the kernel reads the size given from the set on the stack; 0 names the calling thread.
+    let result = unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw const set) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Raises the limit on open files as far as it goes and returns what it is now.
+pub fn raise_open_files_limit() -> io::Result<u64> {
+    let mut limit = resource_limit(libc::RLIMIT_NOFILE)?;
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: the kernel reads one rlimit from a live local.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// Bytes of memory that this user may lock (RLIMIT_MEMLOCK), for messages; `None` is unlimited.
+pub fn locked_memory_limit() -> Option<u64> {
+    let limit = resource_limit(libc::RLIMIT_MEMLOCK).ok()?;
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+fn resource_limit(which: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one rlimit to a live local.
+    if unsafe { libc::getrlimit(which, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit)
+}
+
+/// The largest backlog that the kernel grants (net.core.somaxconn), if it can be read.
+pub fn backlog_max() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
+    text.trim().parse().ok()
+}
+
+/// The kernel's release, for messages.
+pub fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| String::from("unknown"), |text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpStream};
+
+    const PLAIN: TcpOptions = TcpOptions { nodelay: true, keepalive: None, user_timeout: None };
+
+    fn any_port() -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    }
+
+    /// A connection of ours and the peer that watches it.
+    fn connected() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind(any_port()).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        (Socket::from(OwnedFd::from(ours)), peer)
+    }
+
+    #[test]
+    fn listeners_of_one_group_share_the_port_and_a_second_group_is_refused() {
+        let group = listen(any_port(), 3, 16, PLAIN).unwrap();
+        let address = group[0].local_addr().unwrap();
+        assert!(group.iter().all(|each| each.local_addr().unwrap() == address));
+        let refused = listen(address, 1, 16, PLAIN).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn abort_shows_the_peer_a_reset_and_not_an_end() {
+        let (ours, mut peer) = connected();
+        abort(&ours);
+        let error = peer.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_reset_is_seen_without_reading_and_an_end_is_not_one() {
+        let (ours, peer) = connected();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(SockRef::from(&ours).peek(&mut [mem::MaybeUninit::uninit()]).unwrap(), 0);
+        assert!(!is_over(&ours));
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !is_over(&ours) {
+            assert!(std::time::Instant::now() < deadline, "the reset was not seen");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn accepted_connections_inherit_nodelay() {
+        let group = listen(any_port(), 1, 16, PLAIN).unwrap();
+        let _client = TcpStream::connect(group[0].local_addr().unwrap()).unwrap();
+        let accepted = loop {
+            if let Some((socket, _)) = accept(&group[0]).unwrap() {
+                break socket;
+            }
+        };
+        assert!(SockRef::from(&accepted).tcp_nodelay().unwrap());
+    }
+}

@@ -1,0 +1,280 @@
+//! The ring: the runtime of one worker, and our own entries on it.
+//!
+//! tokio-uring offers reads and writes with buffers of its own making and a connect without options. What ringway needs
+//! beside that goes onto the same ring through `UnsubmittedOneshot`, which takes any entry that completes once.
+//!
+//! The rule that keeps this sound: whatever an entry points to (descriptor, buffer, address) is moved into the
+//! operation, and comes back only with its completion. If the future is dropped, the driver keeps it until then. But
+//! dropping does not cancel: bytes that a forgotten read takes are lost. So nothing here is ever raced against a timer;
+//! who wants an operation to end breaks the connection (`net::abort`, `net::stop_connecting`) and awaits it.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use socket2::SockAddr;
+use tokio_uring::{InFlightOneshot, OneshotOutputTransform, Runtime, UnsubmittedOneshot};
+
+use crate::buffers::{Buffer, Chunk};
+use crate::net::{self, Socket};
+
+/// Entries that can be queued before the kernel is called. A full queue is flushed by itself: more only batches more.
+const SUBMISSIONS: u32 = 1024;
+/// The kernel's own maximum for a completion queue.
+const COMPLETIONS_MAX: u32 = 65_536;
+
+/// Makes the runtime of the calling thread, with room for `in_flight` operations at once.
+///
+/// The flags save interrupts and locks in the kernel (5 to 15 % of the cost of a small message). A kernel that does not
+/// know them answers EINVAL and gets fewer. DEFER_TASKRUN would save more but is never asked for: tokio-uring sleeps in
+/// epoll on the ring's descriptor, and under that flag the descriptor does not become readable.
+pub fn runtime(in_flight: usize) -> io::Result<Runtime> {
+    // A full completion queue loses nothing (the kernel keeps a list), but it is slower: have room for all.
+    let mut completions =
+        in_flight.next_power_of_two().clamp(2 * SUBMISSIONS as usize, COMPLETIONS_MAX as usize) as u32;
+    let mut flags = Flags::All;
+    loop {
+        let error = match build(flags, completions) {
+            Ok(runtime) => return Ok(runtime),
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(libc::EINVAL) if flags != Flags::None => flags = flags.fewer(),
+            // Some kernels count the queues against RLIMIT_MEMLOCK.
+            Some(libc::ENOMEM) if completions > 2 * SUBMISSIONS => completions /= 2,
+            _ => return Err(error),
+        }
+    }
+}
+
+/// What is asked of the ring: each step down suits an older kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flags {
+    /// Linux 6.0
+    All,
+    /// Linux 5.19
+    Cooperative,
+    /// Any
+    None,
+}
+
+impl Flags {
+    fn fewer(self) -> Flags {
+        match self {
+            Flags::All => Flags::Cooperative,
+            Flags::Cooperative | Flags::None => Flags::None,
+        }
+    }
+}
+
+fn build(flags: Flags, completions: u32) -> io::Result<Runtime> {
+    let mut ring = tokio_uring::uring_builder();
+    ring.setup_cqsize(completions);
+    match flags {
+        Flags::All => {
+            ring.setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer();
+        }
+        Flags::Cooperative => {
+            ring.setup_coop_taskrun().setup_taskrun_flag();
+        }
+        Flags::None => {}
+    }
+    Runtime::new(tokio_uring::builder().entries(SUBMISSIONS).uring_builder(&ring))
+}
+
+/// Why io_uring cannot be used here.
+#[derive(Debug)]
+pub struct Unavailable {
+    call: &'static str,
+    error: io::Error,
+    cause: Cause,
+}
+
+/// What most likely stands in the way, as far as this process can tell.
+#[derive(Debug, PartialEq, Eq)]
+enum Cause {
+    /// The sysctl kernel.io_uring_disabled has this value.
+    Sysctl(u8),
+    /// A seccomp filter: containers have one by default.
+    Seccomp,
+    /// The kernel lacks it.
+    Kernel(String),
+    /// Memory that may be locked, or descriptors.
+    Limits,
+    /// None of these.
+    Unknown,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "io_uring is not available ({}: {}); ", self.call, self.error)?;
+        match &self.cause {
+            Cause::Sysctl(value) => write!(
+                f,
+                "the sysctl kernel.io_uring_disabled is {value}; to allow it: sysctl -w kernel.io_uring_disabled=0"
+            ),
+            Cause::Seccomp => write!(
+                f,
+                "likely a seccomp filter, as container runtimes have by default; allow io_uring_setup, io_uring_enter \
+                 and io_uring_register in its profile (docker run --security-opt seccomp=PROFILE.json)"
+            ),
+            Cause::Kernel(release) => write!(
+                f,
+                "kernel {release} does not offer what ringway needs, or a seccomp filter hides it; ringway needs \
+                 Linux 5.11 or later with CONFIG_IO_URING"
+            ),
+            Cause::Limits => write!(
+                f,
+                "a limit of this process is too low; raise it: ulimit -l 65536, ulimit -n 20000 (LimitMEMLOCK= and \
+                 LimitNOFILE= in a systemd unit)"
+            ),
+            Cause::Unknown => write!(f, "try it outside of any sandbox, and see the kernel log (dmesg)"),
+        }
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// Finds out whether io_uring can be used: makes a ring, asks for the operations, runs one that does nothing.
+pub fn probe() -> Result<(), Unavailable> {
+    let unavailable = |call, error: io::Error| Unavailable { call, cause: cause_of(&error), error };
+    let mut ring = IoUring::new(2).map_err(|error| unavailable("io_uring_setup", error))?;
+    let mut probe = io_uring::Probe::new();
+    // A filter may refuse registration and nothing else; then plain buffers serve, and only running it will tell.
+    if ring.submitter().register_probe(&mut probe).is_ok() {
+        let needed =
+            [opcode::PollAdd::CODE, opcode::ReadFixed::CODE, opcode::WriteFixed::CODE, opcode::Connect::CODE];
+        if !needed.iter().all(|&code| probe.is_supported(code)) {
+            return Err(unavailable("io_uring_register", io::Error::from_raw_os_error(libc::ENOSYS)));
+        }
+    }
+    // SAFETY: a Nop points to nothing.
+    unsafe { ring.submission().push(&opcode::Nop::new().build()) }
+        .expect("the queue was just made, and is empty");
+    ring.submit_and_wait(1).map_err(|error| unavailable("io_uring_enter", error))?;
+    Ok(())
+}
+
+fn cause_of(error: &io::Error) -> Cause {
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0);
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) if disabled > 0 => Cause::Sysctl(disabled),
+        Some(libc::EPERM | libc::EACCES) => Cause::Seccomp,
+        Some(libc::ENOSYS | libc::EINVAL) => Cause::Kernel(net::kernel_release()),
+        Some(libc::ENOMEM | libc::EMFILE | libc::ENFILE) => Cause::Limits,
+        _ => Cause::Unknown,
+    }
+}
+
+/// Waits until there is something to read, the stream has ended or it is broken. Holds no buffer meanwhile.
+pub async fn readable(socket: &Socket) -> io::Result<()> {
+    poll(socket.clone(), socket.raw(), libc::POLLIN).await
+}
+
+async fn writable(socket: &Socket) -> io::Result<()> {
+    poll(socket.clone(), socket.raw(), libc::POLLOUT).await
+}
+
+/// Waits until a connection can be accepted, or the listener has been stopped.
+pub async fn acceptable(listener: &std::rc::Rc<TcpListener>) -> io::Result<()> {
+    poll(std::rc::Rc::clone(listener), listener.as_raw_fd(), libc::POLLIN).await
+}
+
+async fn poll<Owner: Unpin + 'static>(
+    owner: Owner,
+    descriptor: i32,
+    events: libc::c_short,
+) -> io::Result<()> {
+    let entry = opcode::PollAdd::new(types::Fd(descriptor), events as u32).build();
+    let (result, _) = submit(owner, entry).await;
+    result.map(drop)
+}
+
+/// Reads once, as much as is there and fits. `None` is the end of the stream; the buffer is back in its arena then.
+pub async fn read(socket: &Socket, mut buffer: Buffer) -> io::Result<Option<Chunk>> {
+    loop {
+        let (descriptor, address, size) = (types::Fd(socket.raw()), buffer.address(), buffer.size() as u32);
+        let entry = if buffer.is_registered() {
+            opcode::ReadFixed::new(descriptor, address, size, 0).build()
+        } else {
+            opcode::Read::new(descriptor, address, size).build()
+        };
+        let (result, (_, back)) = submit((socket.clone(), buffer), entry).await;
+        buffer = back;
+        match result {
+            Ok(0) => return Ok(None),
+            Ok(count) => return Ok(Some(Chunk::filled(buffer, count as usize))),
+            Err(error) if is_transient(&error) => readable(socket).await?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes once, at most what is left of the chunk, and advances it by what was written.
+pub async fn write(socket: &Socket, mut chunk: Chunk) -> io::Result<Chunk> {
+    assert!(chunk.remaining() > 0);
+    loop {
+        let (descriptor, address, size) =
+            (types::Fd(socket.raw()), chunk.address(), chunk.remaining() as u32);
+        let entry = if chunk.is_registered() {
+            opcode::WriteFixed::new(descriptor, address, size, 0).build()
+        } else {
+            opcode::Write::new(descriptor, address, size).build()
+        };
+        let (result, (_, back)) = submit((socket.clone(), chunk), entry).await;
+        chunk = back;
+        match result {
+            Ok(count) => {
+                chunk.advance(count as usize);
+                return Ok(chunk);
+            }
+            Err(error) if is_transient(&error) => writable(socket).await?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Connects a prepared socket. Ends early only by `net::stop_connecting`.
+pub async fn connect(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    // Boxed: the kernel may read the address after this future has moved.
+    let address = Box::new(SockAddr::from(address));
+    let entry = opcode::Connect::new(types::Fd(socket.raw()), address.as_ptr().cast(), address.len()).build();
+    let (result, _) = submit((socket.clone(), address), entry).await;
+    result.map(drop)
+}
+
+/// Older kernels answer EAGAIN where newer ones wait, and a signal may interrupt either: poll, then try again.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::ECANCELED))
+}
+
+/// Queues an entry; `owned` is everything it points to, and comes back with the result.
+fn submit<Owned: Unpin + 'static>(
+    owned: Owned,
+    entry: squeue::Entry,
+) -> impl Future<Output = (io::Result<u32>, Owned)> + Unpin {
+    let operation: InFlightOneshot<Owned, Completion<Owned>> =
+        UnsubmittedOneshot::new(owned, Completion(PhantomData), entry).submit();
+    operation
+}
+
+struct Completion<Owned>(PhantomData<Owned>);
+
+impl<Owned: 'static> OneshotOutputTransform for Completion<Owned> {
+    type Output = (io::Result<u32>, Owned);
+    type StoredData = Owned;
+
+    fn transform_oneshot_output(self, owned: Owned, completion: cqueue::Entry) -> Self::Output {
+        let result = completion.result();
+        let result = if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result as u32) };
+        (result, owned)
+    }
+}

@@ -1,0 +1,310 @@
+//! One session, from the accepted connection to its end. Read [`run`] first.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::sync::Notify;
+
+use crate::buffers::{Arena, Chunk};
+use crate::config::{self, Config, NoBackend};
+use crate::epoch::Subscriber;
+use crate::load::Lease;
+use crate::net::{self, Socket};
+use crate::pool::{Pool, Tried};
+use crate::relay::{self, Direction, Outcome, Side};
+use crate::ring;
+use crate::stats::{ListenerStats, WorkerStats};
+use crate::watch::{Stage, Watch, Watches};
+
+/// Why a session ended. Each ends exactly once, for one of these reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Both streams came to their end.
+    Complete,
+    /// The client broke the connection.
+    ClientReset,
+    /// The backend broke the connection.
+    BackendReset,
+    /// No backend of the pool was up.
+    NoBackend,
+    /// Every attempt to connect to a backend failed.
+    ConnectFailed,
+    /// This machine had no port, descriptor or memory left to connect with.
+    NoResources,
+    /// No byte moved for `idle_timeout`.
+    IdleTimeout,
+    /// One stream had ended and no byte moved for `half_closed_timeout`.
+    HalfClosedTimeout,
+    /// It lasted as long as `lifetime_max` allows.
+    LifetimeMax,
+    /// It was still running when `drain_timeout` was over.
+    Drained,
+    /// A defect of ringway's ended it.
+    Panicked,
+}
+
+impl End {
+    /// Each of them, in the order in which they are counted.
+    pub const ALL: [End; 11] = [
+        End::Complete,
+        End::ClientReset,
+        End::BackendReset,
+        End::NoBackend,
+        End::ConnectFailed,
+        End::NoResources,
+        End::IdleTimeout,
+        End::HalfClosedTimeout,
+        End::LifetimeMax,
+        End::Drained,
+        End::Panicked,
+    ];
+    /// How many there are.
+    pub const COUNT: usize = End::ALL.len();
+
+    /// As it is logged and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Complete => "complete",
+            End::ClientReset => "client-reset",
+            End::BackendReset => "backend-reset",
+            End::NoBackend => "no-backend",
+            End::ConnectFailed => "connect-failed",
+            End::NoResources => "no-resources",
+            End::IdleTimeout => "idle-timeout",
+            End::HalfClosedTimeout => "half-closed-timeout",
+            End::LifetimeMax => "lifetime-max",
+            End::Drained => "drained",
+            End::Panicked => "panicked",
+        }
+    }
+}
+
+/// What all sessions of one worker share. Never leaves its thread.
+pub struct Shared {
+    /// What was asked for.
+    pub config: Arc<Config>,
+    /// Where news of backends come from.
+    pub tables: RefCell<Subscriber>,
+    /// This worker's copies of the pools, in the order of the configuration.
+    pub pools: RefCell<Vec<Pool>>,
+    /// The relay's buffers.
+    pub arena: Arena,
+    /// This worker's counters.
+    pub stats: Arc<WorkerStats>,
+    /// The sessions that are running.
+    pub watches: Watches,
+    /// Told whenever a session has ended.
+    pub freed: Notify,
+    /// The worker's clock, as of the last tick.
+    pub now: Cell<Duration>,
+    /// How long connecting took, in microseconds.
+    pub connect_times: RefCell<Histogram<u64>>,
+}
+
+impl Shared {
+    fn listener(&self, watch: &Watch) -> &config::Listener {
+        &self.config.listeners[watch.listener]
+    }
+
+    /// Looks for news once, then picks from one whole table.
+    fn pick(&self, pool: usize, tried: &Tried) -> Option<(Lease, SocketAddr)> {
+        let mut tables = self.tables.borrow_mut();
+        let pool = &mut self.pools.borrow_mut()[pool];
+        pool.adopt(tables.refresh());
+        pool.pick(tried)
+    }
+}
+
+/// A session that has been let in. Counts it, and by drop counts how it ended, whichever way its task goes.
+pub struct Admitted {
+    shared: Rc<Shared>,
+    watch: Rc<Watch>,
+    key: usize,
+    address: SocketAddr,
+    end: Option<End>,
+}
+
+impl Admitted {
+    /// Lets an accepted connection in.
+    pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
+        let watch = Rc::new(Watch::new(listener, client, shared.now.get()));
+        let key = shared.watches.insert(Rc::clone(&watch));
+        let admitted = Admitted { shared, watch, key, address, end: None };
+        admitted.shared.stats.active.add(1);
+        admitted.counters().accepted.add(1);
+        admitted.counters().active.add(1);
+        admitted
+    }
+
+    fn counters(&self) -> &ListenerStats {
+        &self.shared.stats.listeners[self.watch.listener]
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let end = self.end.unwrap_or_else(|| {
+            // The task did not get to its end. Its operations may still be in flight and hold the sockets: break them,
+            // so that they complete and let go.
+            self.watch.abort();
+            if std::thread::panicking() { End::Panicked } else { End::Drained }
+        });
+        let (counters, meter) = (self.counters(), &self.watch.meter);
+        counters.bytes_to_backend.add(meter.bytes(Direction::ToBackend));
+        counters.bytes_to_client.add(meter.bytes(Direction::ToClient));
+        counters.ends[end as usize].add(1);
+        counters.active.subtract(1);
+        self.shared.stats.active.subtract(1);
+        self.shared.watches.remove(self.key);
+        self.shared.freed.notify_one();
+    }
+}
+
+/// Serves one client: choose a backend and connect, carry bytes, say how it ended.
+pub async fn run(mut session: Admitted) {
+    let begun = Instant::now();
+    let (shared, watch) = (Rc::clone(&session.shared), Rc::clone(&session.watch));
+    let mut served_by = None;
+    let met = match choose_and_connect(&shared, &watch).await {
+        Ok((backend, lease)) => {
+            served_by = Some(lease.backend());
+            watch.stage.set(Stage::Relaying);
+            let outcome = relay::run(&watch.client, &backend, &shared.arena, &watch.meter).await;
+            drop(lease);
+            match outcome {
+                Outcome::Complete => End::Complete,
+                Outcome::Broken(Side::Client) => End::ClientReset,
+                Outcome::Broken(Side::Backend) => End::BackendReset,
+            }
+        }
+        Err(end) => {
+            say_farewell(&shared, &watch).await;
+            end
+        }
+    };
+    // What the tick decided comes first: what the session met then is its consequence. The verdict on a client that
+    // did not take its farewell is not one on the session.
+    let farewell = matches!(watch.stage.get(), Stage::Farewell(_));
+    let end = if farewell { met } else { watch.verdict().unwrap_or(met) };
+    session.end = Some(end);
+    tracing::debug!(
+        client = %session.address,
+        listener = %shared.listener(&watch).name,
+        backend = served_by.map(|id| id.index()),
+        end = end.name(),
+        bytes_to_backend = watch.meter.bytes(Direction::ToBackend),
+        bytes_to_client = watch.meter.bytes(Direction::ToClient),
+        duration_us = begun.elapsed().as_micros() as u64,
+        "session ended"
+    );
+}
+
+/// Tries one backend after the other, at once and none twice, until one connects or attempts or time are used up.
+///
+/// No byte of the client has been read yet: what it sends meanwhile waits in its socket and goes to whoever connects.
+async fn choose_and_connect(shared: &Shared, watch: &Watch) -> Result<(Socket, Lease), End> {
+    let pool_index = shared.listener(watch).pool;
+    let pool = &shared.config.pools[pool_index];
+    let attempts_max = pool.connect_attempts.map_or(usize::MAX, |attempts| attempts.get() as usize);
+    let begun = Instant::now();
+    let mut tried = Tried::default();
+    let mut failure = End::NoBackend;
+    while tried.len() < attempts_max {
+        let left = pool.connect_total_timeout.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        let Some((lease, address)) = shared.pick(pool_index, &tried) else {
+            break;
+        };
+        let attempt = Instant::now();
+        match connect(watch, address, pool.tcp, pool.connect_timeout.min(left)).await {
+            Ok(socket) => {
+                lease.connected();
+                let micros = attempt.elapsed().as_micros() as u64;
+                shared.connect_times.borrow_mut().saturating_record(micros);
+                return Ok((socket, lease));
+            }
+            Err(error) => {
+                if let Some(verdict) = watch.verdict() {
+                    return Err(verdict);
+                }
+                tracing::debug!(backend = %address, %error, "connect failed");
+                failure = blame(&error, &lease);
+                tried.add(lease.backend());
+            }
+        }
+    }
+    Err(failure)
+}
+
+/// Whose fault a failed connect is. Only the backend's own faults count against it.
+fn blame(error: &io::Error, lease: &Lease) -> End {
+    match error.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+            End::NoResources
+        }
+        _ => {
+            lease.failed();
+            End::ConnectFailed
+        }
+    }
+}
+
+/// Connects, or fails when `limit` is over.
+async fn connect(
+    watch: &Watch,
+    address: SocketAddr,
+    tcp: config::TcpOptions,
+    limit: Duration,
+) -> io::Result<Socket> {
+    let socket = net::prepare_stream(address, tcp)?;
+    // From here on the tick can end it.
+    watch.backend.replace(Some(socket.clone()));
+    {
+        let mut operation = pin!(ring::connect(&socket, address));
+        match tokio::time::timeout(limit, operation.as_mut()).await {
+            Ok(result) => result?,
+            Err(_) => {
+                net::stop_connecting(&socket);
+                // It completes at once. Even if it connected in that very moment, it has been shut down.
+                let _ = operation.await;
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+    Ok(socket)
+}
+
+/// Tells a client that nobody could be reached, in the way that its listener says.
+async fn say_farewell(shared: &Shared, watch: &Watch) {
+    if watch.verdict().is_some() {
+        return;
+    }
+    let text = match &shared.listener(watch).no_backend {
+        NoBackend::Reset => return net::abort(&watch.client),
+        NoBackend::Close => "",
+        NoBackend::Message(text) => text,
+    };
+    watch.stage.set(Stage::Farewell(shared.now.get()));
+    // A failure here is the client's own leaving.
+    let _ = write_and_close(shared, &watch.client, text).await;
+}
+
+async fn write_and_close(shared: &Shared, client: &Socket, text: &str) -> io::Result<()> {
+    let mut chunk = Chunk::of(text.as_bytes());
+    while chunk.remaining() > 0 {
+        chunk = ring::write(client, chunk).await?;
+    }
+    net::finish_writing(client)?;
+    // Closing a socket that holds unread bytes sends a reset, which can destroy the text on its way. So take what the
+    // client sends until it closes; the tick ends it if that takes too long.
+    while ring::read(client, shared.arena.take()).await?.is_some() {}
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Watch: what a worker's tick can see of each session, and the deadlines that it keeps.
+//!
+//! Sessions only count; the tick looks at the clock. A session whose count has not moved for too long is ended by
+//! breaking its sockets: its operations then complete by themselves, and none is ever dropped in flight.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use crate::config::Listener;
+use crate::net::{self, Socket};
+use crate::relay::{Direction, Meter};
+use crate::session::End;
+
+/// How long a client may take to read the farewell and close.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many sessions one sweep looks at, at least.
+const SWEEP_MIN: usize = 4096;
+
+/// What a session is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Chooses and connects; has a deadline of its own.
+    Connecting,
+    /// Carries bytes.
+    Relaying,
+    /// Has told the client that it is over and waits for it to close, since this moment.
+    Farewell(Duration),
+}
+
+/// One session, seen from outside.
+#[derive(Debug)]
+pub struct Watch {
+    /// The listener that accepted it: an index into the configuration's listeners.
+    pub listener: usize,
+    /// When it was accepted, on the worker's clock.
+    pub accepted: Duration,
+    /// The client's connection.
+    pub client: Socket,
+    /// The backend's connection, once there is one, connected or not.
+    pub backend: RefCell<Option<Socket>>,
+    /// What it is about.
+    pub stage: Cell<Stage>,
+    /// What it has carried.
+    pub meter: Meter,
+    seen: Cell<Seen>,
+    verdict: Cell<Option<End>>,
+}
+
+/// What the last sweep saw.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    progress: u64,
+    /// When the progress was first seen to be this.
+    since: Duration,
+}
+
+impl Watch {
+    /// A session that begins now.
+    pub fn new(listener: usize, client: Socket, now: Duration) -> Watch {
+        Watch {
+            listener,
+            accepted: now,
+            client,
+            backend: RefCell::new(None),
+            stage: Cell::new(Stage::Connecting),
+            meter: Meter::default(),
+            seen: Cell::new(Seen { progress: 0, since: now }),
+            verdict: Cell::new(None),
+        }
+    }
+
+    /// Ends the session: both peers see a reset. What its task meets then is a consequence; this is the reason.
+    pub fn end(&self, reason: End) {
+        if self.verdict.get().is_some() {
+            return;
+        }
+        self.verdict.set(Some(reason));
+        self.abort();
+    }
+
+    /// Why it was ended from outside, if it was.
+    pub fn verdict(&self) -> Option<End> {
+        self.verdict.get()
+    }
+
+    /// Breaks both connections.
+    pub fn abort(&self) {
+        net::abort(&self.client);
+        if let Some(backend) = &*self.backend.borrow() {
+            net::abort(backend);
+        }
+    }
+
+    /// Why the session has to end now, if it has to.
+    fn due(&self, limits: &Listener, now: Duration) -> Option<End> {
+        if limits.lifetime_max.is_some_and(|limit| now - self.accepted >= limit) {
+            return Some(End::LifetimeMax);
+        }
+        match self.stage.get() {
+            Stage::Connecting => None,
+            Stage::Farewell(since) => (now - since >= FAREWELL_TIMEOUT).then_some(End::NoBackend),
+            Stage::Relaying => self.silence_due(limits, now),
+        }
+    }
+
+    fn silence_due(&self, limits: &Listener, now: Duration) -> Option<End> {
+        let seen = self.seen.get();
+        let progress = self.meter.progress();
+        if progress != seen.progress {
+            self.seen.set(Seen { progress, since: now });
+            return None;
+        }
+        // Nobody reads from the client while its bytes wait for the backend: without this look its reset would be
+        // noticed only when the backend reads on.
+        if self.meter.is_writing(Direction::ToBackend) && net::is_over(&self.client) {
+            return Some(End::ClientReset);
+        }
+        let silence = now - seen.since;
+        if self.meter.is_half_closed() {
+            limits.half_closed_timeout.is_some_and(|limit| silence >= limit).then_some(End::HalfClosedTimeout)
+        } else {
+            limits.idle_timeout.is_some_and(|limit| silence >= limit).then_some(End::IdleTimeout)
+        }
+    }
+}
+
+/// All sessions of one worker.
+#[derive(Debug, Default)]
+pub struct Watches {
+    slots: RefCell<Slab<Rc<Watch>>>,
+    /// Where the next sweep begins.
+    next: Cell<usize>,
+}
+
+impl Watches {
+    /// Takes a session in; the key is what [`Watches::remove`] wants.
+    pub fn insert(&self, watch: Rc<Watch>) -> usize {
+        self.slots.borrow_mut().insert(watch)
+    }
+
+    /// Lets a session go.
+    pub fn remove(&self, key: usize) {
+        self.slots.borrow_mut().remove(key);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends those whose time is up. Looks at a part of them, so that a tick stays short with a million sessions; each
+    /// gets its look within twenty calls.
+    pub fn sweep(&self, listeners: &[Listener], now: Duration) {
+        let slots = self.slots.borrow();
+        let count = SWEEP_MIN.max(slots.capacity() / 20);
+        let first = if self.next.get() < slots.capacity() { self.next.get() } else { 0 };
+        for index in first..(first + count).min(slots.capacity()) {
+            let Some(watch) = slots.get(index) else { continue };
+            if watch.verdict().is_none()
+                && let Some(reason) = watch.due(&listeners[watch.listener], now)
+            {
+                watch.end(reason);
+            }
+        }
+        self.next.set(first + count);
+    }
+
+    /// Ends every session for this reason.
+    pub fn end_all(&self, reason: End) {
+        for (_, watch) in &*self.slots.borrow() {
+            watch.end(reason);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Worker: one core's world. One thread, one runtime, one ring, its own listening sockets and its own sessions.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::buffers::{Arena, Registration};
+use crate::config::Config;
+use crate::epoch::Subscriber;
+use crate::net;
+use crate::phase::{Phase, PhaseFlag};
+use crate::pool::Pool;
+use crate::ring;
+use crate::session::{self, Admitted, End, Shared};
+use crate::stats::Stats;
+use crate::watch::Watches;
+
+/// From one housekeeping to the next: how late a deadline can be.
+const TICK: Duration = Duration::from_millis(50);
+/// The worker's clock advances by no more than this at a tick. After a gap (the process was stopped, the machine slept)
+/// sessions have not been idle: nobody could have served them.
+const CLOCK_STEP_MAX: Duration = Duration::from_secs(1);
+/// Connections taken in one go before the sessions get their turn.
+const ACCEPT_BATCH: usize = 64;
+/// How long accepting rests when descriptors or memory are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long sessions that were told to end may take to do so.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// What a worker is made from.
+pub struct Setup {
+    /// Its number, from 0.
+    pub id: usize,
+    /// Its sockets, each with its listener: an index into the configuration's listeners.
+    pub sockets: Vec<(usize, TcpListener)>,
+    /// What was asked for.
+    pub config: Arc<Config>,
+    /// Where news of backends come from.
+    pub subscriber: Subscriber,
+    /// The counters of all workers; it writes its own.
+    pub stats: Arc<Stats>,
+    /// What the process is about: running, draining, closing.
+    pub phase: PhaseFlag,
+    /// Sessions at once in the whole process.
+    pub sessions_max: usize,
+}
+
+/// What a worker has to say when it is done.
+#[derive(Debug)]
+pub struct Report {
+    /// Sessions that did not end when they were told to.
+    pub abandoned: usize,
+    /// How long connecting took, in microseconds.
+    pub connect_times: Histogram<u64>,
+    /// Cells of the arena, and those of them that were free at the end.
+    pub cells: (usize, usize),
+}
+
+/// Runs a worker on the calling thread until the process drains. Fails only before it accepts anything.
+pub fn run(setup: Setup, started: impl FnOnce()) -> io::Result<Report> {
+    // Two operations for each session, and some that are the worker's own. A worker can hold all sessions.
+    let in_flight = 2 * setup.sessions_max + setup.sockets.len() + 8;
+    let runtime = ring::runtime(in_flight)?;
+    let report = runtime.block_on(async {
+        let worker = Worker::new(setup);
+        started();
+        worker.serve().await
+    });
+    if report.abandoned > 0 {
+        // Dropping the runtime waits for every operation, without a limit. The process is about to exit.
+        #[allow(clippy::mem_forget)]
+        std::mem::forget(runtime);
+    }
+    Ok(report)
+}
+
+struct Worker {
+    id: usize,
+    shared: Rc<Shared>,
+    all_stats: Arc<Stats>,
+    phase: PhaseFlag,
+    sessions_max: usize,
+    sockets: Vec<(usize, Rc<TcpListener>)>,
+}
+
+impl Worker {
+    /// Needs the runtime: the arena is registered with its ring.
+    fn new(setup: Setup) -> Rc<Worker> {
+        let server = &setup.config.server;
+        let (arena, registration) = Arena::register(server.buffers_per_worker, server.buffer_size);
+        report_registration(setup.id, &registration, server.buffers_per_worker, server.buffer_size);
+        let stats = Arc::clone(&setup.stats.workers[setup.id]);
+        let pools = setup.config.pools.iter().enumerate();
+        let pools = pools.map(|(index, pool)| Pool::new(index, pool.algorithm, Arc::clone(&stats))).collect();
+        let shared = Shared {
+            config: setup.config,
+            tables: RefCell::new(setup.subscriber),
+            pools: RefCell::new(pools),
+            arena,
+            stats,
+            watches: Watches::default(),
+            freed: Notify::new(),
+            now: Cell::new(Duration::ZERO),
+            connect_times: RefCell::new(histogram()),
+        };
+        Rc::new(Worker {
+            id: setup.id,
+            shared: Rc::new(shared),
+            all_stats: setup.stats,
+            phase: setup.phase,
+            sessions_max: setup.sessions_max,
+            sockets: setup
+                .sockets
+                .into_iter()
+                .map(|(listener, socket)| (listener, Rc::new(socket)))
+                .collect(),
+        })
+    }
+
+    async fn serve(self: Rc<Self>) -> Report {
+        let accepting = self.sockets.iter().map(|(listener, socket)| {
+            tokio_uring::spawn(Rc::clone(&self).accept_loop(*listener, Rc::clone(socket)))
+        });
+        let mut accepting: Vec<JoinHandle<()>> = accepting.collect();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_tick = Instant::now();
+        let mut last_call: Option<Duration> = None;
+        let mut draining = false;
+        loop {
+            ticks.tick().await;
+            let now = Instant::now();
+            let step = (now - last_tick).min(CLOCK_STEP_MAX);
+            last_tick = now;
+            self.tick(step);
+            propagate_panic(&mut accepting).await;
+
+            let phase = self.phase.get();
+            if phase != Phase::Running && !draining {
+                draining = true;
+                self.stop_accepting();
+            }
+            if phase == Phase::Closing && last_call.is_none() {
+                last_call = Some(self.shared.now.get());
+                self.shared.watches.end_all(End::Drained);
+            }
+            let done = draining && accepting.is_empty() && self.shared.watches.is_empty();
+            let given_up = last_call.is_some_and(|since| self.shared.now.get() - since >= LAST_CALL);
+            if done || given_up {
+                return self.report();
+            }
+        }
+    }
+
+    /// The housekeeping: the clock, deadlines, news, figures.
+    fn tick(&self, step: Duration) {
+        let shared = &self.shared;
+        shared.now.set(shared.now.get() + step);
+        shared.watches.sweep(&shared.config.listeners, shared.now.get());
+        // So that a worker without traffic does not hold an old table for ever.
+        let mut tables = shared.tables.borrow_mut();
+        let table = tables.refresh();
+        shared.pools.borrow_mut().iter_mut().for_each(|pool| pool.adopt(table));
+        let borrowed = &shared.stats.buffers_borrowed;
+        borrowed.add(shared.arena.borrowed() - borrowed.get());
+    }
+
+    async fn accept_loop(self: Rc<Self>, listener: usize, socket: Rc<TcpListener>) {
+        loop {
+            if let Err(error) = ring::acceptable(&socket).await {
+                tracing::error!(worker = self.id, %error, "cannot wait for connections; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            if self.phase.get() != Phase::Running {
+                return;
+            }
+            match self.accept_batch(listener, &socket) {
+                Ok(()) => {}
+                Err(Refusal::Full) => {
+                    // Those who wait stay in the kernel's queue until a session ends. Another worker's may: look then.
+                    let freed = self.shared.freed.notified();
+                    let _ = tokio::time::timeout(TICK, freed).await;
+                }
+                Err(Refusal::Failed(error)) => self.pause(listener, &error).await,
+            }
+            // Sessions first: a flood of connections must not keep those that are running from their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes what waits in the kernel's queue, up to a batch.
+    fn accept_batch(self: &Rc<Self>, listener: usize, socket: &TcpListener) -> Result<(), Refusal> {
+        for _ in 0..ACCEPT_BATCH {
+            if !self.has_room() {
+                return Err(Refusal::Full);
+            }
+            match net::accept(socket) {
+                Ok(Some((client, address))) => {
+                    let admitted = Admitted::new(Rc::clone(&self.shared), listener, client, address);
+                    // Nobody waits for it: a panic in it ends it alone, and its drop still counts it.
+                    drop(tokio_uring::spawn(session::run(admitted)));
+                }
+                Ok(None) => break,
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => return Err(Refusal::Failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the process may take one session more.
+    ///
+    /// Below its own share a worker need not ask; above it, it may use what the others leave. Two workers that ask at
+    /// the same moment can both take the last place: the reserve of descriptors has room for that.
+    fn has_room(&self) -> bool {
+        let share = self.sessions_max / self.all_stats.workers.len();
+        let mine = self.shared.watches.len();
+        mine < share || self.all_stats.sum(|worker| &worker.active) < self.sessions_max as u64
+    }
+
+    async fn pause(&self, listener: usize, error: &io::Error) {
+        let pauses = &self.shared.stats.accept_pauses;
+        // One line a second at most: 20 pauses.
+        if pauses.get().is_multiple_of(20) {
+            tracing::warn!(
+                worker = self.id,
+                listener = %self.shared.config.listeners[listener].name,
+                %error,
+                pause_ms = ACCEPT_PAUSE.as_millis() as u64,
+                "accepting pauses; running sessions go on, new clients wait in the kernel's queue"
+            );
+        }
+        pauses.add(1);
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    /// Takes those who have been waiting, then ends the listeners. Closing them with somebody in the queue would reset
+    /// a client that believes itself connected.
+    fn stop_accepting(self: &Rc<Self>) {
+        for (listener, socket) in &self.sockets {
+            // Bounded: a batch is at most what one wake-up takes, and the queue is at most the backlog.
+            let batches = self.shared.config.listeners[*listener].backlog as usize / ACCEPT_BATCH + 1;
+            for _ in 0..batches {
+                let before = self.shared.watches.len();
+                if self.accept_batch(*listener, socket).is_err() || self.shared.watches.len() == before {
+                    break;
+                }
+            }
+            net::stop_listening(socket);
+        }
+        self.shared.freed.notify_waiters();
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            abandoned: self.shared.watches.len(),
+            connect_times: self.shared.connect_times.borrow().clone(),
+            cells: (self.shared.arena.cells(), self.shared.arena.free()),
+        }
+    }
+}
+
+/// Why a batch of accepts ended early.
+enum Refusal {
+    /// The limit on sessions is reached.
+    Full,
+    /// The kernel could not.
+    Failed(io::Error),
+}
+
+/// Errors of accept that are about the one client that has already left, not about us (accept(2)).
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EPERM
+        )
+    )
+}
+
+/// An accept loop that has panicked takes the worker with it: a socket that nobody drains would swallow its share of
+/// the clients.
+async fn propagate_panic(tasks: &mut Vec<JoinHandle<()>>) {
+    let mut index = 0;
+    while index < tasks.len() {
+        if !tasks[index].is_finished() {
+            index += 1;
+            continue;
+        }
+        if let Err(error) = tasks.swap_remove(index).await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+fn report_registration(worker: usize, registration: &Registration, wanted: usize, size: usize) {
+    match registration {
+        Registration::Full => {}
+        Registration::Smaller(reached) => tracing::warn!(
+            worker,
+            wanted,
+            reached,
+            buffer_size = size,
+            locked_memory_limit = net::locked_memory_limit(),
+            "fewer buffers are registered than buffers_per_worker asks for: the limit on locked memory is too low; \
+             slower when busy, otherwise the same; raise it (ulimit -l, LimitMEMLOCK=) or lower buffers_per_worker"
+        ),
+        Registration::Refused(error) => tracing::warn!(
+            worker,
+            %error,
+            "no buffers could be registered with io_uring: plain reads and writes serve, which is slower; \
+             allow io_uring_register and raise the limit on locked memory (ulimit -l, LimitMEMLOCK=)"
+        ),
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    // 1 us to 1 h with three digits: about 180 KiB.
+    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are constant and valid")
+}
