@@ -5,6 +5,11 @@
 
 pub mod config;
 
+pub mod health;
+pub mod limits;
+pub mod server;
+pub mod status;
+
 pub mod epoch;
 pub mod phase;
 pub mod stats;

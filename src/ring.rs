@@ -140,8 +140,17 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Finds out whether io_uring can be used: makes a ring, asks for the operations, runs one that does nothing.
+/// Finds out whether io_uring can be used.
+///
+/// On a thread that ends with the answer: when a ring is torn down the kernel interrupts the thread that used it, some
+/// time later, and whatever that thread then waits in fails with EINTR.
 pub fn probe() -> Result<(), Unavailable> {
+    let answer = std::thread::spawn(probe_here).join();
+    answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Makes a ring, asks for the operations, runs one that does nothing.
+fn probe_here() -> Result<(), Unavailable> {
     let unavailable = |call, error: io::Error| Unavailable { call, cause: cause_of(&error), error };
     let mut ring = IoUring::new(2).map_err(|error| unavailable("io_uring_setup", error))?;
     let mut probe = io_uring::Probe::new();

@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// sessions have not been idle: nobody could have served them.
 const CLOCK_STEP_MAX: Duration = Duration::from_secs(1);
 /// Connections taken in one go before the sessions get their turn.
-const ACCEPT_BATCH: usize = 64;
+pub const ACCEPT_BATCH: usize = 64;
 /// How long accepting rests when descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long sessions that were told to end may take to do so.
@@ -198,32 +198,29 @@ impl Worker {
 
     /// Takes what waits in the kernel's queue, up to a batch.
     fn accept_batch(self: &Rc<Self>, listener: usize, socket: &TcpListener) -> Result<(), Refusal> {
-        for _ in 0..ACCEPT_BATCH {
-            if !self.has_room() {
-                return Err(Refusal::Full);
-            }
+        let room = self.room();
+        for _ in 0..room.min(ACCEPT_BATCH) {
             match net::accept(socket) {
                 Ok(Some((client, address))) => {
                     let admitted = Admitted::new(Rc::clone(&self.shared), listener, client, address);
                     // Nobody waits for it: a panic in it ends it alone, and its drop still counts it.
                     drop(tokio_uring::spawn(session::run(admitted)));
                 }
-                Ok(None) => break,
+                Ok(None) => return Ok(()),
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => return Err(Refusal::Failed(error)),
             }
         }
-        Ok(())
+        if room <= ACCEPT_BATCH { Err(Refusal::Full) } else { Ok(()) }
     }
 
-    /// Whether the process may take one session more.
+    /// How many sessions more the process may take: one look at every worker's count for a whole batch.
     ///
-    /// Below its own share a worker need not ask; above it, it may use what the others leave. Two workers that ask at
-    /// the same moment can both take the last place: the reserve of descriptors has room for that.
-    fn has_room(&self) -> bool {
-        let share = self.sessions_max / self.all_stats.workers.len();
-        let mine = self.shared.watches.len();
-        mine < share || self.all_stats.sum(|worker| &worker.active) < self.sessions_max as u64
+    /// Workers that look at the same moment can each take the last places. They overshoot by a batch each at most, for
+    /// which the reserve of descriptors has room.
+    fn room(&self) -> usize {
+        let active = self.all_stats.sum(|worker| &worker.active);
+        self.sessions_max.saturating_sub(active as usize)
     }
 
     async fn pause(&self, listener: usize, error: &io::Error) {

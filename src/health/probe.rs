@@ -1,0 +1,37 @@
+//! Probe: one look at one backend.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// What a probe found.
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// The backend answers.
+    Passed,
+    /// It does not, for this reason.
+    Failed(String),
+    /// This machine could not ask: no port or descriptor was left.
+    Unable(io::Error),
+}
+
+/// Connects and closes.
+pub(super) async fn tcp(address: SocketAddr, timeout: Duration) -> Finding {
+    match tokio::time::timeout(timeout, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => {
+            // Close with a reset: thousands of checks must not leave thousands of ports in TIME_WAIT.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            Finding::Passed
+        }
+        Ok(Err(error)) => match error.raw_os_error() {
+            Some(libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                Finding::Unable(error)
+            }
+            _ => Finding::Failed(error.to_string()),
+        },
+        Err(_) => Finding::Failed(format!("no answer within {timeout:?}")),
+    }
+}

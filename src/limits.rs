@@ -1,0 +1,130 @@
+//! Limits: what the process may use, added up in the open before anything starts. Pure.
+
+use std::fmt;
+
+use crate::config::{Check, Config};
+use crate::{health, worker};
+
+/// Descriptors that one session holds: the client's and the backend's.
+const PER_SESSION: u64 = 2;
+/// A worker's ring, its epoll, its waker.
+const PER_WORKER: u64 = 3;
+/// Each worker but one may overshoot the limit on sessions by a batch: two that look at the same moment both see the
+/// last places free.
+const OVERSHOOT_PER_WORKER: u64 = worker::ACCEPT_BATCH as u64 * PER_SESSION;
+/// Standard streams, signal pipe, the health thread's epoll, and room for a debugger, a core file, a log.
+const PROCESS: u64 = 64;
+
+/// How the descriptors are shared out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at once.
+    pub sessions_max: usize,
+    /// The limit on open files.
+    pub open_files: u64,
+    /// What is kept back, by what for.
+    pub reserved: Vec<(&'static str, u64)>,
+    /// Bytes of relay buffers, all workers together.
+    pub buffer_bytes: u64,
+}
+
+/// The limit on open files is too low for what is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooFewFiles {
+    open_files: u64,
+    reserved: u64,
+    sessions: u64,
+}
+
+impl fmt::Display for TooFewFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TooFewFiles { open_files, reserved, sessions } = *self;
+        let needed = reserved + sessions * PER_SESSION;
+        write!(
+            f,
+            "the limit on open files is too low: {open_files}, but {sessions} sessions x {PER_SESSION} + {reserved} for \
+             listeners, workers and checks are {needed}; raise it (ulimit -n {needed}, LimitNOFILE={needed} in a \
+             systemd unit)"
+        )?;
+        let possible = open_files.saturating_sub(reserved) / PER_SESSION;
+        if possible > 0 {
+            write!(f, " or set server.sessions_max (--sessions-max) to at most {possible}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TooFewFiles {}
+
+/// Adds up what is needed. `elsewhere` is what other parts of the process hold open.
+pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) -> Result<Limits, TooFewFiles> {
+    let workers = workers as u64;
+    let addresses: usize = config.listeners.iter().map(|listener| listener.bind.len()).sum();
+    let checked = config.pools.iter().filter(|pool| pool.health.check != Check::None);
+    let checks: usize = checked.map(|pool| pool.backends.len()).sum();
+    let mut reserved = vec![
+        ("process", PROCESS),
+        ("workers", workers * PER_WORKER),
+        ("accepts at the same moment", (workers - 1) * OVERSHOOT_PER_WORKER),
+        ("listening sockets", workers * addresses as u64),
+        ("health checks", checks.min(health::CHECKS_AT_ONCE) as u64),
+    ];
+    if elsewhere > 0 {
+        reserved.push(("embedded backends", elsewhere));
+    }
+    let kept_back: u64 = reserved.iter().map(|(_, count)| count).sum();
+    let possible = open_files.saturating_sub(kept_back) / PER_SESSION;
+    let wanted = config.server.sessions_max.map_or(possible.max(1), |sessions| sessions.get() as u64);
+    if wanted > possible {
+        return Err(TooFewFiles { open_files, reserved: kept_back, sessions: wanted });
+    }
+    let buffer_bytes = workers * config.server.buffers_per_worker as u64 * config.server.buffer_size as u64;
+    Ok(Limits { sessions_max: wanted as usize, open_files, reserved, buffer_bytes })
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sessions at most ({} open files", self.sessions_max, self.open_files)?;
+        for (what, count) in &self.reserved {
+            write!(f, " - {count} {what}")?;
+        }
+        write!(f, ", {PER_SESSION} a session)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroUsize;
+
+    fn config(sessions_max: Option<usize>) -> Config {
+        let text = "[[listener]]\nname = 'a'\nbind = ['127.0.0.1:1', '[::1]:1']\npool = 'p'\n\
+                    [[pool]]\nname = 'p'\n[[pool.backend]]\naddress = '127.0.0.1:2'\n";
+        let mut config = crate::config::parse("test", text).unwrap();
+        config.server.sessions_max = sessions_max.and_then(NonZeroUsize::new);
+        config
+    }
+
+    #[test]
+    fn what_is_left_of_the_open_files_is_for_sessions() {
+        let limits = plan(&config(None), 2, 1000, 0).unwrap();
+        // 64 for the process, 3 for each of 2 workers, 128 for the second one's batch, 2 addresses on 2 workers, 1 check.
+        assert_eq!(limits.sessions_max, (1000 - 203) / 2);
+        let sum: u64 = limits.reserved.iter().map(|(_, count)| count).sum();
+        assert!(sum + 2 * limits.sessions_max as u64 <= 1000);
+    }
+
+    #[test]
+    fn more_sessions_than_the_files_allow_are_refused_with_the_bound() {
+        let error = plan(&config(Some(500)), 2, 1000, 0).unwrap_err();
+        assert!(error.to_string().contains("at most 398"), "{error}");
+        assert!(error.to_string().contains("ulimit -n 1203"), "{error}");
+        assert!(plan(&config(Some(398)), 2, 1000, 0).is_ok());
+    }
+
+    #[test]
+    fn no_room_for_a_single_session_is_refused() {
+        let error = plan(&config(None), 2, 204, 0).unwrap_err();
+        assert!(error.to_string().contains("1 sessions x 2 + 203"), "{error}");
+    }
+}

@@ -1,0 +1,520 @@
+//! Server: starts the threads, waits for signals, drains, prints totals.
+
+use std::any::Any;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use tokio::sync::oneshot;
+
+use crate::config::{Config, Workers};
+use crate::epoch::{self, Subscriber};
+use crate::health;
+use crate::limits::{self, Limits, TooFewFiles};
+use crate::net;
+use crate::phase::{Phase, PhaseFlag};
+use crate::ring::{self, Unavailable};
+use crate::stats::{Stats, Totals};
+use crate::status;
+use crate::table::BackendTable;
+use crate::worker::{self, Report};
+
+/// How long the workers may take to be ready.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Beyond the drain timeout, how long the workers may take to close what is left.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a drain says what it still waits for.
+const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs ringway until a signal ends it. Returns once all is over and told; the process should exit then.
+pub fn run(config: Config) -> Result<(), Error> {
+    let signals = forward_signals()?;
+    let server = Server::start(config, 0)?;
+    server.serve(&signals)
+}
+
+/// SIGTERM, SIGINT and SIGUSR1, from the moment this returns.
+pub fn forward_signals() -> Result<Receiver<i32>, Error> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).map_err(Error::Signals)?;
+    let (sender, receiver) = mpsc::channel();
+    let forward = move || {
+        for signal in signals.forever() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(forward).map_err(Error::Signals)?;
+    Ok(receiver)
+}
+
+/// Why ringway did not start, or did not go on.
+#[derive(Debug)]
+pub enum Error {
+    /// The kernel does not offer io_uring to this process.
+    Ring(Unavailable),
+    /// Signals cannot be received.
+    Signals(io::Error),
+    /// The limit on open files cannot be read or raised.
+    OpenFiles(io::Error),
+    /// The limit on open files is too low.
+    TooFewFiles(TooFewFiles),
+    /// The cores of this machine cannot be read.
+    Cores(io::Error),
+    /// A core of `server.workers` is not one that the process may use.
+    NoSuchCore {
+        /// The core that was asked for.
+        core: usize,
+        /// Those that there are.
+        allowed: Vec<usize>,
+    },
+    /// A listener cannot have its address.
+    Listen {
+        /// The listener's name.
+        listener: String,
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A thread could not be started, or did not become ready.
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// What happened.
+        why: String,
+    },
+    /// A thread died. What it served is lost, so the process ends.
+    Died {
+        /// The thread's name.
+        name: String,
+        /// Its last words.
+        why: String,
+    },
+    /// A second signal ended it before the drain was over.
+    Interrupted {
+        /// The signal.
+        signal: i32,
+        /// Sessions that were running.
+        sessions: u64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Ring(error) => error.fmt(f),
+            Error::Signals(error) => write!(f, "signals cannot be received: {error}"),
+            Error::OpenFiles(error) => write!(f, "the limit on open files cannot be raised: {error}"),
+            Error::TooFewFiles(error) => error.fmt(f),
+            Error::Cores(error) => write!(f, "the cores of this machine cannot be read: {error}"),
+            Error::NoSuchCore { core, allowed } => write!(
+                f,
+                "server.workers: there is no core {core} for this process; it may use {}",
+                allowed.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+            ),
+            Error::Listen { listener, address, error } => {
+                write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
+                listen_cure(f, address, error)
+            }
+            Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),
+            Error::Died { name, why } => write!(
+                f,
+                "thread {name} died: {why}; this is a defect of ringway: the process ends so that it can be restarted"
+            ),
+            Error::Interrupted { signal, sessions } => {
+                write!(f, "ended at once by a second signal ({signal}) with {sessions} sessions running")
+            }
+        }
+    }
+}
+
+fn listen_cure(f: &mut fmt::Formatter<'_>, address: &SocketAddr, error: &io::Error) -> fmt::Result {
+    let port = address.port();
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => write!(
+            f,
+            "another process, perhaps a second ringway, has it (ss -ltnp 'sport = :{port}' shows which): stop that one \
+             or choose another address with listener.bind (--listen)"
+        ),
+        Some(libc::EACCES) => write!(
+            f,
+            "ports below 1024 need a privilege: setcap cap_net_bind_service=+ep on the binary, AmbientCapabilities= in \
+             a systemd unit, or a higher port"
+        ),
+        Some(libc::EADDRNOTAVAIL) => {
+            write!(f, "this machine does not have that address (ip address shows those it has)")
+        }
+        _ => write!(f, "choose another address with listener.bind (--listen)"),
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What a thread tells the server.
+enum Event {
+    /// A worker accepts from now on.
+    Started,
+    /// A worker has drained.
+    Done(Report),
+    /// A thread could not go on, or panicked.
+    Died { name: String, why: String },
+}
+
+/// A running ringway.
+pub struct Server {
+    config: Arc<Config>,
+    /// The addresses of each listener, with the real ports.
+    addresses: Vec<Vec<SocketAddr>>,
+    limits: Limits,
+    stats: Arc<Stats>,
+    tables: Subscriber,
+    phase: PhaseFlag,
+    events: Receiver<Event>,
+    /// Ends the health thread when it is dropped.
+    _health: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Binds every listener, then starts every thread; returns when all workers accept. If anything is missing nothing
+    /// has been served. `descriptors_elsewhere` is what other parts of the process hold open.
+    pub fn start(config: Config, descriptors_elsewhere: u64) -> Result<Server, Error> {
+        ring::probe().map_err(Error::Ring)?;
+        let cores = choose_cores(&config.server.workers, &net::allowed_cores().map_err(Error::Cores)?)?;
+        let open_files = net::raise_open_files_limit().map_err(Error::OpenFiles)?;
+        let limits = limits::plan(&config, cores.len(), open_files, descriptors_elsewhere)
+            .map_err(Error::TooFewFiles)?;
+        let (addresses, sockets) = listen(&config, cores.len())?;
+
+        let config = Arc::new(config);
+        let first = BackendTable::first(&config.pools, Instant::now());
+        let stats = Arc::new(Stats::new(cores.len(), config.listeners.len(), first.backends.len()));
+        let (publisher, subscriber) = epoch::channel(first);
+        let phase = PhaseFlag::default();
+        let (event_sender, events) = mpsc::channel();
+
+        let (health_guard, stop) = oneshot::channel();
+        let setup = health::Setup { config: Arc::clone(&config), publisher, stats: Arc::clone(&stats), stop };
+        spawn("health".into(), &event_sender, move |_| health::run(setup).map(|()| None))?;
+
+        let workers = cores.len();
+        for ((id, core), sockets) in cores.into_iter().enumerate().zip(sockets) {
+            let setup = worker::Setup {
+                id,
+                sockets,
+                config: Arc::clone(&config),
+                subscriber: subscriber.clone(),
+                stats: Arc::clone(&stats),
+                phase: phase.clone(),
+                sessions_max: limits.sessions_max,
+            };
+            spawn(format!("worker-{id}"), &event_sender, move |events| {
+                if let Err(error) = net::pin_to(core) {
+                    tracing::warn!(worker = id, core, %error, "the worker is not pinned to its core: slower, otherwise the same");
+                }
+                let started = || drop(events.send(Event::Started));
+                worker::run(setup, started).map(|report| Some(Event::Done(report)))
+            })?;
+        }
+        let server = Server {
+            config,
+            addresses,
+            limits,
+            stats,
+            tables: subscriber,
+            phase,
+            events,
+            _health: health_guard,
+        };
+        server.await_workers(workers)?;
+        server.announce();
+        Ok(server)
+    }
+
+    fn await_workers(&self, count: usize) -> Result<(), Error> {
+        let mut ready = 0;
+        while ready < count {
+            match self.events.recv_timeout(START_TIMEOUT) {
+                Ok(Event::Started) => ready += 1,
+                Ok(Event::Died { name, why }) => return Err(Error::Thread { name, why }),
+                Ok(Event::Done(_)) => {}
+                Err(_) => {
+                    let why = format!("{ready} of {count} were ready within {START_TIMEOUT:?}");
+                    return Err(Error::Thread { name: "worker".into(), why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn announce(&self) {
+        for (listener, addresses) in self.config.listeners.iter().zip(&self.addresses) {
+            let pool = &self.config.pools[listener.pool];
+            for address in addresses {
+                tracing::info!(
+                    listener = %listener.name,
+                    %address,
+                    pool = %pool.name,
+                    backends = pool.backends.len(),
+                    "listening"
+                );
+            }
+        }
+        let server = &self.config.server;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            workers = self.stats.workers.len(),
+            limits = %self.limits,
+            buffers = %format!(
+                "{} x {} x {} KiB = {} MiB",
+                self.stats.workers.len(),
+                server.buffers_per_worker,
+                server.buffer_size / 1024,
+                self.limits.buffer_bytes / (1024 * 1024)
+            ),
+            kernel = %net::kernel_release(),
+            "ready"
+        );
+    }
+
+    /// The addresses on which the configuration's listener number `listener` accepts, with the real ports.
+    pub fn addresses(&self, listener: usize) -> &[SocketAddr] {
+        &self.addresses[listener]
+    }
+
+    /// The limits that hold.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The counters of all workers.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The table of backends that was published last.
+    pub fn table(&self) -> Arc<BackendTable> {
+        Arc::clone(self.tables.clone().refresh())
+    }
+
+    /// The table of backends, as text.
+    pub fn status(&self) -> String {
+        let table = status::backends(&self.config, &self.table(), &self.stats, Instant::now());
+        format!("{table}{}\n", status::totals(&self.stats.totals()))
+    }
+
+    /// Waits for signals and acts on them, until all is over.
+    pub fn serve(mut self, signals: &Receiver<i32>) -> Result<(), Error> {
+        let mut next_status = self.config.server.status_interval.map(|interval| Instant::now() + interval);
+        loop {
+            // Threads report to one channel and signals to another: look at both often enough for a person.
+            match signals.recv_timeout(Duration::from_millis(100)) {
+                Ok(SIGUSR1) => print(&self.status()),
+                Ok(signal) => return self.stop(signal, signals),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the signal thread never ends"),
+            }
+            if let Ok(Event::Died { name, why }) = self.events.try_recv() {
+                return Err(Error::Died { name, why });
+            }
+            if let Some(due) = next_status
+                && Instant::now() >= due
+            {
+                print(&self.status());
+                next_status = self.config.server.status_interval.map(|interval| due + interval);
+            }
+        }
+    }
+
+    fn stop(&mut self, signal: i32, signals: &Receiver<i32>) -> Result<(), Error> {
+        let timeout = self.config.server.drain_timeout;
+        tracing::info!(
+            signal,
+            active = self.stats.totals().active,
+            drain_timeout = ?timeout,
+            "stopping: no new sessions; a second signal ends it at once"
+        );
+        let reports = self.drain(timeout, || match signals.try_recv() {
+            Ok(SIGUSR1) | Err(_) => None,
+            Ok(signal) => Some(signal),
+        })?;
+        self.tell_totals(&reports);
+        Ok(())
+    }
+
+    /// Stops accepting, lets sessions end until `timeout`, closes those that are left. `interrupted` is asked now and
+    /// then whether to give up.
+    pub fn drain(
+        &mut self,
+        timeout: Duration,
+        mut interrupted: impl FnMut() -> Option<i32>,
+    ) -> Result<Vec<Report>, Error> {
+        self.phase.advance(Phase::Draining);
+        let begun = Instant::now();
+        let mut next_report = begun + DRAIN_REPORT_INTERVAL;
+        let mut reports = Vec::new();
+        while reports.len() < self.stats.workers.len() {
+            match self.events.recv_timeout(Duration::from_millis(20)) {
+                Ok(Event::Done(report)) => reports.push(report),
+                Ok(Event::Died { name, why }) => return Err(Error::Died { name, why }),
+                Ok(Event::Started) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if let Some(signal) = interrupted() {
+                let totals = self.stats.totals();
+                print(&format!("{}\n", status::totals(&totals)));
+                return Err(Error::Interrupted { signal, sessions: totals.active });
+            }
+            let now = Instant::now();
+            if now - begun >= timeout {
+                self.phase.advance(Phase::Closing);
+            }
+            if now - begun >= timeout + CLOSE_TIMEOUT {
+                break;
+            }
+            if now >= next_report {
+                next_report += DRAIN_REPORT_INTERVAL;
+                let (active, left) = (self.stats.totals().active, timeout.saturating_sub(now - begun));
+                tracing::info!(active, seconds_left = left.as_secs(), "draining");
+            }
+        }
+        Ok(reports)
+    }
+
+    fn tell_totals(&self, reports: &[Report]) {
+        print(&format!("{}\n", status::totals(&self.stats.totals())));
+        let mut connect_times = Histogram::<u64>::new(3).expect("three digits are allowed");
+        for report in reports {
+            // Cannot fail: this one grows to what it is given.
+            let _ = connect_times.add(&report.connect_times);
+        }
+        if !connect_times.is_empty() {
+            let at = |quantile| connect_times.value_at_quantile(quantile);
+            print(&format!(
+                "connect times (us): {} p50, {} p90, {} p99, {} max\n",
+                at(0.5),
+                at(0.9),
+                at(0.99),
+                connect_times.max()
+            ));
+        }
+    }
+
+    /// Sums over all workers and listeners.
+    pub fn totals(&self) -> Totals {
+        self.stats.totals()
+    }
+}
+
+/// Writes to standard output; if nobody reads it, that is not our concern.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// One core for each worker.
+fn choose_cores(workers: &Workers, allowed: &[usize]) -> Result<Vec<usize>, Error> {
+    match workers {
+        Workers::Auto => Ok(allowed.to_vec()),
+        Workers::Count(count) => Ok(allowed.iter().copied().cycle().take(count.get()).collect()),
+        Workers::Cores(cores) => match cores.iter().find(|core| !allowed.contains(core)) {
+            Some(&core) => Err(Error::NoSuchCore { core, allowed: allowed.to_vec() }),
+            None => Ok(cores.clone()),
+        },
+    }
+}
+
+/// The sockets of one worker, each with its listener.
+type Sockets = Vec<(usize, TcpListener)>;
+
+/// Binds every address once for each worker.
+fn listen(config: &Config, workers: usize) -> Result<(Vec<Vec<SocketAddr>>, Vec<Sockets>), Error> {
+    let mut addresses = vec![Vec::new(); config.listeners.len()];
+    let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        if let Some(max) = net::backlog_max().filter(|&max| max < listener.backlog) {
+            tracing::warn!(
+                listener = %listener.name,
+                backlog = listener.backlog,
+                granted = max,
+                "the kernel grants a smaller backlog; to raise it: sysctl -w net.core.somaxconn={}",
+                listener.backlog
+            );
+        }
+        for &address in &listener.bind {
+            let failed = |error| Error::Listen { listener: listener.name.clone(), address, error };
+            let group = net::listen(address, workers, listener.backlog, listener.tcp).map_err(failed)?;
+            addresses[index].push(group[0].local_addr().map_err(failed)?);
+            for (worker, socket) in sockets.iter_mut().zip(group) {
+                worker.push((index, socket));
+            }
+        }
+    }
+    Ok((addresses, sockets))
+}
+
+/// Runs `body` on a thread that cannot die unheard: what it returns, fails with or panics with is an event.
+fn spawn(
+    name: String,
+    events: &Sender<Event>,
+    body: impl FnOnce(&Sender<Event>) -> io::Result<Option<Event>> + Send + 'static,
+) -> Result<(), Error> {
+    let (events, thread_name) = (events.clone(), name.clone());
+    let guarded = move || {
+        let event = match catch_unwind(AssertUnwindSafe(|| body(&events))) {
+            Ok(Ok(event)) => event,
+            Ok(Err(error)) => Some(Event::Died { name: thread_name, why: error.to_string() }),
+            Err(panic) => Some(Event::Died { name: thread_name, why: last_words(&*panic) }),
+        };
+        if let Some(event) = event {
+            // Nobody listens once the server is gone, and then nobody needs to know.
+            let _ = events.send(event);
+        }
+    };
+    match thread::Builder::new().name(name.clone()).spawn(guarded) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Thread { name, why: error.to_string() }),
+    }
+}
+
+fn last_words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroUsize;
+
+    #[test]
+    fn a_thread_that_panics_is_heard() {
+        let (sender, events) = mpsc::channel();
+        spawn("worker-7".into(), &sender, |_| panic!("the ring is broken")).unwrap();
+        match events.recv_timeout(Duration::from_secs(10)) {
+            Ok(Event::Died { name, why }) => {
+                assert_eq!((name.as_str(), why.as_str()), ("worker-7", "the ring is broken"))
+            }
+            _ => panic!("the death was not heard"),
+        }
+    }
+
+    #[test]
+    fn workers_get_the_cores_that_were_asked_for() {
+        let count = |count| Workers::Count(NonZeroUsize::new(count).unwrap());
+        assert_eq!(choose_cores(&Workers::Auto, &[0, 2, 5]).unwrap(), [0, 2, 5]);
+        assert_eq!(choose_cores(&count(2), &[0, 2, 5]).unwrap(), [0, 2]);
+        assert_eq!(choose_cores(&count(4), &[0, 2]).unwrap(), [0, 2, 0, 2]);
+        assert_eq!(choose_cores(&Workers::Cores(vec![5]), &[0, 2, 5]).unwrap(), [5]);
+        let error = choose_cores(&Workers::Cores(vec![1]), &[0, 2]).unwrap_err();
+        assert_eq!(error.to_string(), "server.workers: there is no core 1 for this process; it may use 0, 2");
+    }
+}

@@ -1,0 +1,12 @@
+//! What ringway does, shown on real sockets: exact bytes, deadlines instead of sleeps.
+
+#![allow(unreachable_pub, reason = "common is shared by several test binaries")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod choosing;
+mod failing;
+mod health;
+mod limits;
+mod relaying;

@@ -1,0 +1,281 @@
+//! Bytes, ends and resets between one client and one backend.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::mpsc;
+use std::thread;
+
+use ringway::session::End;
+
+use crate::common::*;
+
+#[test]
+fn what_the_client_sends_comes_back() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    assert_echo(&mut client, b"hello");
+    assert_echo(&mut client, &Noise::new(1).bytes(100_000));
+    drop(client);
+    let totals = ringway.finish();
+    assert_eq!(totals.ended(End::Complete), 1);
+    assert_eq!((totals.bytes_to_backend, totals.bytes_to_client), (100_005, 100_005));
+}
+
+#[test]
+fn a_large_transfer_each_way_in_random_chunks_is_exact() {
+    const SIZE: usize = 64 * 1024 * 1024;
+    // Each side sends its own noise while it checks that of the other: both directions are busy at once.
+    fn both_ways(stream: std::net::TcpStream, seed: u64, expected_seed: u64) {
+        let mut sending = stream.try_clone().unwrap();
+        let sender = thread::spawn(move || {
+            let (bytes, mut chunks, mut sent) = (Noise::new(seed).bytes(SIZE), Noise::new(seed + 100), 0);
+            while sent < SIZE {
+                let count = chunks.up_to(200_000).min(SIZE - sent);
+                sending.write_all(&bytes[sent..sent + count]).unwrap();
+                sent += count;
+            }
+            sending.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut receiving = stream;
+        let received = read_all(&mut receiving);
+        assert_eq!(received.len(), SIZE);
+        assert!(received == Noise::new(expected_seed).bytes(SIZE), "bytes were altered");
+        sender.join().unwrap();
+    }
+    let (done, backend_done) = mpsc::channel();
+    let backend = TestBackend::new(move |stream| {
+        both_ways(stream, 2, 1);
+        done.send(()).unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    both_ways(ringway.connect(), 1, 2);
+    backend_done.recv_timeout(DEADLINE).expect("the backend got every byte");
+    let totals = ringway.finish();
+    assert_eq!((totals.bytes_to_backend, totals.bytes_to_client), (SIZE as u64, SIZE as u64));
+}
+
+#[test]
+fn a_client_that_has_ended_its_stream_still_gets_the_reply() {
+    let backend = TestBackend::new(|mut stream| {
+        let request = read_all(&mut stream);
+        stream.write_all(&request).unwrap();
+        stream.write_all(b" and the end was seen").unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    client.write_all(b"request").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut client), b"request and the end was seen");
+    assert_eq!(ringway.finish().ended(End::Complete), 1);
+}
+
+#[test]
+fn a_backend_that_has_ended_its_stream_still_gets_the_rest() {
+    let (got, rest) = mpsc::channel();
+    let backend = TestBackend::new(move |mut stream| {
+        stream.write_all(b"early reply").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        got.send(read_all(&mut stream)).unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    assert_eq!(read_all(&mut client), b"early reply");
+    client.write_all(b"the rest").unwrap();
+    drop(client);
+    assert_eq!(rest.recv_timeout(DEADLINE).unwrap(), b"the rest");
+    assert_eq!(ringway.finish().ended(End::Complete), 1);
+}
+
+#[test]
+fn no_byte_of_the_tail_is_lost_when_the_client_ends_first() {
+    const SIZE: usize = 8 * 1024 * 1024;
+    let backend = TestBackend::new(|mut stream| {
+        let bytes = Noise::new(7).bytes(SIZE);
+        stream.write_all(&bytes[..SIZE / 2]).unwrap();
+        assert_eq!(read_all(&mut stream), b"");
+        stream.write_all(&bytes[SIZE / 2..]).unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(read_all(&mut client) == Noise::new(7).bytes(SIZE), "bytes were lost or altered");
+    assert_eq!(ringway.finish().ended(End::Complete), 1);
+}
+
+#[test]
+fn a_server_that_speaks_first_is_heard() {
+    let backend = TestBackend::new(|mut stream| {
+        stream.write_all(b"220 ready\r\n").unwrap();
+        echo(stream);
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    let mut greeting = [0; 11];
+    client.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"220 ready\r\n");
+    assert_echo(&mut client, b"EHLO");
+    drop(client);
+    ringway.finish();
+}
+
+#[test]
+fn a_connection_without_a_byte_ends_cleanly() {
+    let (got, seen) = mpsc::channel();
+    let backend = TestBackend::new(move |mut stream| got.send(read_all(&mut stream)).unwrap());
+    let ringway = Ringway::over(&[backend.address]);
+    drop(ringway.connect());
+    assert_eq!(seen.recv_timeout(DEADLINE).unwrap(), b"");
+    assert_eq!(ringway.finish().ended(End::Complete), 1);
+}
+
+#[test]
+fn a_reset_by_the_client_reaches_the_backend_as_a_reset() {
+    let (got, seen) = mpsc::channel();
+    let backend = TestBackend::new(move |mut stream| {
+        stream.write_all(b"go").unwrap();
+        got.send(read_until_broken(&mut stream)).unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    client.write_all(b"before").unwrap();
+    let mut go = [0; 2];
+    client.read_exact(&mut go).unwrap();
+    reset(client);
+    let (bytes, how) = seen.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(how.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(b"before".starts_with(&bytes));
+    assert_eq!(ringway.finish().ended(End::ClientReset), 1);
+}
+
+#[test]
+fn a_reset_by_the_backend_reaches_the_client_after_every_byte_before_it() {
+    const SIZE: usize = 3 * 1024 * 1024;
+    let (go, went) = mpsc::channel::<()>();
+    let went = std::sync::Mutex::new(went);
+    let backend = TestBackend::new(move |mut stream| {
+        stream.write_all(&Noise::new(9).bytes(SIZE)).unwrap();
+        // Reset only when ringway has taken everything: what the kernel still holds dies with the reset.
+        went.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        reset(stream);
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    let mut first = vec![0; SIZE - 10];
+    client.read_exact(&mut first).unwrap();
+    go.send(()).unwrap();
+    let (rest, how) = read_until_broken(&mut client);
+    first.extend(rest);
+    assert!(first == Noise::new(9).bytes(SIZE), "bytes before the reset were lost: {}", first.len());
+    assert_eq!(how.unwrap_err().kind(), ErrorKind::ConnectionReset, "a cut transfer must not look whole");
+    assert_eq!(ringway.finish().ended(End::BackendReset), 1);
+}
+
+#[test]
+fn a_client_reset_is_noticed_while_the_backend_does_not_read() {
+    let (got, seen) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let backend = TestBackend::new(move |mut stream| {
+        released.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        got.send(read_until_broken(&mut stream).1).unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    client.set_nonblocking(true).unwrap();
+    // Write until nothing moves any more: ringway waits for the backend.
+    let bytes = vec![1; 1 << 20];
+    let mut last = std::time::Instant::now();
+    while last.elapsed() < std::time::Duration::from_millis(300) {
+        if client.write(&bytes).is_ok() {
+            last = std::time::Instant::now();
+        }
+    }
+    reset(client);
+    ringway.await_end(End::ClientReset, 1);
+    release.send(()).unwrap();
+    assert_eq!(seen.recv_timeout(DEADLINE).unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    ringway.finish();
+}
+
+#[test]
+fn a_slow_reader_stops_the_reading_and_gets_every_byte_later() {
+    const SIZE: usize = 64 * 1024 * 1024;
+    let (progress, written) = mpsc::channel();
+    let backend = TestBackend::new(move |mut stream| {
+        for chunk in Noise::new(3).bytes(SIZE).chunks(1 << 20) {
+            stream.write_all(chunk).unwrap();
+            progress.send(chunk.len()).unwrap();
+        }
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    // Nobody reads: what the backend can get rid of is what two pairs of socket buffers and one cell hold.
+    let mut taken = 0;
+    while let Ok(count) = written.recv_timeout(std::time::Duration::from_millis(500)) {
+        taken += count;
+    }
+    assert!(taken < SIZE / 2, "{taken} bytes were taken from the backend and nobody read them");
+    let carried = ringway.totals().bytes_to_client;
+    assert_eq!(carried, 0, "totals are added when a session ends");
+    assert!(read_all(&mut client) == Noise::new(3).bytes(SIZE), "bytes were lost or altered");
+    drop(client);
+    assert_eq!(ringway.finish().ended(End::Complete), 1);
+}
+
+#[test]
+fn no_byte_of_another_session_is_ever_seen() {
+    // Every session sends only its own byte, in sizes that leave old bytes of others in the cells.
+    let backend = TestBackend::echo();
+    let mut config = config(&[backend.address]);
+    one_worker(&mut config);
+    config.server.buffers_per_worker = 16;
+    let ringway = Ringway::start(config);
+    let clients: Vec<_> = (0..8_u8)
+        .map(|own| {
+            let address = ringway.address();
+            thread::spawn(move || {
+                let mut sizes = Noise::new(u64::from(own));
+                for _ in 0..40 {
+                    let mut client = connect(address);
+                    for _ in 0..4 {
+                        let bytes = vec![own + 1; sizes.up_to(40_000)];
+                        assert_echo(&mut client, &bytes);
+                    }
+                }
+            })
+        })
+        .collect();
+    assert_eq!(clients.len(), 8);
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert_eq!(ringway.finish().ended(End::Complete), 8 * 40);
+}
+
+#[test]
+fn ipv6_and_dual_stack_are_served() {
+    let backend = TestBackend::at("[::1]:0".parse().unwrap(), echo);
+    let mut config = config(&[backend.address]);
+    config.listeners[0].bind = vec!["[::1]:0".parse().unwrap(), any_port()];
+    let ringway = Ringway::start(config);
+    let addresses = ringway.server().addresses(0).to_vec();
+    assert_eq!(addresses.len(), 2);
+    for address in addresses {
+        assert_echo(&mut connect(address), b"either family");
+    }
+    assert_eq!(ringway.finish().accepted, 2);
+}
+
+#[test]
+fn both_families_may_have_the_same_port() {
+    let backend = TestBackend::echo();
+    let first = Ringway::over(&[backend.address]);
+    let port = first.address().port();
+    let mut config = config(&[backend.address]);
+    config.listeners[0].bind = vec![std::net::SocketAddr::new("::".parse().unwrap(), port)];
+    let second = Ringway::start(config);
+    assert_echo(&mut connect(format!("[::1]:{port}").parse().unwrap()), b"six");
+    assert_echo(&mut first.connect(), b"four");
+    assert_eq!((first.finish().accepted, second.finish().accepted), (1, 1));
+}

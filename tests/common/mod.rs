@@ -1,0 +1,352 @@
+//! What the behaviour tests share: a ringway in this process, backends on real sockets, clients with deadlines.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ringway::config::{
+    Algorithm, Backend, Check, Config, Health, Listener, LogLevel, NoBackend, Pool, Protocol, Server,
+    TcpOptions, Workers,
+};
+use ringway::server;
+use ringway::session::End;
+use ringway::stats::Totals;
+
+/// Long enough for a busy machine; a test that waits this long has failed.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Any free port of the loopback.
+pub fn any_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// A configuration with one listener on a free port and one pool of these backends; tests alter what they are about.
+pub fn config(backends: &[SocketAddr]) -> Config {
+    let tcp = TcpOptions { nodelay: true, keepalive: None, user_timeout: None };
+    let backend =
+        |&address: &SocketAddr| Backend { name: address.to_string(), address, weight: NonZeroU32::MIN };
+    Config {
+        server: Server {
+            workers: Workers::Count(NonZeroUsize::new(2).unwrap()),
+            drain_timeout: DEADLINE,
+            sessions_max: NonZeroUsize::new(4000),
+            buffer_size: 16 * 1024,
+            buffers_per_worker: 64,
+            status_interval: None,
+            log: LogLevel::Warn,
+        },
+        listeners: vec![Listener {
+            name: "test".into(),
+            bind: vec![any_port()],
+            protocol: Protocol::Tcp,
+            pool: 0,
+            backlog: 4096,
+            tcp,
+            idle_timeout: None,
+            half_closed_timeout: None,
+            lifetime_max: None,
+            no_backend: NoBackend::Reset,
+        }],
+        pools: vec![Pool {
+            name: "test".into(),
+            algorithm: Algorithm::RoundRobin,
+            connect_timeout: Duration::from_secs(5),
+            connect_total_timeout: Duration::from_secs(20),
+            connect_attempts: None,
+            tcp,
+            health: Health {
+                // Tests of health turn it on: elsewhere a check would only be one more client of the backends.
+                check: Check::None,
+                interval: Duration::from_millis(100),
+                timeout: Duration::from_millis(100),
+                rise: NonZeroU32::new(2).unwrap(),
+                fall: NonZeroU32::new(3).unwrap(),
+                passive: true,
+            },
+            backends: backends.iter().map(backend).collect(),
+        }],
+    }
+}
+
+/// One worker instead of two.
+pub fn one_worker(config: &mut Config) {
+    config.server.workers = Workers::Count(NonZeroUsize::MIN);
+}
+
+/// A ringway in this process.
+pub struct Ringway(Option<server::Server>);
+
+impl Ringway {
+    pub fn start(config: Config) -> Ringway {
+        Ringway(Some(server::Server::start(config, 0).unwrap_or_else(|error| panic!("{error}"))))
+    }
+
+    /// One listener, one pool of these backends, nothing special.
+    pub fn over(backends: &[SocketAddr]) -> Ringway {
+        Ringway::start(config(backends))
+    }
+
+    pub fn server(&self) -> &server::Server {
+        self.0.as_ref().unwrap()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server().addresses(0)[0]
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(self.address())
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.server().totals()
+    }
+
+    /// Waits until this many sessions have ended like this.
+    pub fn await_end(&self, end: End, count: u64) {
+        await_that(&format!("{count} sessions end as {}", end.name()), || self.totals().ended(end) >= count);
+    }
+
+    /// Lets every session end, and checks what must hold after the last one: every session has one end, every load is
+    /// given back, every cell is in its arena.
+    pub fn finish(mut self) -> Totals {
+        let mut server = self.0.take().unwrap();
+        let backends = server.table().backends.len();
+        let reports = server.drain(DEADLINE, || None).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!reports.is_empty());
+        for report in &reports {
+            assert_eq!(report.abandoned, 0);
+            assert_eq!(report.cells.0, report.cells.1, "cells that did not come back");
+        }
+        let totals = server.totals();
+        assert_eq!(totals.active, 0);
+        assert_eq!(totals.ended(End::Drained), 0, "sessions that nobody ended");
+        assert_eq!(totals.accepted, totals.ends.iter().sum::<u64>());
+        for index in 0..backends {
+            let id = ringway::table::BackendId::new(index);
+            assert_eq!(
+                server.stats().backend(id, |counters| &counters.sessions),
+                0,
+                "leases that did not come back"
+            );
+        }
+        totals
+    }
+}
+
+impl Drop for Ringway {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.0.take() {
+            let _ = server.drain(Duration::ZERO, || None);
+        }
+    }
+}
+
+/// Polls until it is so, or fails at the deadline.
+pub fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited {DEADLINE:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A client whose every operation has the deadline.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
+    with_deadline(stream)
+}
+
+pub fn with_deadline(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Closes with a reset.
+pub fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// Everything up to the end of the stream.
+pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Whatever comes before the stream ends or breaks, and how it does.
+pub fn read_until_broken(stream: &mut TcpStream) -> (Vec<u8>, io::Result<()>) {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return (bytes, Ok(())),
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) => return (bytes, Err(error)),
+        }
+    }
+}
+
+/// Fails unless the next thing that the stream shows is a reset.
+pub fn assert_reset(stream: &mut TcpStream) {
+    match stream.read(&mut [0; 16]) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+        other => panic!("expected a reset, got {other:?}"),
+    }
+}
+
+/// Connects and fails unless that meets a reset. A quick one can already end the connect.
+pub fn assert_connect_is_reset(address: SocketAddr) {
+    match TcpStream::connect_timeout(&address, DEADLINE) {
+        Ok(stream) => assert_reset(&mut with_deadline(stream)),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+    }
+}
+
+/// Sends the bytes and expects the same back.
+pub fn assert_echo(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    let mut back = vec![0; bytes.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert!(back == bytes, "the echo differs");
+}
+
+/// A server on a port of its own, with a thread for each connection.
+pub struct TestBackend {
+    pub address: SocketAddr,
+    accepted: Arc<AtomicUsize>,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestBackend {
+    pub fn new(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> TestBackend {
+        TestBackend::at(any_port(), serve)
+    }
+
+    /// At this address; after a stop it can be the one from before.
+    pub fn at(address: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> TestBackend {
+        let listener = listen(address);
+        let address = listener.local_addr().unwrap();
+        let (accepted, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, stop, serve) = (Arc::clone(&accepted), Arc::clone(&stopping), Arc::new(serve));
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                count.fetch_add(1, Ordering::SeqCst);
+                let serve = Arc::clone(&serve);
+                thread::spawn(move || serve(with_deadline(stream)));
+            }
+        });
+        TestBackend { address, accepted, stopping, thread: Some(thread) }
+    }
+
+    /// Sends back what it gets, and the end of the stream too.
+    pub fn echo() -> TestBackend {
+        TestBackend::new(echo)
+    }
+
+    /// Says its name and closes.
+    pub fn named(name: &'static str) -> TestBackend {
+        TestBackend::new(move |mut stream| {
+            let _ = stream.write_all(name.as_bytes());
+        })
+    }
+
+    /// Connections so far.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Refuses connections from now on.
+    pub fn stop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.stopping.store(true, Ordering::SeqCst);
+            let _ = TcpStream::connect(self.address);
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for TestBackend {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Sends back what it gets, and the end of the stream too.
+pub fn echo(mut stream: TcpStream) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                if stream.write_all(&buffer[..count]).is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Write);
+}
+
+/// Listens with SO_REUSEADDR, as servers do.
+pub fn listen(address: SocketAddr) -> TcpListener {
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(1024).unwrap();
+    socket.into()
+}
+
+/// An address that refuses connections: it was free a moment ago, and stays bound so that nobody else listens there.
+pub fn refusing() -> (SocketAddr, socket2::Socket) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&any_port().into()).unwrap();
+    (socket.local_addr().unwrap().as_socket().unwrap(), socket)
+}
+
+/// A stream of bytes from a seed, the same each time: no two positions agree for long.
+pub struct Noise(u64);
+
+impl Noise {
+    pub fn new(seed: u64) -> Noise {
+        Noise(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// From 1 to `max`.
+    pub fn up_to(&mut self, max: usize) -> usize {
+        (self.next() % max as u64) as usize + 1
+    }
+
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(count + 8);
+        while bytes.len() < count {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(count);
+        bytes
+    }
+}
