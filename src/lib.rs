@@ -3,6 +3,7 @@
 //! The modules in reading order, from the command to the kernel; `ARCHITECTURE.md` says who may know whom.
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 
 pub mod health;

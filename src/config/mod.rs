@@ -1,187 +1,101 @@
 //! The configuration: what a file or the command line asks for, parsed into types that cannot be wrong.
 //!
-//! Text becomes a [`Config`] in one step that reports every mistake at once. Nothing after this module checks a value
-//! again: an address is a `SocketAddr`, a time a `Duration`, a choice an enum.
+//! Text becomes a [`Config`] in two steps. The first, [`document`] or [`flags`], makes a tree of what was typed, with the
+//! place of each value. The second, [`meaning`], says what it means and reports every mistake at once. Bounds and
+//! defaults stand in [`keys`], once.
 
-use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::time::Duration;
+mod address;
+mod describe;
+mod document;
+mod errors;
+mod flags;
+pub mod keys;
+mod meaning;
+mod near;
+mod read;
+mod typed;
+mod types;
+pub mod units;
+mod values;
+mod warnings;
 
-/// Everything that one run of ringway needs to know.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// `[server]`: threads, limits, stopping.
-    pub server: Server,
-    /// `[[listener]]`, in file order; at least one.
-    pub listeners: Vec<Listener>,
-    /// `[[pool]]`, in file order; at least one, each with at least one backend.
-    pub pools: Vec<Pool>,
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use errors::Report;
+
+pub use address::AddressFault;
+pub use errors::{Bound, Error, Errors, Place, Reason};
+pub use flags::Flags;
+pub use types::{
+    Algorithm, Backend, Check, Choice, Config, Health, Listener, LogLevel, NoBackend, Pool, Protocol, Server,
+    TcpOptions, Workers,
+};
+pub use warnings::warnings;
+
+/// Reads a file.
+///
+/// # Errors
+///
+/// Every mistake in it, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    let file_name = path.display().to_string();
+    let unreadable = |error| {
+        Errors::of_file(
+            &file_name,
+            Place::File,
+            Reason::Unreadable(why_unreadable(&error)),
+        )
+    };
+    let bytes = read_bounded(path).map_err(unreadable)?;
+    parse(&file_name, document::text(&file_name, &bytes)?)
 }
 
-/// `[server]`: what holds for the whole process.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Server {
-    /// How many workers, and on which cores.
-    pub workers: Workers,
-    /// How long running sessions may go on after SIGTERM or SIGINT.
-    pub drain_timeout: Duration,
-    /// Sessions at once in the whole process; `None` derives it from the limit on open files.
-    pub sessions_max: Option<NonZeroUsize>,
-    /// Bytes in one relay buffer (a cell of the registered arena).
-    pub buffer_size: usize,
-    /// Cells in each worker's arena.
-    pub buffers_per_worker: usize,
-    /// How often the table of backends is printed; `None` is never.
-    pub status_interval: Option<Duration>,
-    /// The lowest level that is logged.
-    pub log: LogLevel,
+/// One byte more than is allowed is read, which is how a file that is too large is told; `/dev/zero` is one.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(document::FILE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-/// How many workers there are, and where they run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Workers {
-    /// One worker on each core that the process may use.
-    Auto,
-    /// This many workers, on the first cores that the process may use.
-    Count(NonZeroUsize),
-    /// One worker on each of these cores.
-    Cores(Vec<usize>),
+fn why_unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file; check the path after --config".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; let the user that runs ringway read it and enter every folder above it"
+                .to_owned()
+        }
+        io::ErrorKind::IsADirectory => "it is a folder; give the file in it".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
-/// The lowest level of message that is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Only what needs somebody to act now.
-    Error,
-    /// And what may.
-    Warn,
-    /// And starts, stops, changes of state.
-    Info,
-    /// And one line per session.
-    Debug,
-    /// And the steps inside a session.
-    Trace,
+/// Reads a text; `file_name` is what errors call it.
+///
+/// # Errors
+///
+/// Every mistake in it.
+pub fn parse(file_name: &str, text: &str) -> Result<Config, Errors> {
+    let text = document::text(file_name, text.as_bytes())?;
+    let (table, report) = document::tree(text);
+    if table.is_empty() && report.is_empty() {
+        return Err(Errors::of_file(file_name, Place::File, Reason::Empty));
+    }
+    let config = meaning::config(&table, &report);
+    report.finish(file_name, config)
 }
 
-/// `[[listener]]`: addresses that accept clients for one pool.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    /// Unique among listeners.
-    pub name: String,
-    /// Where it accepts; unique over all listeners.
-    pub bind: Vec<SocketAddr>,
-    /// What it accepts.
-    pub protocol: Protocol,
-    /// The pool that serves it: an index into [`Config::pools`].
-    pub pool: usize,
-    /// Connections that the kernel holds for us before they are accepted, per worker and address.
-    pub backlog: u32,
-    /// TCP options of the client connections.
-    pub tcp: TcpOptions,
-    /// Ends a session in which no byte moved for this long.
-    pub idle_timeout: Option<Duration>,
-    /// The same, once one side has ended its stream.
-    pub half_closed_timeout: Option<Duration>,
-    /// Ends a session that has lasted this long, whatever it does.
-    pub lifetime_max: Option<Duration>,
-    /// What a client gets when no backend could be reached.
-    pub no_backend: NoBackend,
-}
-
-/// What a listener accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// TCP connections.
-    Tcp,
-}
-
-/// Options of a TCP connection, on either side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TcpOptions {
-    /// TCP_NODELAY: small writes go out at once.
-    pub nodelay: bool,
-    /// SO_KEEPALIVE with this time of silence before the first probe; `None` is off.
-    pub keepalive: Option<Duration>,
-    /// TCP_USER_TIMEOUT: sent bytes that stay unacknowledged this long end the connection; `None` is the kernel's rule.
-    pub user_timeout: Option<Duration>,
-}
-
-/// What a client gets when no backend could be reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoBackend {
-    /// A TCP reset.
-    Reset,
-    /// The end of the stream, with no byte before it.
-    Close,
-    /// This text, then the end of the stream.
-    Message(String),
-}
-
-/// `[[pool]]`: backends that serve the same thing, and how one of them is chosen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pool {
-    /// Unique among pools.
-    pub name: String,
-    /// How a backend is chosen.
-    pub algorithm: Algorithm,
-    /// How long one attempt to connect may take.
-    pub connect_timeout: Duration,
-    /// How long all attempts for one session may take together.
-    pub connect_total_timeout: Duration,
-    /// Backends tried for one session; `None` tries each that is up once.
-    pub connect_attempts: Option<NonZeroU32>,
-    /// TCP options of the backend connections.
-    pub tcp: TcpOptions,
-    /// `[pool.health]`
-    pub health: Health,
-    /// `[[pool.backend]]`, in file order; at least one.
-    pub backends: Vec<Backend>,
-}
-
-/// How a backend is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// Each in turn; weights are not used.
-    RoundRobin,
-    /// Each in turn, as often as its weight says, spread evenly.
-    WeightedRoundRobin,
-    /// The one with the fewest sessions for its weight.
-    LeastConnections,
-}
-
-/// `[pool.health]`: how it is found out whether a backend can serve.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Health {
-    /// What is checked.
-    pub check: Check,
-    /// From the start of one check to the start of the next.
-    pub interval: Duration,
-    /// How long a check may take; at most the interval.
-    pub timeout: Duration,
-    /// Passes in a row that bring a backend back.
-    pub rise: NonZeroU32,
-    /// Failures in a row that take a backend out.
-    pub fall: NonZeroU32,
-    /// Whether a session's failed connect counts as a failed check.
-    pub passive: bool,
-}
-
-/// What a health check does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// Connects and closes.
-    Tcp,
-    /// Nothing: the backend counts as up.
-    None,
-}
-
-/// `[[pool.backend]]`: one server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    /// What it is called in logs and tables; its address unless named.
-    pub name: String,
-    /// Where it serves; unique in its pool.
-    pub address: SocketAddr,
-    /// Its share, against the other weights of its pool; 1 to 256.
-    pub weight: NonZeroU32,
+/// Reads flags, by the same rules.
+///
+/// # Errors
+///
+/// Every mistake in them; each error names its flag.
+pub fn from_flags(flags: &Flags) -> Result<Config, Errors> {
+    let report = Report::default();
+    let table = flags::tree(flags, &report);
+    let config = meaning::config(&table, &report);
+    report.finish("flags", config)
 }

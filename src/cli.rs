@@ -1,0 +1,365 @@
+//! The command line: what may be typed, and `ringway check`.
+//!
+//! Values of settings stay texts here: [`config::from_flags`] judges them by the rules of the file.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, Errors, Flags};
+
+/// A layer-4 load balancer for Linux on io_uring.
+///
+/// Accepts TCP connections and passes each to one of several backends, chosen by an algorithm and by what health checks
+/// have found out.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run with a file, or with flags alone
+    Run(RunArgs),
+    /// Check a file: print what is understood, or every mistake in it
+    Check(CheckArgs),
+    /// Run in front of four small backends of its own, to see it work
+    Demo(DemoArgs),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ringway demo
+  ringway run --listen 0.0.0.0:8000 --backend 10.0.0.1:8080 --backend 10.0.0.2:8080
+  ringway check --config ringway.toml
+  ringway run --config ringway.toml";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  ringway run --config ringway.toml
+  ringway run --listen 0.0.0.0:8000 --backend 10.0.0.1:8080 --backend 10.0.0.2:8080
+  ringway run --listen 0.0.0.0:8000 --listen [::]:8000 \\
+      --algorithm weighted-round-robin \\
+      --backend 10.0.0.1:8080,weight=3,name=big --backend 10.0.0.2:8080,name=small
+
+Flags make one pool behind one listener. For more of them, and for every other setting, write a file.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  ringway check --config ringway.toml
+  ringway check --config new.toml && mv new.toml ringway.toml
+
+Exit status: 0 if the file is right, 2 if it is not. Warnings do not change it.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  ringway demo
+  ringway demo --algorithm least-connections --workers 1
+  ringway demo --listen 127.0.0.1:9000 --backend-port 9100
+
+Then, in another terminal:
+  curl http://127.0.0.1:8000/";
+
+/// `ringway run`
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    /// The configuration file; holds every setting, so no other flag goes with it
+    #[arg(long, value_name = "FILE", conflicts_with_all = SETTINGS)]
+    pub config: Option<PathBuf>,
+    /// Where to accept clients; may be given several times
+    #[arg(long, value_name = "IP:PORT", required_unless_present = "config")]
+    pub listen: Vec<String>,
+    /// A backend, with its weight and its name if it needs them; may be given several times
+    #[arg(
+        long,
+        value_name = "IP:PORT[,weight=N][,name=NAME]",
+        required_unless_present = "config"
+    )]
+    pub backend: Vec<String>,
+    /// How a backend is chosen: round-robin, weighted-round-robin or least-connections [default: round-robin]
+    #[arg(long, value_name = "NAME")]
+    pub algorithm: Option<String>,
+    /// How many workers, or on which cores: auto, 4, 0,2-3 [default: auto]
+    #[arg(long, value_name = "WORKERS")]
+    pub workers: Option<String>,
+    /// How long running sessions may go on after SIGTERM or SIGINT [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub drain_timeout: Option<String>,
+    /// Sessions at once in the whole process [default: auto, from the limit on open files]
+    #[arg(long, value_name = "COUNT")]
+    pub sessions_max: Option<String>,
+    /// Ends a session in which no byte moved for this long, or off [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    pub idle_timeout: Option<String>,
+    /// How long one attempt to connect to a backend may take [default: 3s]
+    #[arg(long, value_name = "TIME")]
+    pub connect_timeout: Option<String>,
+    /// What a client gets when no backend could be reached: reset, close or message [default: reset]
+    #[arg(long, value_name = "WHAT")]
+    pub no_backend: Option<String>,
+    /// The text that --no-backend message sends
+    #[arg(long, value_name = "TEXT")]
+    pub no_backend_message: Option<String>,
+    /// How often each backend is checked [default: 2s]
+    #[arg(long, value_name = "TIME")]
+    pub health_interval: Option<String>,
+    /// How often the table of backends is printed, or off [default: off]
+    #[arg(long, value_name = "TIME")]
+    pub status_interval: Option<String>,
+    /// The lowest level that is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+/// Every flag that stands for a setting, by field.
+const SETTINGS: [&str; 13] = [
+    "listen",
+    "backend",
+    "algorithm",
+    "workers",
+    "drain_timeout",
+    "sessions_max",
+    "idle_timeout",
+    "connect_timeout",
+    "no_backend",
+    "no_backend_message",
+    "health_interval",
+    "status_interval",
+    "log",
+];
+
+/// `ringway check`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `ringway demo`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = DEMO_EXAMPLES)]
+pub struct DemoArgs {
+    /// Where to accept clients
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8000")]
+    pub listen: String,
+    /// The first of the four ports, one after the other, on which the backends of the demo serve
+    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..=65_532))]
+    pub backend_port: u16,
+    /// How a backend is chosen: round-robin, weighted-round-robin or least-connections [default: round-robin]
+    #[arg(long, value_name = "NAME")]
+    pub algorithm: Option<String>,
+    /// How many workers, or on which cores: auto, 4, 0,2-3 [default: auto]
+    #[arg(long, value_name = "WORKERS")]
+    pub workers: Option<String>,
+    /// How often each backend is checked [default: 2s]
+    #[arg(long, value_name = "TIME")]
+    pub health_interval: Option<String>,
+}
+
+/// Reads the command line; on wrong flags, `--help` and `--version` it prints and ends the process.
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
+impl RunArgs {
+    /// What to run with.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in the file, or in the flags.
+    pub fn config(&self) -> Result<Config, Errors> {
+        match &self.config {
+            Some(path) => config::load(path),
+            None => config::from_flags(&self.flags()),
+        }
+    }
+
+    fn flags(&self) -> Flags {
+        let args = self.clone();
+        Flags {
+            listen: args.listen,
+            backends: args.backend,
+            algorithm: args.algorithm,
+            workers: args.workers,
+            drain_timeout: args.drain_timeout,
+            sessions_max: args.sessions_max,
+            idle_timeout: args.idle_timeout,
+            connect_timeout: args.connect_timeout,
+            no_backend: args.no_backend,
+            no_backend_message: args.no_backend_message,
+            health_interval: args.health_interval,
+            status_interval: args.status_interval,
+            log: args.log,
+        }
+    }
+}
+
+impl DemoArgs {
+    /// How many backends the demo starts.
+    pub const BACKENDS: u16 = 4;
+
+    /// What to run with: a pool of the demo's own backends, on consecutive ports of this machine.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in the flags.
+    pub fn config(&self) -> Result<Config, Errors> {
+        let ports = (0..Self::BACKENDS).map(|nth| self.backend_port.saturating_add(nth));
+        config::from_flags(&Flags {
+            listen: vec![self.listen.clone()],
+            backends: ports.map(|port| format!("127.0.0.1:{port}")).collect(),
+            algorithm: self.algorithm.clone(),
+            workers: self.workers.clone(),
+            health_interval: self.health_interval.clone(),
+            ..Flags::default()
+        })
+    }
+}
+
+/// The exit status of a configuration that is wrong, and of clap for flags that are.
+const WRONG: u8 = 2;
+
+/// Prints what is understood and what looks odd, or every mistake.
+pub fn check(args: &CheckArgs) -> ExitCode {
+    match config::load(&args.config) {
+        Ok(config) => print_understood(&config),
+        Err(errors) => {
+            eprint!("{errors}");
+            ExitCode::from(WRONG)
+        }
+    }
+}
+
+fn print_understood(config: &Config) -> ExitCode {
+    let mut text = config.to_string();
+    for (index, warning) in config::warnings(config).iter().enumerate() {
+        text += if index == 0 { "\n" } else { "" };
+        text += &format!("warning: {warning}\n");
+    }
+    // Whoever reads only the first lines (`| head`) closes the pipe; the file is right all the same.
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("standard output: cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        let args = line.split(' ').filter(|arg| !arg.is_empty());
+        Cli::try_parse_from(["ringway"].into_iter().chain(args))
+            .map(|cli| cli.command)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_flags_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_setting_is_refused_beside_a_file() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        let flags: Vec<_> = run.get_arguments().filter_map(|arg| arg.get_long()).collect();
+        assert!(flags.len() > SETTINGS.len());
+        for flag in flags
+            .into_iter()
+            .filter(|flag| !["config", "help", "version"].contains(flag))
+        {
+            let error = parsed(&format!("run --config f --{flag} x")).unwrap_err();
+            assert!(error.contains("cannot be used with"), "{flag}: {error}");
+        }
+    }
+
+    #[test]
+    fn run_needs_a_file_or_both_ends() {
+        assert!(parsed("run").is_err());
+        assert!(
+            parsed("run --listen 127.0.0.1:1")
+                .unwrap_err()
+                .contains("--backend")
+        );
+        assert!(
+            parsed("run --backend 127.0.0.1:1")
+                .unwrap_err()
+                .contains("--listen")
+        );
+        assert!(parsed("run --config f").is_ok());
+        assert!(parsed("run --listen 127.0.0.1:1 --backend 127.0.0.1:2").is_ok());
+    }
+
+    #[test]
+    fn a_slip_in_a_flag_is_answered_with_the_right_one() {
+        let error = parsed("run --listen 127.0.0.1:1 --bakend 127.0.0.1:2").unwrap_err();
+        assert!(
+            error.contains("a similar argument exists: '--backend'"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_demo_has_four_backends_on_consecutive_ports() {
+        let Ok(Command::Demo(args)) = parsed("demo --backend-port 9000 --workers 1") else {
+            panic!("not a demo")
+        };
+        let config = args.config().unwrap();
+        let ports: Vec<u16> = config.pools[0]
+            .backends
+            .iter()
+            .map(|backend| backend.address.port())
+            .collect();
+        assert_eq!(ports, [9000, 9001, 9002, 9003]);
+        assert!(parsed("demo --backend-port 65533").is_err());
+    }
+
+    #[test]
+    fn defaults_in_the_help_are_those_of_the_keys() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        let mut compared = 0;
+        for (flag, section, key) in [
+            ("algorithm", config::keys::POOL, "algorithm"),
+            ("workers", config::keys::SERVER, "workers"),
+            ("drain_timeout", config::keys::SERVER, "drain_timeout"),
+            ("sessions_max", config::keys::SERVER, "sessions_max"),
+            ("idle_timeout", config::keys::LISTENER, "idle_timeout"),
+            ("connect_timeout", config::keys::POOL, "connect_timeout"),
+            ("no_backend", config::keys::LISTENER, "no_backend"),
+            ("health_interval", config::keys::HEALTH, "interval"),
+            ("status_interval", config::keys::SERVER, "status_interval"),
+            ("log", config::keys::SERVER, "log"),
+        ] {
+            let help = run
+                .get_arguments()
+                .find(|arg| arg.get_id() == flag)
+                .unwrap()
+                .get_help()
+                .unwrap()
+                .to_string();
+            let default = section.key(key).unwrap().default.text();
+            let word = default.split(',').next().unwrap();
+            assert!(
+                help.contains(&format!("[default: {word}")),
+                "{flag}: {help} / {default}"
+            );
+            compared += 1;
+        }
+        assert_eq!(compared, 10);
+    }
+}

@@ -1,0 +1,565 @@
+//! Every key there is: its kind, its bounds, its default, what it means.
+//!
+//! The reader looks its keys up here, the flags and the documentation are tested against it: a key, a bound or a default
+//! is written down once.
+
+use std::time::Duration;
+
+use super::units::{format_duration, format_size};
+
+/// One table of the file.
+#[derive(Debug)]
+pub struct Section {
+    /// Dotted, as in `pool.health`.
+    pub path: &'static str,
+    /// As it is written in a file: `[server]`, `[[listener]]`.
+    pub header: &'static str,
+    /// In the order of the documentation.
+    pub keys: &'static [Key],
+    /// The tables that may stand inside.
+    pub tables: &'static [&'static str],
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Without the path of its section.
+    pub name: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// What holds when it is not given.
+    pub default: Preset,
+    /// In one line.
+    pub meaning: &'static str,
+    /// What to do instead of a value out of bounds, where that is not plain.
+    pub cure: Option<&'static str>,
+}
+
+/// What a key may hold.
+#[derive(Debug)]
+pub enum Kind {
+    /// What a listener, a pool or a backend is called: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    Name,
+    /// The name of a pool.
+    PoolName,
+    /// A text of at most so many bytes.
+    Text(usize),
+    /// One `ip:port`.
+    Address,
+    /// One `ip:port` or a list of at most so many.
+    Addresses(usize),
+    /// True or false.
+    Switch,
+    /// A whole number, or a word that stands for "no number".
+    Number {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+        /// Such as `auto`.
+        word: Option<&'static str>,
+    },
+    /// `auto`, a number, or a list of core numbers.
+    Workers,
+    /// A time, or `off` where that is allowed.
+    Duration {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+        /// Only multiples of this.
+        step: Duration,
+        /// Whether `off` is allowed.
+        off: bool,
+    },
+    /// A number of bytes.
+    Size {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+        /// Only multiples of this.
+        step: u64,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// What holds when a key is not given.
+#[derive(Debug, Clone, Copy)]
+pub enum Preset {
+    /// It has to be given.
+    Required,
+    /// This value, written as in a file but without quotes.
+    Is(&'static str),
+    /// It depends on another key; in words.
+    Follows(&'static str),
+}
+
+/// At most this many `[[listener]]`.
+pub const LISTENERS_MAX: usize = 1_024;
+/// At most this many `[[pool]]`.
+pub const POOLS_MAX: usize = 1_024;
+/// At most this many `[[pool.backend]]` in all pools together.
+pub const BACKENDS_MAX: usize = 65_535;
+/// At most this many addresses in one `bind`.
+pub const BINDS_MAX: usize = 64;
+/// At most this many workers.
+pub const WORKERS_MAX: u64 = 1_024;
+/// The largest core number that `workers` may list.
+pub const CORE_MAX: u64 = 4_095;
+/// The longest name.
+pub const NAME_BYTES_MAX: usize = 64;
+/// The most memory that one worker's relay buffers may take: `buffer_size` times `buffers_per_worker`.
+pub const ARENA_BYTES_MAX: u64 = 1 << 30;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+const fn key(name: &'static str, kind: Kind, default: Preset, meaning: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        meaning,
+        cure: None,
+    }
+}
+
+impl Key {
+    const fn cure(self, cure: &'static str) -> Self {
+        Self {
+            cure: Some(cure),
+            ..self
+        }
+    }
+}
+
+const fn number(min: u64, max: u64) -> Kind {
+    Kind::Number { min, max, word: None }
+}
+
+const fn number_or(word: &'static str, min: u64, max: u64) -> Kind {
+    Kind::Number {
+        min,
+        max,
+        word: Some(word),
+    }
+}
+
+const fn time(min: Duration, max: Duration) -> Kind {
+    Kind::Duration {
+        min,
+        max,
+        step: MILLISECOND,
+        off: false,
+    }
+}
+
+const fn time_or_off(min: Duration, max: Duration) -> Kind {
+    Kind::Duration {
+        min,
+        max,
+        step: MILLISECOND,
+        off: true,
+    }
+}
+
+const fn times(count: u32, unit: Duration) -> Duration {
+    match unit.checked_mul(count) {
+        Some(product) => product,
+        None => panic!("a bound of a key does not fit"),
+    }
+}
+
+use Preset::{Follows, Is, Required};
+
+const NODELAY: Key = key(
+    "nodelay",
+    Kind::Switch,
+    Is("true"),
+    "TCP_NODELAY: small writes go out at once",
+);
+/// The kernel counts this one in whole seconds, and no further than 32,767 of them.
+const KEEPALIVE: Key = key(
+    "keepalive",
+    Kind::Duration {
+        min: SECOND,
+        max: times(9, HOUR),
+        step: SECOND,
+        off: true,
+    },
+    Is("60s"),
+    "SO_KEEPALIVE: silence before the first probe that asks whether the other side is still there",
+);
+const USER_TIMEOUT: Key = key(
+    "user_timeout",
+    time_or_off(SECOND, DAY),
+    Is("off"),
+    "TCP_USER_TIMEOUT: sent bytes that stay unacknowledged this long end the connection",
+);
+
+/// Every section with every key.
+pub const SECTIONS: &[Section] = &[SERVER, LISTENER, POOL, HEALTH, BACKEND];
+
+/// What may stand at the top of a file.
+pub const ROOT: Section = Section {
+    path: "",
+    header: "",
+    keys: &[],
+    tables: &["server", "listener", "pool"],
+};
+
+/// `[server]`
+pub const SERVER: Section = Section {
+    path: "server",
+    header: "[server]",
+    tables: &[],
+    keys: &[
+        key(
+            "workers",
+            Kind::Workers,
+            Is("auto"),
+            "how many workers, or on which cores",
+        ),
+        key(
+            "drain_timeout",
+            time(Duration::ZERO, DAY),
+            Is("30s"),
+            "how long running sessions may go on after SIGTERM or SIGINT",
+        ),
+        key(
+            "sessions_max",
+            number_or("auto", 1, 10_000_000),
+            Is("auto"),
+            "sessions at once in the whole process; auto derives it from the limit on open files",
+        ),
+        key(
+            "buffer_size",
+            Kind::Size {
+                min: 4 << 10,
+                max: 1 << 20,
+                step: 4 << 10,
+            },
+            Is("16KiB"),
+            "bytes in one relay buffer",
+        ),
+        key(
+            "buffers_per_worker",
+            number(16, 65_536),
+            Is("1024"),
+            "relay buffers that each worker holds ready",
+        ),
+        key(
+            "status_interval",
+            time_or_off(SECOND, DAY),
+            Is("off"),
+            "how often the table of backends is printed",
+        ),
+        key(
+            "log",
+            Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+            Is("info"),
+            "the lowest level of message that is logged",
+        ),
+    ],
+};
+
+/// `[[listener]]`
+pub const LISTENER: Section = Section {
+    path: "listener",
+    header: "[[listener]]",
+    tables: &[],
+    keys: &[
+        key(
+            "name",
+            Kind::Name,
+            Required,
+            "what it is called in logs and tables; unique among listeners",
+        ),
+        key(
+            "bind",
+            Kind::Addresses(BINDS_MAX),
+            Required,
+            "where it accepts; unique over all listeners",
+        ),
+        key("protocol", Kind::Choice(&["tcp"]), Is("tcp"), "what it accepts"),
+        key(
+            "pool",
+            Kind::PoolName,
+            Required,
+            "the name of the pool that serves it",
+        ),
+        key(
+            "backlog",
+            number(1, 65_535),
+            Is("4096"),
+            "connections that the kernel holds, per worker and address, before they are accepted",
+        ),
+        NODELAY,
+        KEEPALIVE,
+        USER_TIMEOUT,
+        key(
+            "idle_timeout",
+            time_or_off(times(100, MILLISECOND), times(7, DAY)),
+            Is("10m"),
+            "ends a session in which no byte moved for this long",
+        ),
+        key(
+            "half_closed_timeout",
+            time_or_off(times(100, MILLISECOND), times(7, DAY)),
+            Is("1m"),
+            "the same, once one side has ended its stream",
+        ),
+        key(
+            "lifetime_max",
+            time_or_off(SECOND, times(365, DAY)),
+            Is("off"),
+            "ends a session that has lasted this long, whatever it does",
+        ),
+        key(
+            "no_backend",
+            Kind::Choice(&["reset", "close", "message"]),
+            Is("reset"),
+            "what a client gets when no backend could be reached",
+        ),
+        key(
+            "no_backend_message",
+            Kind::Text(1_024),
+            Is("no backend available\n"),
+            "the text that `no_backend = \"message\"` sends",
+        ),
+    ],
+};
+
+/// `[[pool]]`
+pub const POOL: Section = Section {
+    path: "pool",
+    header: "[[pool]]",
+    tables: &["health", "backend"],
+    keys: &[
+        key(
+            "name",
+            Kind::Name,
+            Required,
+            "what it is called in logs and tables; unique among pools",
+        ),
+        key(
+            "algorithm",
+            Kind::Choice(&["round-robin", "weighted-round-robin", "least-connections"]),
+            Is("round-robin"),
+            "how a backend is chosen",
+        ),
+        key(
+            "connect_timeout",
+            time(MILLISECOND, times(10, MINUTE)),
+            Follows("3s, or connect_total_timeout if that is shorter"),
+            "how long one attempt to connect may take",
+        ),
+        key(
+            "connect_total_timeout",
+            time(MILLISECOND, HOUR),
+            Follows("10s, or connect_timeout if that is longer"),
+            "how long all attempts for one session may take together",
+        ),
+        key(
+            "connect_attempts",
+            number_or("all", 1, 1_024),
+            Is("all"),
+            "backends tried for one session; all tries each that is up once",
+        ),
+        NODELAY,
+        KEEPALIVE,
+        USER_TIMEOUT,
+    ],
+};
+
+/// `[pool.health]`
+pub const HEALTH: Section = Section {
+    path: "pool.health",
+    header: "[pool.health]",
+    tables: &[],
+    keys: &[
+        key(
+            "check",
+            Kind::Choice(&["tcp", "none"]),
+            Is("tcp"),
+            "what a check does: connect and close, or nothing",
+        ),
+        key(
+            "interval",
+            time(times(100, MILLISECOND), DAY),
+            Is("2s"),
+            "from the start of one check to the start of the next",
+        ),
+        key(
+            "timeout",
+            time(times(10, MILLISECOND), DAY),
+            Follows("1s, or interval if that is shorter"),
+            "how long a check may take; at most the interval",
+        ),
+        key(
+            "rise",
+            number(1, 100),
+            Is("2"),
+            "passes in a row that bring a backend back",
+        ),
+        key(
+            "fall",
+            number(1, 100),
+            Is("3"),
+            "failures in a row that take a backend out",
+        ),
+        key(
+            "passive",
+            Kind::Switch,
+            Is("true"),
+            "whether a session's failed connect counts as a failed check",
+        ),
+    ],
+};
+
+/// `[[pool.backend]]`
+pub const BACKEND: Section = Section {
+    path: "pool.backend",
+    header: "[[pool.backend]]",
+    tables: &[],
+    keys: &[
+        key(
+            "address",
+            Kind::Address,
+            Required,
+            "where it serves; unique in its pool",
+        ),
+        key(
+            "weight",
+            number(1, 256),
+            Is("1"),
+            "its share, against the other weights of its pool",
+        )
+        .cure("to take a backend out, remove it"),
+        key(
+            "name",
+            Kind::Name,
+            Follows("the address"),
+            "what it is called in logs and tables; unique in its pool",
+        ),
+    ],
+};
+
+/// The defaults that follow another key: this, bounded by that key.
+pub const CONNECT_TIMEOUT: Duration = times(3, SECOND);
+/// See [`CONNECT_TIMEOUT`].
+pub const CONNECT_TOTAL_TIMEOUT: Duration = times(10, SECOND);
+/// See [`CONNECT_TIMEOUT`].
+pub const HEALTH_TIMEOUT: Duration = SECOND;
+
+impl Section {
+    /// The key of this name.
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// Every name that may stand in this section.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys
+            .iter()
+            .map(|key| key.name)
+            .chain(self.tables.iter().copied())
+    }
+}
+
+impl Kind {
+    /// What it may hold, in words: `1 to 256`, `"off" or 1s to 9h`.
+    pub fn range(&self) -> String {
+        match self {
+            Self::Name => format!("1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -"),
+            Self::PoolName => "the name of a pool".to_owned(),
+            Self::Text(max) => format!("a text of at most {max} bytes"),
+            Self::Address => "\"ip:port\"".to_owned(),
+            Self::Addresses(max) => format!("\"ip:port\", or a list of 1 to {max} of them"),
+            Self::Switch => "true or false".to_owned(),
+            Self::Number { min, max, word: None } => format!("{min} to {max}"),
+            Self::Number {
+                min,
+                max,
+                word: Some(word),
+            } => format!("\"{word}\", or {min} to {max}"),
+            Self::Workers => {
+                format!("\"auto\", 1 to {WORKERS_MAX}, or a list of core numbers such as [0, 2]")
+            }
+            Self::Duration { min, max, step, off } => {
+                let off = if *off { "\"off\", or " } else { "" };
+                let step = if *step == SECOND { " in whole seconds" } else { "" };
+                format!(
+                    "{off}{} to {}{step}",
+                    format_duration(*min),
+                    format_duration(*max)
+                )
+            }
+            Self::Size { min, max, step } => {
+                let (min, max, step) = (format_size(*min), format_size(*max), format_size(*step));
+                format!("{min} to {max}, a multiple of {step}")
+            }
+            Self::Choice(words) => quoted(words),
+        }
+    }
+}
+
+impl Preset {
+    /// As the documentation says it.
+    pub fn text(&self) -> String {
+        match self {
+            Required => "required".to_owned(),
+            Is(text) => text.escape_debug().to_string(),
+            Follows(words) => (*words).to_owned(),
+        }
+    }
+}
+
+/// `"a", "b" or "c"`
+pub(super) fn quoted(words: &[impl AsRef<str>]) -> String {
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| format!("\"{}\"", word.as_ref()))
+        .collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_stands_twice_in_a_section() {
+        for section in SECTIONS {
+            let mut names: Vec<_> = section.names().collect();
+            assert!(!section.keys.is_empty());
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", section.path);
+        }
+    }
+
+    #[test]
+    fn ranges_read_as_words() {
+        let range =
+            |section: Section, name| section.key(name).map(|key| key.kind.range()).unwrap_or_default();
+        assert_eq!(range(BACKEND, "weight"), "1 to 256");
+        assert_eq!(range(SERVER, "sessions_max"), "\"auto\", or 1 to 10000000");
+        assert_eq!(
+            range(LISTENER, "keepalive"),
+            "\"off\", or 1s to 9h in whole seconds"
+        );
+        assert_eq!(range(SERVER, "buffer_size"), "4KiB to 1MiB, a multiple of 4KiB");
+        assert_eq!(range(HEALTH, "check"), "\"tcp\" or \"none\"");
+    }
+}

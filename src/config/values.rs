@@ -1,0 +1,346 @@
+//! One value: from as typed to what it means, or the reason why it cannot be that.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::address::address as parse_address;
+use super::errors::{Bound, Reason};
+use super::keys::{CORE_MAX, Key, Kind, NAME_BYTES_MAX, WORKERS_MAX, quoted};
+use super::near::near;
+use super::typed::{Node, Value, shown};
+use super::types::{Choice, Workers};
+use super::units::{self, UnitFault};
+
+type Outcome<T> = Result<T, Reason>;
+
+/// A whole number, or `None` for the key's word, such as `auto`.
+pub(super) fn number(key: &Key, node: &Node<'_>) -> Outcome<Option<u64>> {
+    let Kind::Number { min, max, word } = key.kind else {
+        unreachable!("{} holds no number", key.name)
+    };
+    if word.is_some() && node.text() == word {
+        return Ok(None);
+    }
+    let number = integer(node).ok_or_else(|| not_a_number(key, node))?;
+    within(key, node, number, min, max).map(Some)
+}
+
+/// A time, or `None` for `off`.
+pub(super) fn duration(key: &Key, node: &Node<'_>) -> Outcome<Option<Duration>> {
+    let Kind::Duration { min, max, step, off } = key.kind else {
+        unreachable!("{} holds no time", key.name)
+    };
+    let text = with_unit(key, node)?;
+    if off && text == "off" {
+        return Ok(None);
+    }
+    match units::duration(&text) {
+        Ok(time) if time < min => Err(Reason::TooSmall(bound(key, node))),
+        Ok(time) if time > max => Err(Reason::TooLarge(bound(key, node))),
+        Ok(time) if time.as_millis() % step.as_millis() != 0 => Err(Reason::OffStep {
+            typed: node.shown(),
+            step: units::format_duration(step),
+        }),
+        Ok(time) => Ok(Some(time)),
+        Err(UnitFault::TooBig) => Err(Reason::TooLarge(bound(key, node))),
+        Err(fault) => {
+            let fits = |&unit_ms: &u64, count: u64| {
+                let ms = u128::from(unit_ms) * u128::from(count);
+                (min.as_millis()..=max.as_millis()).contains(&ms)
+            };
+            let cure = match fault {
+                UnitFault::NoUnit(ref number) if off && number == "0" => Some("write \"off\"".to_owned()),
+                _ => unit_cure(&fault, &text, &units::TIME_UNITS, fits),
+            };
+            let cure = cure.unwrap_or_else(|| {
+                format!(
+                    "write {}, such as \"1m30s\"; the units are d, h, m, s, ms",
+                    key.kind.range()
+                )
+            });
+            Err(Reason::Unit {
+                typed: node.shown(),
+                fault,
+                cure,
+            })
+        }
+    }
+}
+
+/// A number of bytes.
+pub(super) fn size(key: &Key, node: &Node<'_>) -> Outcome<u64> {
+    let Kind::Size { min, max, step } = key.kind else {
+        unreachable!("{} holds no size", key.name)
+    };
+    let text = with_unit(key, node)?;
+    match units::size(&text) {
+        Ok(bytes) if bytes < min => Err(Reason::TooSmall(bound(key, node))),
+        Ok(bytes) if bytes > max => Err(Reason::TooLarge(bound(key, node))),
+        Ok(bytes) if bytes % step != 0 => Err(Reason::OffStep {
+            typed: node.shown(),
+            step: units::format_size(step),
+        }),
+        Ok(bytes) => Ok(bytes),
+        Err(UnitFault::TooBig) => Err(Reason::TooLarge(bound(key, node))),
+        Err(fault) => {
+            let fits = |&unit: &u64, count: u64| (min..=max).contains(&unit.saturating_mul(count));
+            let cure = unit_cure(&fault, &text, &units::SIZE_UNITS, fits);
+            let cure = cure.unwrap_or_else(|| format!("write {}, such as \"16KiB\"", key.kind.range()));
+            Err(Reason::Unit {
+                typed: node.shown(),
+                fault,
+                cure,
+            })
+        }
+    }
+}
+
+/// True or false.
+pub(super) fn switch(key: &Key, node: &Node<'_>) -> Outcome<bool> {
+    match node.value {
+        Value::Boolean(on) => Ok(on),
+        Value::Word("true") => Ok(true),
+        Value::Word("false") => Ok(false),
+        Value::Text(_) => Err(wrong_type(node, format!("{}, without quotes", key.kind.range()))),
+        _ => Err(wrong_type(node, key.kind.range())),
+    }
+}
+
+/// One of a closed set of words.
+pub(super) fn choice<T: Choice>(key: &Key, node: &Node<'_>) -> Outcome<T> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.range()))?;
+    let words = T::ALL.iter().map(|choice| choice.word());
+    T::ALL
+        .iter()
+        .copied()
+        .find(|choice| choice.word() == text)
+        .ok_or_else(|| Reason::NotAChoice {
+            typed: node.shown(),
+            near: near(text, words.clone()),
+            choices: words.map(str::to_owned).collect(),
+        })
+}
+
+/// What a listener, a pool or a backend is called.
+pub(super) fn name(_: &Key, node: &Node<'_>) -> Outcome<String> {
+    let text = node
+        .text()
+        .ok_or_else(|| wrong_type(node, "a text in quotes".to_owned()))?;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err(Reason::BadName(node.shown())),
+    }
+}
+
+/// The name of a pool; whether there is such a pool is for the caller to judge.
+pub(super) fn pool_name(_: &Key, node: &Node<'_>) -> Outcome<String> {
+    node.text()
+        .map(str::to_owned)
+        .ok_or_else(|| wrong_type(node, "the name of a pool in quotes".to_owned()))
+}
+
+/// A text of bounded length.
+pub(super) fn text(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    let Kind::Text(max) = key.kind else {
+        unreachable!("{} holds no text", key.name)
+    };
+    let text = node
+        .text()
+        .ok_or_else(|| wrong_type(node, "a text in quotes".to_owned()))?;
+    match text.len() {
+        count if count > max => Err(Reason::TooMany {
+            what: "bytes of text",
+            count,
+            max,
+        }),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// One `ip:port`.
+pub(super) fn address(_: &Key, node: &Node<'_>) -> Outcome<SocketAddr> {
+    let text = node
+        .text()
+        .ok_or_else(|| wrong_type(node, "\"ip:port\" in quotes".to_owned()))?;
+    parse_address(text).map_err(|fault| Reason::Address {
+        typed: node.shown(),
+        fault,
+    })
+}
+
+/// `auto`, a number of workers, or a list of cores.
+pub(super) fn workers(key: &Key, node: &Node<'_>) -> Outcome<Workers> {
+    match (&node.value, node.text()) {
+        (_, Some("auto")) => Ok(Workers::Auto),
+        (Value::Text(text), _) if text.parse::<u64>().is_ok() => {
+            let wanted = format!("{text} for so many workers, or [{text}] for one worker on core {text}");
+            Err(wrong_type(node, wanted))
+        }
+        (Value::Integer(_) | Value::Word(_), _) if integer(node).is_some() => worker_count(key, node),
+        (Value::List(items), _) => cores(items.iter().map(|item| core(key, item, integer(item)))),
+        (_, Some(text)) => cores(core_ranges(key, node, text)?.into_iter()),
+        _ => Err(wrong_type(node, key.kind.range())),
+    }
+}
+
+fn worker_count(key: &Key, node: &Node<'_>) -> Outcome<Workers> {
+    let number = integer(node).unwrap_or_default();
+    let count = within(key, node, number, 1, WORKERS_MAX)?;
+    let count = usize::try_from(count).ok().and_then(NonZeroUsize::new);
+    Ok(count.map_or(Workers::Auto, Workers::Count))
+}
+
+/// `0,2-3` as the cores 0, 2 and 3.
+fn core_ranges(key: &Key, node: &Node<'_>, text: &str) -> Outcome<Vec<Outcome<usize>>> {
+    let mut found = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let [first, last] = [first, last].map(|end| end.trim().parse().ok());
+        if let (None, _) | (_, None) = (first, last) {
+            return Err(wrong_type(node, key.kind.range()));
+        }
+        let [first, last] = [core(key, node, first)?, core(key, node, last)?];
+        if first > last {
+            return Err(Reason::Conflict(format!(
+                "{} counts down in {part:?}; write the lower core first",
+                node.shown()
+            )));
+        }
+        found.extend((first..=last).map(Ok));
+        check_worker_count(found.len())?;
+    }
+    Ok(found)
+}
+
+fn core(key: &Key, node: &Node<'_>, number: Option<i128>) -> Outcome<usize> {
+    let number = number.ok_or_else(|| wrong_type(node, key.kind.range()))?;
+    if !(0..=i128::from(CORE_MAX)).contains(&number) {
+        return Err(Reason::Conflict(format!(
+            "{} is not a core number; cores go from 0 to {CORE_MAX}",
+            node.shown()
+        )));
+    }
+    Ok(usize::try_from(number).unwrap_or_default())
+}
+
+fn cores(found: impl Iterator<Item = Outcome<usize>>) -> Outcome<Workers> {
+    let mut seen = HashSet::new();
+    let mut cores = Vec::new();
+    for core in found {
+        let core = core?;
+        if !seen.insert(core) {
+            return Err(Reason::Conflict(format!(
+                "core {core} is listed twice; one worker runs on each core"
+            )));
+        }
+        cores.push(core);
+    }
+    check_worker_count(cores.len())?;
+    match cores.is_empty() {
+        true => Err(Reason::Conflict(
+            "the list of cores is empty; list at least one or write \"auto\"".to_owned(),
+        )),
+        false => Ok(Workers::Cores(cores)),
+    }
+}
+
+fn check_worker_count(count: usize) -> Outcome<()> {
+    let max = usize::try_from(WORKERS_MAX).unwrap_or(usize::MAX);
+    match count {
+        count if count > max => Err(Reason::TooMany {
+            what: "workers",
+            count,
+            max,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn integer(node: &Node<'_>) -> Option<i128> {
+    match &node.value {
+        Value::Integer(number) => Some(*number),
+        Value::Word(word) => word.parse().ok(),
+        _ => None,
+    }
+}
+
+fn within(key: &Key, node: &Node<'_>, number: i128, min: u64, max: u64) -> Outcome<u64> {
+    match u64::try_from(number) {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ if number < i128::from(min) => Err(Reason::TooSmall(bound(key, node))),
+        _ => Err(Reason::TooLarge(bound(key, node))),
+    }
+}
+
+fn not_a_number(key: &Key, node: &Node<'_>) -> Reason {
+    match &node.value {
+        Value::Text(text) if text.parse::<i128>().is_ok() => {
+            wrong_type(node, format!("{text}, without quotes"))
+        }
+        _ => wrong_type(node, key.kind.range()),
+    }
+}
+
+/// The text of a time or a size; a bare number stands for itself and will be found to have no unit.
+fn with_unit<'n>(key: &Key, node: &'n Node<'_>) -> Outcome<Cow<'n, str>> {
+    let text: Cow<'n, str> = match (&node.value, node.text()) {
+        (Value::Integer(number), _) => number.to_string().into(),
+        (Value::Float, _) => node.typed.into(),
+        (_, Some(text)) => text.into(),
+        _ => return Err(wrong_type(node, key.kind.range())),
+    };
+    match text.starts_with('-') {
+        true => Err(Reason::TooSmall(bound(key, node))),
+        false => Ok(text),
+    }
+}
+
+/// The value as it should have been typed, where that can be told.
+fn unit_cure(
+    fault: &UnitFault,
+    text: &str,
+    units: &[(&str, u64)],
+    fits: impl Fn(&u64, u64) -> bool,
+) -> Option<String> {
+    match fault {
+        // "1m30" lacks a unit too, but which units may follow depends on the first.
+        UnitFault::NoUnit(number) if number == text => {
+            let count = number.parse().ok()?;
+            let fitting = units.iter().rev().filter(|(_, factor)| fits(factor, count));
+            let ways: Vec<String> = fitting.map(|(unit, _)| format!("{number}{unit}")).collect();
+            match (count, ways.is_empty()) {
+                (0, false) => Some("write \"0s\"".to_owned()),
+                (_, false) => Some(format!("write {}", quoted(&ways))),
+                (_, true) => None,
+            }
+        }
+        UnitFault::UnknownUnit {
+            unit,
+            meant: Some(meant),
+        } if text.matches(unit.as_str()).count() == 1 => {
+            Some(format!("write {:?}", shown(&text.replace(unit.as_str(), meant))))
+        }
+        _ => None,
+    }
+}
+
+fn bound(key: &Key, node: &Node<'_>) -> Bound {
+    Bound {
+        typed: node.shown(),
+        key: key.name,
+        range: key.kind.range(),
+        cure: key.cure,
+    }
+}
+
+pub(super) fn wrong_type(node: &Node<'_>, wanted: String) -> Reason {
+    Reason::WrongType {
+        typed: node.shown(),
+        found: node.value.kind(),
+        wanted,
+    }
+}
