@@ -24,6 +24,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, once")]
 pub enum Command {
     /// Run with a file, or with flags alone
     Run(RunArgs),
@@ -77,11 +78,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "IP:PORT", required_unless_present = "config")]
     pub listen: Vec<String>,
     /// A backend, with its weight and its name if it needs them; may be given several times
-    #[arg(
-        long,
-        value_name = "IP:PORT[,weight=N][,name=NAME]",
-        required_unless_present = "config"
-    )]
+    #[arg(long, value_name = "IP:PORT[,weight=N][,name=NAME]", required_unless_present = "config")]
     pub backend: Vec<String>,
     /// How a backend is chosen: round-robin, weighted-round-robin or least-connections [default: round-robin]
     #[arg(long, value_name = "NAME")]
@@ -157,12 +154,12 @@ pub struct DemoArgs {
     /// How a backend is chosen: round-robin, weighted-round-robin or least-connections [default: round-robin]
     #[arg(long, value_name = "NAME")]
     pub algorithm: Option<String>,
-    /// How many workers, or on which cores: auto, 4, 0,2-3 [default: auto]
-    #[arg(long, value_name = "WORKERS")]
-    pub workers: Option<String>,
-    /// How often each backend is checked [default: 2s]
-    #[arg(long, value_name = "TIME")]
-    pub health_interval: Option<String>,
+    /// How many workers, or on which cores: auto, 4, 0,2-3; each takes turns of its own, one makes them plain to see
+    #[arg(long, value_name = "WORKERS", default_value = "1")]
+    pub workers: String,
+    /// How often each backend is checked
+    #[arg(long, value_name = "TIME", default_value = "500ms")]
+    pub health_interval: String,
 }
 
 /// Reads the command line; on wrong flags, `--help` and `--version` it prints and ends the process.
@@ -218,8 +215,8 @@ impl DemoArgs {
             listen: vec![self.listen.clone()],
             backends: ports.map(|port| format!("127.0.0.1:{port}")).collect(),
             algorithm: self.algorithm.clone(),
-            workers: self.workers.clone(),
-            health_interval: self.health_interval.clone(),
+            workers: Some(self.workers.clone()),
+            health_interval: Some(self.health_interval.clone()),
             ..Flags::default()
         })
     }
@@ -278,10 +275,7 @@ mod tests {
         let run = command.find_subcommand("run").unwrap();
         let flags: Vec<_> = run.get_arguments().filter_map(|arg| arg.get_long()).collect();
         assert!(flags.len() > SETTINGS.len());
-        for flag in flags
-            .into_iter()
-            .filter(|flag| !["config", "help", "version"].contains(flag))
-        {
+        for flag in flags.into_iter().filter(|flag| !["config", "help", "version"].contains(flag)) {
             let error = parsed(&format!("run --config f --{flag} x")).unwrap_err();
             assert!(error.contains("cannot be used with"), "{flag}: {error}");
         }
@@ -290,16 +284,8 @@ mod tests {
     #[test]
     fn run_needs_a_file_or_both_ends() {
         assert!(parsed("run").is_err());
-        assert!(
-            parsed("run --listen 127.0.0.1:1")
-                .unwrap_err()
-                .contains("--backend")
-        );
-        assert!(
-            parsed("run --backend 127.0.0.1:1")
-                .unwrap_err()
-                .contains("--listen")
-        );
+        assert!(parsed("run --listen 127.0.0.1:1").unwrap_err().contains("--backend"));
+        assert!(parsed("run --backend 127.0.0.1:1").unwrap_err().contains("--listen"));
         assert!(parsed("run --config f").is_ok());
         assert!(parsed("run --listen 127.0.0.1:1 --backend 127.0.0.1:2").is_ok());
     }
@@ -307,10 +293,7 @@ mod tests {
     #[test]
     fn a_slip_in_a_flag_is_answered_with_the_right_one() {
         let error = parsed("run --listen 127.0.0.1:1 --bakend 127.0.0.1:2").unwrap_err();
-        assert!(
-            error.contains("a similar argument exists: '--backend'"),
-            "{error}"
-        );
+        assert!(error.contains("a similar argument exists: '--backend'"), "{error}");
     }
 
     #[test]
@@ -319,11 +302,7 @@ mod tests {
             panic!("not a demo")
         };
         let config = args.config().unwrap();
-        let ports: Vec<u16> = config.pools[0]
-            .backends
-            .iter()
-            .map(|backend| backend.address.port())
-            .collect();
+        let ports: Vec<u16> = config.pools[0].backends.iter().map(|backend| backend.address.port()).collect();
         assert_eq!(ports, [9000, 9001, 9002, 9003]);
         assert!(parsed("demo --backend-port 65533").is_err());
     }
@@ -345,19 +324,11 @@ mod tests {
             ("status_interval", config::keys::SERVER, "status_interval"),
             ("log", config::keys::SERVER, "log"),
         ] {
-            let help = run
-                .get_arguments()
-                .find(|arg| arg.get_id() == flag)
-                .unwrap()
-                .get_help()
-                .unwrap()
-                .to_string();
+            let help =
+                run.get_arguments().find(|arg| arg.get_id() == flag).unwrap().get_help().unwrap().to_string();
             let default = section.key(key).unwrap().default.text();
             let word = default.split(',').next().unwrap();
-            assert!(
-                help.contains(&format!("[default: {word}")),
-                "{flag}: {help} / {default}"
-            );
+            assert!(help.contains(&format!("[default: {word}")), "{flag}: {help} / {default}");
             compared += 1;
         }
         assert_eq!(compared, 10);

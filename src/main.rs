@@ -1,27 +1,62 @@
-//! The ringway command.
+//! The ringway command: arguments in, exit status out.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use ringway::cli::{self, Command};
+use ringway::config::{Config, Errors, LogLevel};
+use ringway::{demo, server};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Wrong flags or a wrong configuration; clap uses the same.
+const WRONG: u8 = 2;
+/// The kernel does not offer io_uring to this process.
+const NO_RING: u8 = 3;
 
 fn main() -> ExitCode {
-    match cli::parse().command {
-        Command::Check(args) => cli::check(&args),
-        Command::Run(args) => print(args.config()),
-        Command::Demo(args) => print(args.config()),
-    }
+    let result = match cli::parse().command {
+        Command::Check(args) => return cli::check(&args),
+        Command::Run(args) => with(args.config(), server::run),
+        Command::Demo(args) => with(args.config(), demo::run),
+    };
+    let code = result.map_or_else(|code| code, |()| 0);
+    // Not by returning: threads of ours may still hold operations in flight, and leaving must not wait for them.
+    std::process::exit(i32::from(code))
 }
 
-/// Until there is a server: what it would run with.
-fn print(config: Result<ringway::config::Config, ringway::config::Errors>) -> ExitCode {
-    match config {
-        Ok(config) => {
-            print!("{config}");
-            ExitCode::SUCCESS
+fn with(
+    config: Result<Config, Errors>,
+    run: impl FnOnce(Config) -> Result<(), server::Error>,
+) -> Result<(), u8> {
+    let config = config.map_err(|errors| {
+        eprint!("{errors}");
+        WRONG
+    })?;
+    start_logging(config.server.log);
+    run(config).map_err(|error| {
+        eprintln!("ringway: {error}");
+        match error {
+            server::Error::Ring(_) => NO_RING,
+            server::Error::Interrupted { signal, .. } => 128 + signal as u8,
+            _ => 1,
         }
-        Err(errors) => {
-            eprint!("{errors}");
-            ExitCode::from(2)
-        }
-    }
+    })
+}
+
+fn start_logging(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::balance::{Balancer, Choice};
-use crate::config::Algorithm;
 use crate::load::{Lease, Load};
 use crate::stats::WorkerStats;
 use crate::table::{BackendId, BackendTable, State};
@@ -69,15 +68,8 @@ pub struct Pool {
 
 impl Pool {
     /// The worker's copy of the configuration's pool number `index`; empty until it adopts a table.
-    pub fn new(index: usize, algorithm: Algorithm, stats: Arc<WorkerStats>) -> Pool {
-        Pool {
-            index,
-            epoch: 0,
-            members: Vec::new(),
-            loads: Vec::new(),
-            balancer: Balancer::new(algorithm),
-            stats,
-        }
+    pub fn new(index: usize, balancer: Balancer, stats: Arc<WorkerStats>) -> Pool {
+        Pool { index, epoch: 0, members: Vec::new(), loads: Vec::new(), balancer, stats }
     }
 
     /// Makes `table` what picks are made from. Costs one comparison when it is the one already.

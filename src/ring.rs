@@ -25,29 +25,57 @@ use crate::net::{self, Socket};
 
 /// Entries that can be queued before the kernel is called. A full queue is flushed by itself: more only batches more.
 const SUBMISSIONS: u32 = 1024;
+/// With fewer than this the ring is not worth having.
+const SUBMISSIONS_MIN: u32 = 16;
 /// The kernel's own maximum for a completion queue.
-const COMPLETIONS_MAX: u32 = 65_536;
+const COMPLETIONS_MAX: usize = 65_536;
 
 /// Makes the runtime of the calling thread, with room for `in_flight` operations at once.
 ///
 /// The flags save interrupts and locks in the kernel (5 to 15 % of the cost of a small message). A kernel that does not
 /// know them answers EINVAL and gets fewer. DEFER_TASKRUN would save more but is never asked for: tokio-uring sleeps in
 /// epoll on the ring's descriptor, and under that flag the descriptor does not become readable.
-pub fn runtime(in_flight: usize) -> io::Result<Runtime> {
-    // A full completion queue loses nothing (the kernel keeps a list), but it is slower: have room for all.
-    let mut completions =
-        in_flight.next_power_of_two().clamp(2 * SUBMISSIONS as usize, COMPLETIONS_MAX as usize) as u32;
+pub fn runtime(in_flight: usize) -> Result<Runtime, Unavailable> {
     let mut flags = Flags::All;
+    let mut sizes = Sizes::for_operations(in_flight);
     loop {
-        let error = match build(flags, completions) {
+        let error = match build(flags, sizes) {
             Ok(runtime) => return Ok(runtime),
             Err(error) => error,
         };
-        match error.raw_os_error() {
-            Some(libc::EINVAL) if flags != Flags::None => flags = flags.fewer(),
-            // Some kernels count the queues against RLIMIT_MEMLOCK.
-            Some(libc::ENOMEM) if completions > 2 * SUBMISSIONS => completions /= 2,
-            _ => return Err(error),
+        match (error.raw_os_error(), sizes.smaller()) {
+            (Some(libc::EINVAL), _) if flags != Flags::None => flags = flags.fewer(),
+            // Some kernels count the queues against the limit on locked memory.
+            (Some(libc::ENOMEM), Some(smaller)) => sizes = smaller,
+            _ => return Err(Unavailable::new("io_uring_setup", error)),
+        }
+    }
+}
+
+/// Entries in the two queues of a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sizes {
+    submissions: u32,
+    completions: u32,
+}
+
+impl Sizes {
+    /// A full completion queue loses nothing (the kernel keeps a list), but it is slower: have room for all.
+    fn for_operations(in_flight: usize) -> Sizes {
+        let completions =
+            in_flight.next_power_of_two().clamp(2 * SUBMISSIONS as usize, COMPLETIONS_MAX) as u32;
+        Sizes { submissions: SUBMISSIONS, completions }
+    }
+
+    /// Half of the completions, down to twice the submissions; from there half of both.
+    fn smaller(self) -> Option<Sizes> {
+        let Sizes { submissions, completions } = self;
+        if completions > 2 * submissions {
+            Some(Sizes { submissions, completions: completions / 2 })
+        } else if submissions > SUBMISSIONS_MIN {
+            Some(Sizes { submissions: submissions / 2, completions: completions / 2 })
+        } else {
+            None
         }
     }
 }
@@ -72,9 +100,9 @@ impl Flags {
     }
 }
 
-fn build(flags: Flags, completions: u32) -> io::Result<Runtime> {
+fn build(flags: Flags, sizes: Sizes) -> io::Result<Runtime> {
     let mut ring = tokio_uring::uring_builder();
-    ring.setup_cqsize(completions);
+    ring.setup_cqsize(sizes.completions);
     match flags {
         Flags::All => {
             ring.setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer();
@@ -84,7 +112,7 @@ fn build(flags: Flags, completions: u32) -> io::Result<Runtime> {
         }
         Flags::None => {}
     }
-    Runtime::new(tokio_uring::builder().entries(SUBMISSIONS).uring_builder(&ring))
+    Runtime::new(tokio_uring::builder().entries(sizes.submissions).uring_builder(&ring))
 }
 
 /// Why io_uring cannot be used here.
@@ -108,6 +136,12 @@ enum Cause {
     Limits,
     /// None of these.
     Unknown,
+}
+
+impl Unavailable {
+    fn new(call: &'static str, error: io::Error) -> Unavailable {
+        Unavailable { call, cause: cause_of(&error), error }
+    }
 }
 
 impl fmt::Display for Unavailable {
@@ -151,21 +185,20 @@ pub fn probe() -> Result<(), Unavailable> {
 
 /// Makes a ring, asks for the operations, runs one that does nothing.
 fn probe_here() -> Result<(), Unavailable> {
-    let unavailable = |call, error: io::Error| Unavailable { call, cause: cause_of(&error), error };
-    let mut ring = IoUring::new(2).map_err(|error| unavailable("io_uring_setup", error))?;
+    let mut ring = IoUring::new(2).map_err(|error| Unavailable::new("io_uring_setup", error))?;
     let mut probe = io_uring::Probe::new();
     // A filter may refuse registration and nothing else; then plain buffers serve, and only running it will tell.
     if ring.submitter().register_probe(&mut probe).is_ok() {
         let needed =
             [opcode::PollAdd::CODE, opcode::ReadFixed::CODE, opcode::WriteFixed::CODE, opcode::Connect::CODE];
         if !needed.iter().all(|&code| probe.is_supported(code)) {
-            return Err(unavailable("io_uring_register", io::Error::from_raw_os_error(libc::ENOSYS)));
+            return Err(Unavailable::new("io_uring_register", io::Error::from_raw_os_error(libc::ENOSYS)));
         }
     }
     // SAFETY: a Nop points to nothing.
     unsafe { ring.submission().push(&opcode::Nop::new().build()) }
         .expect("the queue was just made, and is empty");
-    ring.submit_and_wait(1).map_err(|error| unavailable("io_uring_enter", error))?;
+    ring.submit_and_wait(1).map_err(|error| Unavailable::new("io_uring_enter", error))?;
     Ok(())
 }
 

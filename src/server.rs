@@ -36,24 +36,38 @@ const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs ringway until a signal ends it. Returns once all is over and told; the process should exit then.
 pub fn run(config: Config) -> Result<(), Error> {
-    let signals = forward_signals()?;
+    let (requests, _) = requests()?;
     let server = Server::start(config, 0)?;
-    server.serve(&signals)
+    server.serve(&requests)
 }
 
-/// SIGTERM, SIGINT and SIGUSR1, from the moment this returns.
-pub fn forward_signals() -> Result<Receiver<i32>, Error> {
+/// What somebody outside wants of a running server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// The table of backends on standard output.
+    PrintStatus,
+    /// An end, in order; at once when it comes a second time.
+    Stop,
+    /// The same by this signal.
+    StopBySignal(i32),
+}
+
+/// Requests by signal from the moment this returns, and a sender for others.
+pub fn requests() -> Result<(Receiver<Request>, Sender<Request>), Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).map_err(Error::Signals)?;
     let (sender, receiver) = mpsc::channel();
+    let own = sender.clone();
     let forward = move || {
         for signal in signals.forever() {
-            if sender.send(signal).is_err() {
+            let request =
+                if signal == SIGUSR1 { Request::PrintStatus } else { Request::StopBySignal(signal) };
+            if own.send(request).is_err() {
                 return;
             }
         }
     };
     thread::Builder::new().name("signals".into()).spawn(forward).map_err(Error::Signals)?;
-    Ok(receiver)
+    Ok((receiver, sender))
 }
 
 /// Why ringway did not start, or did not go on.
@@ -85,6 +99,13 @@ pub enum Error {
         /// What the kernel said.
         error: io::Error,
     },
+    /// A backend of the demo cannot have its address.
+    DemoBackend {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// A thread could not be started, or did not become ready.
     Thread {
         /// The thread's name.
@@ -99,9 +120,9 @@ pub enum Error {
         /// Its last words.
         why: String,
     },
-    /// A second signal ended it before the drain was over.
+    /// A second request to stop ended it before the drain was over.
     Interrupted {
-        /// The signal.
+        /// The signal that asked for it.
         signal: i32,
         /// Sessions that were running.
         sessions: u64,
@@ -129,6 +150,11 @@ impl fmt::Display for Error {
             Error::Died { name, why } => write!(
                 f,
                 "thread {name} died: {why}; this is a defect of ringway: the process ends so that it can be restarted"
+            ),
+            Error::DemoBackend { address, error } => write!(
+                f,
+                "backend of the demo: cannot listen on {address}: {error}; ports that are free: --backend-port PORT \
+                 (the first of four in a row)"
             ),
             Error::Interrupted { signal, sessions } => {
                 write!(f, "ended at once by a second signal ({signal}) with {sessions} sessions running")
@@ -268,21 +294,15 @@ impl Server {
                 );
             }
         }
-        let server = &self.config.server;
+        let (server, workers) = (&self.config.server, self.stats.workers.len());
+        tracing::info!("limits: {}", self.limits);
         tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            workers = self.stats.workers.len(),
-            limits = %self.limits,
-            buffers = %format!(
-                "{} x {} x {} KiB = {} MiB",
-                self.stats.workers.len(),
-                server.buffers_per_worker,
-                server.buffer_size / 1024,
-                self.limits.buffer_bytes / (1024 * 1024)
-            ),
-            kernel = %net::kernel_release(),
-            "ready"
+            "relay buffers: {workers} workers x {} x {} KiB = {} MiB",
+            server.buffers_per_worker,
+            server.buffer_size / 1024,
+            self.limits.buffer_bytes / (1024 * 1024)
         );
+        tracing::info!("ringway {} is ready on kernel {}", env!("CARGO_PKG_VERSION"), net::kernel_release());
     }
 
     /// The addresses on which the configuration's listener number `listener` accepts, with the real ports.
@@ -311,14 +331,16 @@ impl Server {
         format!("{table}{}\n", status::totals(&self.stats.totals()))
     }
 
-    /// Waits for signals and acts on them, until all is over.
-    pub fn serve(mut self, signals: &Receiver<i32>) -> Result<(), Error> {
+    /// Acts on requests until all is over.
+    pub fn serve(mut self, requests: &Receiver<Request>) -> Result<(), Error> {
         let mut next_status = self.config.server.status_interval.map(|interval| Instant::now() + interval);
         loop {
-            // Threads report to one channel and signals to another: look at both often enough for a person.
-            match signals.recv_timeout(Duration::from_millis(100)) {
-                Ok(SIGUSR1) => print(&self.status()),
-                Ok(signal) => return self.stop(signal, signals),
+            // Threads report to one channel and requests come by another: look at both often enough for a person.
+            match requests.recv_timeout(Duration::from_millis(100)) {
+                Ok(Request::PrintStatus) => print(&self.status()),
+                Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
+                    return self.stop(request, requests);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the signal thread never ends"),
             }
@@ -334,17 +356,18 @@ impl Server {
         }
     }
 
-    fn stop(&mut self, signal: i32, signals: &Receiver<i32>) -> Result<(), Error> {
+    fn stop(&mut self, request: Request, requests: &Receiver<Request>) -> Result<(), Error> {
         let timeout = self.config.server.drain_timeout;
         tracing::info!(
-            signal,
+            ?request,
             active = self.stats.totals().active,
             drain_timeout = ?timeout,
             "stopping: no new sessions; a second signal ends it at once"
         );
-        let reports = self.drain(timeout, || match signals.try_recv() {
-            Ok(SIGUSR1) | Err(_) => None,
-            Ok(signal) => Some(signal),
+        let reports = self.drain(timeout, || match requests.try_recv() {
+            Ok(Request::Stop) => Some(SIGTERM),
+            Ok(Request::StopBySignal(signal)) => Some(signal),
+            Ok(Request::PrintStatus) | Err(_) => None,
         })?;
         self.tell_totals(&reports);
         Ok(())
@@ -462,10 +485,10 @@ fn listen(config: &Config, workers: usize) -> Result<(Vec<Vec<SocketAddr>>, Vec<
 }
 
 /// Runs `body` on a thread that cannot die unheard: what it returns, fails with or panics with is an event.
-fn spawn(
+fn spawn<Failure: fmt::Display>(
     name: String,
     events: &Sender<Event>,
-    body: impl FnOnce(&Sender<Event>) -> io::Result<Option<Event>> + Send + 'static,
+    body: impl FnOnce(&Sender<Event>) -> Result<Option<Event>, Failure> + Send + 'static,
 ) -> Result<(), Error> {
     let (events, thread_name) = (events.clone(), name.clone());
     let guarded = move || {
@@ -498,7 +521,7 @@ mod tests {
     #[test]
     fn a_thread_that_panics_is_heard() {
         let (sender, events) = mpsc::channel();
-        spawn("worker-7".into(), &sender, |_| panic!("the ring is broken")).unwrap();
+        spawn("worker-7".into(), &sender, |_| -> io::Result<_> { panic!("the ring is broken") }).unwrap();
         match events.recv_timeout(Duration::from_secs(10)) {
             Ok(Event::Died { name, why }) => {
                 assert_eq!((name.as_str(), why.as_str()), ("worker-7", "the ring is broken"))

@@ -101,6 +101,8 @@ pub struct Shared {
     pub watches: Watches,
     /// Told whenever a session has ended.
     pub freed: Notify,
+    /// Sessions that wait for a descriptor or memory to connect with.
+    pub short_of_resources: Cell<usize>,
     /// The worker's clock, as of the last tick.
     pub now: Cell<Duration>,
     /// How long connecting took, in microseconds.
@@ -110,6 +112,11 @@ pub struct Shared {
 impl Shared {
     fn listener(&self, watch: &Watch) -> &config::Listener {
         &self.config.listeners[watch.listener]
+    }
+
+    /// Whether sessions wait for descriptors or memory: then nobody more should be let in.
+    pub fn is_short_of_resources(&self) -> bool {
+        self.short_of_resources.get() > 0
     }
 
     /// Looks for news once, then picks from one whole table.
@@ -224,37 +231,64 @@ async fn choose_and_connect(shared: &Shared, watch: &Watch) -> Result<(Socket, L
             break;
         };
         let attempt = Instant::now();
-        match connect(watch, address, pool.tcp, pool.connect_timeout.min(left)).await {
+        let error = match connect(watch, address, pool.tcp, pool.connect_timeout.min(left)).await {
             Ok(socket) => {
                 lease.connected();
                 let micros = attempt.elapsed().as_micros() as u64;
                 shared.connect_times.borrow_mut().saturating_record(micros);
                 return Ok((socket, lease));
             }
-            Err(error) => {
-                if let Some(verdict) = watch.verdict() {
-                    return Err(verdict);
-                }
-                tracing::debug!(backend = %address, %error, "connect failed");
-                failure = blame(&error, &lease);
+            Err(error) => error,
+        };
+        if let Some(verdict) = watch.verdict() {
+            return Err(verdict);
+        }
+        tracing::debug!(backend = %address, %error, "connect failed");
+        match blame(&error) {
+            Blame::Backend => {
+                lease.failed();
                 tried.add(lease.backend());
+                failure = End::ConnectFailed;
+            }
+            Blame::Route => {
+                tried.add(lease.backend());
+                failure = End::NoResources;
+            }
+            Blame::Process => {
+                failure = End::NoResources;
+                drop(lease);
+                wait_for_resources(shared).await;
             }
         }
     }
     Err(failure)
 }
 
-/// Whose fault a failed connect is. Only the backend's own faults count against it.
-fn blame(error: &io::Error, lease: &Lease) -> End {
+/// Whose fault a failed connect is.
+enum Blame {
+    /// The backend's: it counts against it, and the next one is tried.
+    Backend,
+    /// No local port is left towards this backend: the next one may do.
+    Route,
+    /// This process or machine is short of descriptors or memory: no other backend would do better now.
+    Process,
+}
+
+fn blame(error: &io::Error) -> Blame {
     match error.raw_os_error() {
-        Some(libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-            End::NoResources
-        }
-        _ => {
-            lease.failed();
-            End::ConnectFailed
-        }
+        Some(libc::EADDRNOTAVAIL) => Blame::Route,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Blame::Process,
+        _ => Blame::Backend,
     }
+}
+
+/// Lets some time pass. Meanwhile the worker lets nobody in, so that what is freed goes to those who are in.
+async fn wait_for_resources(shared: &Shared) {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let waiting = &shared.short_of_resources;
+    waiting.set(waiting.get() + 1);
+    tokio::time::sleep(PAUSE).await;
+    waiting.set(waiting.get() - 1);
 }
 
 /// Connects, or fails when `limit` is over.

@@ -12,13 +12,14 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::balance::Balancer;
 use crate::buffers::{Arena, Registration};
 use crate::config::Config;
 use crate::epoch::Subscriber;
 use crate::net;
 use crate::phase::{Phase, PhaseFlag};
 use crate::pool::Pool;
-use crate::ring;
+use crate::ring::{self, Unavailable};
 use crate::session::{self, Admitted, End, Shared};
 use crate::stats::Stats;
 use crate::watch::Watches;
@@ -65,7 +66,7 @@ pub struct Report {
 }
 
 /// Runs a worker on the calling thread until the process drains. Fails only before it accepts anything.
-pub fn run(setup: Setup, started: impl FnOnce()) -> io::Result<Report> {
+pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> {
     // Two operations for each session, and some that are the worker's own. A worker can hold all sessions.
     let in_flight = 2 * setup.sessions_max + setup.sockets.len() + 8;
     let runtime = ring::runtime(in_flight)?;
@@ -99,7 +100,11 @@ impl Worker {
         report_registration(setup.id, &registration, server.buffers_per_worker, server.buffer_size);
         let stats = Arc::clone(&setup.stats.workers[setup.id]);
         let pools = setup.config.pools.iter().enumerate();
-        let pools = pools.map(|(index, pool)| Pool::new(index, pool.algorithm, Arc::clone(&stats))).collect();
+        let pools = pools.map(|(index, pool)| {
+            let balancer = Balancer::new(pool.algorithm, setup.id);
+            Pool::new(index, balancer, Arc::clone(&stats))
+        });
+        let pools = pools.collect();
         let shared = Shared {
             config: setup.config,
             tables: RefCell::new(setup.subscriber),
@@ -108,6 +113,7 @@ impl Worker {
             stats,
             watches: Watches::default(),
             freed: Notify::new(),
+            short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
             connect_times: RefCell::new(histogram()),
         };
@@ -181,6 +187,11 @@ impl Worker {
             }
             if self.phase.get() != Phase::Running {
                 return;
+            }
+            if self.shared.is_short_of_resources() {
+                // Each new client would need what those who wait for a connection do not get.
+                self.pause(listener, &io::Error::from_raw_os_error(libc::EMFILE)).await;
+                continue;
             }
             match self.accept_batch(listener, &socket) {
                 Ok(()) => {}
@@ -314,18 +325,16 @@ fn report_registration(worker: usize, registration: &Registration, wanted: usize
         Registration::Full => {}
         Registration::Smaller(reached) => tracing::warn!(
             worker,
-            wanted,
-            reached,
-            buffer_size = size,
-            locked_memory_limit = net::locked_memory_limit(),
-            "fewer buffers are registered than buffers_per_worker asks for: the limit on locked memory is too low; \
-             slower when busy, otherwise the same; raise it (ulimit -l, LimitMEMLOCK=) or lower buffers_per_worker"
+            "{reached} of {wanted} buffers of {size} bytes are registered: the limit on locked memory ({} bytes) is too \
+             low for more; slower when busy, otherwise the same; raise it (ulimit -l, LimitMEMLOCK= in a systemd unit) \
+             or lower server.buffers_per_worker",
+            net::locked_memory_limit().map_or_else(|| "none".into(), |limit| limit.to_string())
         ),
         Registration::Refused(error) => tracing::warn!(
             worker,
             %error,
-            "no buffers could be registered with io_uring: plain reads and writes serve, which is slower; \
-             allow io_uring_register and raise the limit on locked memory (ulimit -l, LimitMEMLOCK=)"
+            "no buffers could be registered with io_uring: plain reads and writes serve, which is slower; allow \
+             io_uring_register and raise the limit on locked memory (ulimit -l, LimitMEMLOCK= in a systemd unit)"
         ),
     }
 }

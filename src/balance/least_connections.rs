@@ -4,16 +4,21 @@ use super::Choice;
 use crate::pool::Member;
 
 /// Where the search begins, so that ties take turns.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LeastConnections {
     first: usize,
 }
 
 impl LeastConnections {
+    /// The first search begins with the member at this place, counted round.
+    pub fn starting_at(first: usize) -> LeastConnections {
+        LeastConnections { first }
+    }
+
     /// The eligible member with the smallest load. Among equals, the one behind the last that was chosen.
     pub fn pick(&mut self, choice: Choice<'_>) -> Option<usize> {
         let count = choice.members.len();
-        let first = if self.first < count { self.first } else { 0 };
+        let first = self.first.checked_rem(count)?;
         let (before, from) = (0..first, first..count);
         let mut best: Option<usize> = None;
         for index in from.chain(before) {
@@ -54,21 +59,21 @@ mod tests {
     fn the_least_busy_is_chosen_and_a_busy_one_is_not() {
         let members = members(&[1, 1, 1]);
         let _busy = [members[0].load.lease(), members[0].load.lease(), members[1].load.lease()];
-        let mut balancer = Balancer::new(Algorithm::LeastConnections);
+        let mut balancer = Balancer::new(Algorithm::LeastConnections, 0);
         assert_eq!(picks(&mut balancer, &members, 3), [2, 2, 2]);
     }
 
     #[test]
     fn ties_take_turns() {
         let members = members(&[1, 1, 1]);
-        let mut balancer = Balancer::new(Algorithm::LeastConnections);
+        let mut balancer = Balancer::new(Algorithm::LeastConnections, 0);
         assert_eq!(picks(&mut balancer, &members, 6), [0, 1, 2, 0, 1, 2]);
     }
 
     #[test]
     fn sessions_that_stay_are_held_in_proportion_to_the_weights() {
         let members = members(&[1, 3, 4]);
-        let mut balancer = Balancer::new(Algorithm::LeastConnections);
+        let mut balancer = Balancer::new(Algorithm::LeastConnections, 0);
         let kept: Vec<(usize, Lease)> = (0..80).map(|_| pick_and_keep(&mut balancer, &members)).collect();
         assert_eq!(kept.len(), 80);
         let held: Vec<u32> = members.iter().map(|member| member.load.active()).collect();

@@ -42,12 +42,13 @@ pub enum Balancer {
 }
 
 impl Balancer {
-    /// The rule with this name, in its first state.
-    pub fn new(algorithm: Algorithm) -> Balancer {
+    /// The rule with this name, in its first state. `first` is where its turns begin: workers that each begin at
+    /// another place do not all send their first clients to the same backend.
+    pub fn new(algorithm: Algorithm, first: usize) -> Balancer {
         match algorithm {
-            Algorithm::RoundRobin => Balancer::RoundRobin(RoundRobin::default()),
+            Algorithm::RoundRobin => Balancer::RoundRobin(RoundRobin::starting_at(first)),
             Algorithm::WeightedRoundRobin => Balancer::WeightedRoundRobin(WeightedRoundRobin::default()),
-            Algorithm::LeastConnections => Balancer::LeastConnections(LeastConnections::default()),
+            Algorithm::LeastConnections => Balancer::LeastConnections(LeastConnections::starting_at(first)),
         }
     }
 
@@ -107,7 +108,7 @@ pub(crate) mod testing {
         let all = [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin, Algorithm::LeastConnections];
         for algorithm in all {
             let members = members(&[1, 2, 3]);
-            let mut balancer = Balancer::new(algorithm);
+            let mut balancer = Balancer::new(algorithm, 0);
             balancer.adopt(&members);
             let mut tried = Tried::default();
             for left in (1..=3).rev() {

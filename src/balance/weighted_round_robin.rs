@@ -58,7 +58,7 @@ mod tests {
     use crate::config::Algorithm;
 
     fn balancer(members: &[crate::pool::Member]) -> Balancer {
-        let mut balancer = Balancer::new(Algorithm::WeightedRoundRobin);
+        let mut balancer = Balancer::new(Algorithm::WeightedRoundRobin, 0);
         balancer.adopt(members);
         balancer
     }

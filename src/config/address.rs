@@ -103,10 +103,7 @@ impl fmt::Display for AddressFault {
             Self::BadPort(port) if port.is_empty() => f.write_str("has no port after the colon"),
             Self::BadPort(port) => write!(f, "has the port {port:?}; ports are numbers from 1 to 65535"),
             Self::NoBrackets(ip, port) => {
-                write!(
-                    f,
-                    "is an IPv6 address with a port but without brackets; write \"[{ip}]:{port}\""
-                )
+                write!(f, "is an IPv6 address with a port but without brackets; write \"[{ip}]:{port}\"")
             }
             Self::Scheme(rest) => write!(f, "is a URL; give only ip:port, such as {rest:?}"),
             Self::Mapped(ip, port) => {
@@ -126,13 +123,7 @@ mod tests {
 
     #[test]
     fn addresses_of_both_families() {
-        for text in [
-            "127.0.0.1:8080",
-            "0.0.0.0:0",
-            "[::]:8000",
-            "[2001:db8::1]:443",
-            "[fe80::1%3]:80",
-        ] {
+        for text in ["127.0.0.1:8080", "0.0.0.0:0", "[::]:8000", "[2001:db8::1]:443", "[fe80::1%3]:80"] {
             assert_eq!(address(text).map(|a| a.to_string()).as_deref(), Ok(text));
         }
     }
@@ -155,14 +146,8 @@ mod tests {
             ("10.0.0.1:70000", AddressFault::BadPort("70000".to_owned())),
             ("[::1]:http", AddressFault::BadPort("http".to_owned())),
             ("::1:8000", AddressFault::NoBrackets(v6("::1"), 8000)),
-            (
-                "tcp://10.0.0.1:80/",
-                AddressFault::Scheme("10.0.0.1:80".to_owned()),
-            ),
-            (
-                "[::ffff:10.0.0.1]:80",
-                AddressFault::Mapped([10, 0, 0, 1].into(), 80),
-            ),
+            ("tcp://10.0.0.1:80/", AddressFault::Scheme("10.0.0.1:80".to_owned())),
+            ("[::ffff:10.0.0.1]:80", AddressFault::Mapped([10, 0, 0, 1].into(), 80)),
             ("10.0.0.256:80", AddressFault::Nonsense),
             ("10.0.0.1 :80", AddressFault::Nonsense),
             ("", AddressFault::Nonsense),

@@ -20,18 +20,10 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     writeln!(f, "server")?;
     line(f, "workers", &workers(&server.workers))?;
     line(f, "drain_timeout", &format_duration(server.drain_timeout))?;
-    line(
-        f,
-        "sessions_max",
-        &number_or(server.sessions_max, "auto (from the limit on open files)"),
-    )?;
+    line(f, "sessions_max", &number_or(server.sessions_max, "auto (from the limit on open files)"))?;
     let arena = server.buffer_size * server.buffers_per_worker;
     line(f, "buffer_size", &format_size(bytes(server.buffer_size)))?;
-    line(
-        f,
-        "buffers_per_worker",
-        &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))),
-    )?;
+    line(f, "buffers_per_worker", &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))))?;
     line(f, "status_interval", &or_off(server.status_interval))?;
     line(f, "log", &server.log.word())
 }
@@ -62,11 +54,7 @@ fn pool(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
     writeln!(f, "\npool {}", pool.name)?;
     line(f, "algorithm", &pool.algorithm.word())?;
     line(f, "connect_timeout", &format_duration(pool.connect_timeout))?;
-    line(
-        f,
-        "connect_total_timeout",
-        &format_duration(pool.connect_total_timeout),
-    )?;
+    line(f, "connect_total_timeout", &format_duration(pool.connect_total_timeout))?;
     line(f, "connect_attempts", &number_or(pool.connect_attempts, "all"))?;
     tcp(f, pool.tcp)?;
     line(f, "health.check", &pool.health.check.word())?;
@@ -79,28 +67,12 @@ fn pool(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
 }
 
 fn backends(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
-    let rows: Vec<_> = pool
-        .backends
-        .iter()
-        .map(|each| (&each.name, each.address.to_string(), each.weight))
-        .collect();
-    let name_width = rows
-        .iter()
-        .map(|(name, ..)| name.len())
-        .chain(["backend".len()])
-        .max()
-        .unwrap_or(0);
-    let address_width = rows
-        .iter()
-        .map(|(_, address, _)| address.len())
-        .chain(["address".len()])
-        .max()
-        .unwrap_or(0);
-    writeln!(
-        f,
-        "  {:name_width$}  {:address_width$}  weight",
-        "backend", "address"
-    )?;
+    let rows: Vec<_> =
+        pool.backends.iter().map(|each| (&each.name, each.address.to_string(), each.weight)).collect();
+    let name_width = rows.iter().map(|(name, ..)| name.len()).chain(["backend".len()]).max().unwrap_or(0);
+    let address_width =
+        rows.iter().map(|(_, address, _)| address.len()).chain(["address".len()]).max().unwrap_or(0);
+    writeln!(f, "  {:name_width$}  {:address_width$}  weight", "backend", "address")?;
     for (name, address, weight) in rows {
         writeln!(f, "  {name:name_width$}  {address:address_width$}  {weight:>6}")?;
     }

@@ -158,6 +158,8 @@ pub struct Bound {
     pub key: &'static str,
     /// Such as `1 to 256`.
     pub range: String,
+    /// The word that may stand in its place, such as `off`.
+    pub word: Option<&'static str>,
     /// What to do instead, where that is not plain.
     pub cure: Option<&'static str>,
 }
@@ -165,17 +167,8 @@ pub struct Bound {
 impl Errors {
     /// One error about the file as a whole, or about one line of it.
     pub(super) fn of_file(file_name: &str, place: Place, reason: Reason) -> Self {
-        let error = Error {
-            place,
-            key: String::new(),
-            owner: String::new(),
-            reason,
-        };
-        Self {
-            file_name: file_name.to_owned(),
-            shown: vec![error],
-            total: 1,
-        }
+        let error = Error { place, key: String::new(), owner: String::new(), reason };
+        Self { file_name: file_name.to_owned(), shown: vec![error], total: 1 }
     }
 
     /// The errors, sorted by position; the first 50 if there are more.
@@ -252,11 +245,7 @@ impl Report {
                 // Whoever builds nothing has reported why.
                 assert!(!shown.is_empty());
                 keep_first(&mut shown);
-                Err(Errors {
-                    file_name: file_name.to_owned(),
-                    shown,
-                    total: self.total.get(),
-                })
+                Err(Errors { file_name: file_name.to_owned(), shown, total: self.total.get() })
             }
         }
     }
@@ -375,6 +364,9 @@ impl fmt::Display for Reason {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} goes from {}", self.key, self.range)?;
+        if let Some(word) = self.word {
+            write!(f, ", or is \"{word}\"")?;
+        }
         match self.cure {
             Some(cure) => write!(f, "; {cure}"),
             None => Ok(()),
@@ -388,12 +380,7 @@ mod tests {
 
     fn at(line: usize) -> Error {
         let place = Place::Line(line);
-        Error {
-            place,
-            key: "a.b".to_owned(),
-            owner: String::new(),
-            reason: Reason::NulByte,
-        }
+        Error { place, key: "a.b".to_owned(), owner: String::new(), reason: Reason::NulByte }
     }
 
     #[test]
@@ -414,10 +401,7 @@ mod tests {
             report.push(at(line));
         }
         let errors = report.finish::<()>("f", None).unwrap_err();
-        assert_eq!(
-            errors.iter().map(|error| error.place.clone()).next_back(),
-            Some(Place::Line(50))
-        );
+        assert_eq!(errors.iter().map(|error| error.place.clone()).last(), Some(Place::Line(50)));
         assert_eq!(errors.total(), 5_000);
         assert!(errors.to_string().ends_with("\nf: and 4950 more\n"));
     }

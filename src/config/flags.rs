@@ -52,11 +52,7 @@ pub(super) fn tree<'f>(flags: &'f Flags, report: &Report) -> Table<'f> {
     let listener = [
         ("idle_timeout", "--idle-timeout", &flags.idle_timeout),
         ("no_backend", "--no-backend", &flags.no_backend),
-        (
-            "no_backend_message",
-            "--no-backend-message",
-            &flags.no_backend_message,
-        ),
+        ("no_backend_message", "--no-backend-message", &flags.no_backend_message),
     ];
     let pool = [
         ("algorithm", "--algorithm", &flags.algorithm),
@@ -65,27 +61,15 @@ pub(super) fn tree<'f>(flags: &'f Flags, report: &Report) -> Table<'f> {
     let health = [("interval", "--health-interval", &flags.health_interval)];
 
     let mut listener = given(&listener);
-    let binds = flags
-        .listen
-        .iter()
-        .map(|typed| Node::word(flag("--listen", typed), typed))
-        .collect();
+    let binds = flags.listen.iter().map(|typed| Node::word(flag("--listen", typed), typed)).collect();
     insert(&mut listener, "name", Node::word(Place::File, NAME));
     insert(&mut listener, "bind", node("--listen", Value::List(binds)));
     insert(&mut listener, "pool", Node::word(Place::File, NAME));
 
     let mut pool = given(&pool);
-    let backends = flags
-        .backends
-        .iter()
-        .map(|typed| backend(typed, report))
-        .collect();
+    let backends = flags.backends.iter().map(|typed| backend(typed, report)).collect();
     insert(&mut pool, "name", Node::word(Place::File, NAME));
-    insert(
-        &mut pool,
-        "health",
-        node("--health-interval", Value::Table(given(&health))),
-    );
+    insert(&mut pool, "health", node("--health-interval", Value::Table(given(&health))));
     insert(&mut pool, "backend", node("--backend", Value::List(backends)));
 
     let mut root = Table::new();
@@ -113,20 +97,11 @@ fn backend<'f>(typed: &'f str, report: &Report) -> Node<'f> {
     const EXTRAS: [&str; 2] = ["weight", "name"];
     let place = flag("--backend", typed);
     let wrong = |reason| {
-        report.push(Error {
-            place: place.clone(),
-            key: String::new(),
-            owner: String::new(),
-            reason,
-        });
+        report.push(Error { place: place.clone(), key: String::new(), owner: String::new(), reason });
     };
     let mut parts = typed.split(',');
     let mut table = Table::new();
-    insert(
-        &mut table,
-        "address",
-        Node::word(place.clone(), parts.next().unwrap_or_default()),
-    );
+    insert(&mut table, "address", Node::word(place.clone(), parts.next().unwrap_or_default()));
     for part in parts {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         match EXTRAS.into_iter().find(|extra| *extra == name) {
@@ -139,11 +114,7 @@ fn backend<'f>(typed: &'f str, report: &Report) -> Node<'f> {
             Some(known) => insert(&mut table, known, Node::word(place.clone(), value)),
         }
     }
-    Node {
-        place,
-        typed,
-        value: Value::Table(table),
-    }
+    Node { place, typed, value: Value::Table(table) }
 }
 
 fn list_of_one<'f>(name: &'static str, table: Table<'f>) -> Node<'f> {
@@ -151,11 +122,7 @@ fn list_of_one<'f>(name: &'static str, table: Table<'f>) -> Node<'f> {
 }
 
 fn node<'f>(name: &'static str, value: Value<'f>) -> Node<'f> {
-    Node {
-        place: Place::Flag(name.to_owned()),
-        typed: name,
-        value,
-    }
+    Node { place: Place::Flag(name.to_owned()), typed: name, value }
 }
 
 fn flag(name: &str, typed: &str) -> Place {
@@ -163,13 +130,7 @@ fn flag(name: &str, typed: &str) -> Place {
 }
 
 fn insert<'f>(table: &mut Table<'f>, key: &'static str, node: Node<'f>) {
-    table.insert(
-        Cow::Borrowed(key),
-        Entry {
-            key_place: node.place.clone(),
-            node,
-        },
-    );
+    table.insert(Cow::Borrowed(key), Entry { key_place: node.place.clone(), node });
 }
 
 #[cfg(test)]
@@ -180,11 +141,7 @@ mod tests {
 
     fn flags(backends: &[&str]) -> Flags {
         let backends = backends.iter().map(|typed| (*typed).to_owned()).collect();
-        Flags {
-            listen: vec!["127.0.0.1:8000".to_owned()],
-            backends,
-            ..Flags::default()
-        }
+        Flags { listen: vec!["127.0.0.1:8000".to_owned()], backends, ..Flags::default() }
     }
 
     fn error(flags: &Flags) -> String {
@@ -196,11 +153,7 @@ mod tests {
         let Config { listeners, pools, .. } =
             from_flags(&flags(&["127.0.0.1:8080,weight=3,name=a", "[::1]:8081"]))?;
         assert_eq!(listeners[0].bind, ["127.0.0.1:8000".parse().unwrap()]);
-        let backends: Vec<_> = pools[0]
-            .backends
-            .iter()
-            .map(|b| (b.name.as_str(), b.weight.get()))
-            .collect();
+        let backends: Vec<_> = pools[0].backends.iter().map(|b| (b.name.as_str(), b.weight.get())).collect();
         assert_eq!(backends, [("a", 3), ("[::1]:8081", 1)]);
         Ok(())
     }
@@ -229,10 +182,7 @@ mod tests {
         assert_eq!(config.listeners[0].idle_timeout, None);
         assert_eq!(config.pools[0].connect_timeout, Duration::from_secs(15));
         assert_eq!(config.pools[0].connect_total_timeout, Duration::from_secs(15));
-        assert_eq!(
-            config.listeners[0].no_backend,
-            super::super::NoBackend::Message("123".to_owned())
-        );
+        assert_eq!(config.listeners[0].no_backend, super::super::NoBackend::Message("123".to_owned()));
         assert_eq!(config.pools[0].health.timeout, Duration::from_millis(500));
         assert_eq!(config.server.status_interval, Some(Duration::from_secs(10)));
         assert_eq!(config.server.log, super::super::LogLevel::Debug);
@@ -251,10 +201,7 @@ mod tests {
         );
         let drain_timeout = Some("30".to_owned());
         assert_eq!(
-            error(&Flags {
-                drain_timeout,
-                ..flags(&["127.0.0.1:8080"])
-            }),
+            error(&Flags { drain_timeout, ..flags(&["127.0.0.1:8080"]) }),
             "--drain-timeout 30: 30 has no unit; write \"30ms\", \"30s\" or \"30m\"\n"
         );
     }

@@ -120,21 +120,12 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 const fn key(name: &'static str, kind: Kind, default: Preset, meaning: &'static str) -> Key {
-    Key {
-        name,
-        kind,
-        default,
-        meaning,
-        cure: None,
-    }
+    Key { name, kind, default, meaning, cure: None }
 }
 
 impl Key {
     const fn cure(self, cure: &'static str) -> Self {
-        Self {
-            cure: Some(cure),
-            ..self
-        }
+        Self { cure: Some(cure), ..self }
     }
 }
 
@@ -143,29 +134,15 @@ const fn number(min: u64, max: u64) -> Kind {
 }
 
 const fn number_or(word: &'static str, min: u64, max: u64) -> Kind {
-    Kind::Number {
-        min,
-        max,
-        word: Some(word),
-    }
+    Kind::Number { min, max, word: Some(word) }
 }
 
 const fn time(min: Duration, max: Duration) -> Kind {
-    Kind::Duration {
-        min,
-        max,
-        step: MILLISECOND,
-        off: false,
-    }
+    Kind::Duration { min, max, step: MILLISECOND, off: false }
 }
 
 const fn time_or_off(min: Duration, max: Duration) -> Kind {
-    Kind::Duration {
-        min,
-        max,
-        step: MILLISECOND,
-        off: true,
-    }
+    Kind::Duration { min, max, step: MILLISECOND, off: true }
 }
 
 const fn times(count: u32, unit: Duration) -> Duration {
@@ -177,21 +154,11 @@ const fn times(count: u32, unit: Duration) -> Duration {
 
 use Preset::{Follows, Is, Required};
 
-const NODELAY: Key = key(
-    "nodelay",
-    Kind::Switch,
-    Is("true"),
-    "TCP_NODELAY: small writes go out at once",
-);
+const NODELAY: Key = key("nodelay", Kind::Switch, Is("true"), "TCP_NODELAY: small writes go out at once");
 /// The kernel counts this one in whole seconds, and no further than 32,767 of them.
 const KEEPALIVE: Key = key(
     "keepalive",
-    Kind::Duration {
-        min: SECOND,
-        max: times(9, HOUR),
-        step: SECOND,
-        off: true,
-    },
+    Kind::Duration { min: SECOND, max: times(9, HOUR), step: SECOND, off: true },
     Is("60s"),
     "SO_KEEPALIVE: silence before the first probe that asks whether the other side is still there",
 );
@@ -206,12 +173,8 @@ const USER_TIMEOUT: Key = key(
 pub const SECTIONS: &[Section] = &[SERVER, LISTENER, POOL, HEALTH, BACKEND];
 
 /// What may stand at the top of a file.
-pub const ROOT: Section = Section {
-    path: "",
-    header: "",
-    keys: &[],
-    tables: &["server", "listener", "pool"],
-};
+pub const ROOT: Section =
+    Section { path: "", header: "", keys: &[], tables: &["server", "listener", "pool"] };
 
 /// `[server]`
 pub const SERVER: Section = Section {
@@ -223,7 +186,7 @@ pub const SERVER: Section = Section {
             "workers",
             Kind::Workers,
             Is("auto"),
-            "how many workers, or on which cores",
+            "how many workers, or on which cores; auto is one on each core",
         ),
         key(
             "drain_timeout",
@@ -239,11 +202,7 @@ pub const SERVER: Section = Section {
         ),
         key(
             "buffer_size",
-            Kind::Size {
-                min: 4 << 10,
-                max: 1 << 20,
-                step: 4 << 10,
-            },
+            Kind::Size { min: 4 << 10, max: 1 << 20, step: 4 << 10 },
             Is("16KiB"),
             "bytes in one relay buffer",
         ),
@@ -274,25 +233,10 @@ pub const LISTENER: Section = Section {
     header: "[[listener]]",
     tables: &[],
     keys: &[
-        key(
-            "name",
-            Kind::Name,
-            Required,
-            "what it is called in logs and tables; unique among listeners",
-        ),
-        key(
-            "bind",
-            Kind::Addresses(BINDS_MAX),
-            Required,
-            "where it accepts; unique over all listeners",
-        ),
+        key("name", Kind::Name, Required, "what it is called in logs and tables; unique among listeners"),
+        key("bind", Kind::Addresses(BINDS_MAX), Required, "where it accepts; unique over all listeners"),
         key("protocol", Kind::Choice(&["tcp"]), Is("tcp"), "what it accepts"),
-        key(
-            "pool",
-            Kind::PoolName,
-            Required,
-            "the name of the pool that serves it",
-        ),
+        key("pool", Kind::PoolName, Required, "the name of the pool that serves it"),
         key(
             "backlog",
             number(1, 65_535),
@@ -341,12 +285,7 @@ pub const POOL: Section = Section {
     header: "[[pool]]",
     tables: &["health", "backend"],
     keys: &[
-        key(
-            "name",
-            Kind::Name,
-            Required,
-            "what it is called in logs and tables; unique among pools",
-        ),
+        key("name", Kind::Name, Required, "what it is called in logs and tables; unique among pools"),
         key(
             "algorithm",
             Kind::Choice(&["round-robin", "weighted-round-robin", "least-connections"]),
@@ -401,18 +340,8 @@ pub const HEALTH: Section = Section {
             Follows("1s, or interval if that is shorter"),
             "how long a check may take; at most the interval",
         ),
-        key(
-            "rise",
-            number(1, 100),
-            Is("2"),
-            "passes in a row that bring a backend back",
-        ),
-        key(
-            "fall",
-            number(1, 100),
-            Is("3"),
-            "failures in a row that take a backend out",
-        ),
+        key("rise", number(1, 100), Is("2"), "passes in a row that bring a backend back"),
+        key("fall", number(1, 100), Is("3"), "failures in a row that take a backend out"),
         key(
             "passive",
             Kind::Switch,
@@ -428,19 +357,9 @@ pub const BACKEND: Section = Section {
     header: "[[pool.backend]]",
     tables: &[],
     keys: &[
-        key(
-            "address",
-            Kind::Address,
-            Required,
-            "where it serves; unique in its pool",
-        ),
-        key(
-            "weight",
-            number(1, 256),
-            Is("1"),
-            "its share, against the other weights of its pool",
-        )
-        .cure("to take a backend out, remove it"),
+        key("address", Kind::Address, Required, "where it serves; unique in its pool"),
+        key("weight", number(1, 256), Is("1"), "its share, against the other weights of its pool")
+            .cure("to take a backend out, remove it"),
         key(
             "name",
             Kind::Name,
@@ -465,40 +384,33 @@ impl Section {
 
     /// Every name that may stand in this section.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.keys
-            .iter()
-            .map(|key| key.name)
-            .chain(self.tables.iter().copied())
+        self.keys.iter().map(|key| key.name).chain(self.tables.iter().copied())
     }
 }
 
 impl Kind {
-    /// What it may hold, in words: `1 to 256`, `"off" or 1s to 9h`.
+    /// What it may hold, in words: `1 to 256`, `1s to 9h in whole seconds, or "off"`.
     pub fn range(&self) -> String {
+        match (self.bounds(), self.word()) {
+            (bounds, Some(word)) => format!("{bounds}, or \"{word}\""),
+            (bounds, None) => bounds,
+        }
+    }
+
+    /// The same, without the word that stands for "none" or "by itself".
+    pub(super) fn bounds(&self) -> String {
         match self {
             Self::Name => format!("1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -"),
             Self::PoolName => "the name of a pool".to_owned(),
-            Self::Text(max) => format!("a text of at most {max} bytes"),
+            Self::Text(max) => format!("at most {max} bytes"),
             Self::Address => "\"ip:port\"".to_owned(),
             Self::Addresses(max) => format!("\"ip:port\", or a list of 1 to {max} of them"),
             Self::Switch => "true or false".to_owned(),
-            Self::Number { min, max, word: None } => format!("{min} to {max}"),
-            Self::Number {
-                min,
-                max,
-                word: Some(word),
-            } => format!("\"{word}\", or {min} to {max}"),
-            Self::Workers => {
-                format!("\"auto\", 1 to {WORKERS_MAX}, or a list of core numbers such as [0, 2]")
-            }
-            Self::Duration { min, max, step, off } => {
-                let off = if *off { "\"off\", or " } else { "" };
+            Self::Number { min, max, .. } => format!("{min} to {max}"),
+            Self::Workers => format!("1 to {WORKERS_MAX}, or a list of core numbers such as [0, 2]"),
+            Self::Duration { min, max, step, .. } => {
                 let step = if *step == SECOND { " in whole seconds" } else { "" };
-                format!(
-                    "{off}{} to {}{step}",
-                    format_duration(*min),
-                    format_duration(*max)
-                )
+                format!("{} to {}{step}", format_duration(*min), format_duration(*max))
             }
             Self::Size { min, max, step } => {
                 let (min, max, step) = (format_size(*min), format_size(*max), format_size(*step));
@@ -506,6 +418,28 @@ impl Kind {
             }
             Self::Choice(words) => quoted(words),
         }
+    }
+
+    /// The word that may stand in place of a value.
+    pub(super) fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Number { word, .. } => *word,
+            Self::Duration { off: true, .. } => Some("off"),
+            Self::Workers => Some("auto"),
+            _ => None,
+        }
+    }
+
+    /// What to write, with its type: `a whole number: 1 to 256`.
+    pub(super) fn wanted(&self) -> String {
+        let noun = match self {
+            Self::Name | Self::Text(_) | Self::PoolName => "a text in quotes: ",
+            Self::Number { .. } => "a whole number: ",
+            Self::Duration { .. } => "a time in quotes: ",
+            Self::Size { .. } => "a size in quotes: ",
+            Self::Address | Self::Addresses(_) | Self::Switch | Self::Workers | Self::Choice(_) => "",
+        };
+        format!("{noun}{}", self.range())
     }
 }
 
@@ -522,10 +456,7 @@ impl Preset {
 
 /// `"a", "b" or "c"`
 pub(super) fn quoted(words: &[impl AsRef<str>]) -> String {
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| format!("\"{}\"", word.as_ref()))
-        .collect();
+    let words: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.as_ref())).collect();
     match words.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
@@ -554,11 +485,8 @@ mod tests {
         let range =
             |section: Section, name| section.key(name).map(|key| key.kind.range()).unwrap_or_default();
         assert_eq!(range(BACKEND, "weight"), "1 to 256");
-        assert_eq!(range(SERVER, "sessions_max"), "\"auto\", or 1 to 10000000");
-        assert_eq!(
-            range(LISTENER, "keepalive"),
-            "\"off\", or 1s to 9h in whole seconds"
-        );
+        assert_eq!(range(SERVER, "sessions_max"), "1 to 10000000, or \"auto\"");
+        assert_eq!(range(LISTENER, "keepalive"), "1s to 9h in whole seconds, or \"off\"");
         assert_eq!(range(SERVER, "buffer_size"), "4KiB to 1MiB, a multiple of 4KiB");
         assert_eq!(range(HEALTH, "check"), "\"tcp\" or \"none\"");
     }

@@ -25,9 +25,7 @@ use super::values;
 pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let empty = Table::new();
     let reader = Reader::new(&keys::ROOT, root, Place::File, String::new(), report);
-    let server = reader
-        .table("server", &empty)
-        .and_then(|(table, place)| server(table, place, report));
+    let server = reader.table("server", &empty).and_then(|(table, place)| server(table, place, report));
     let listener_tables = reader.tables("listener");
     let pool_tables = reader.tables("pool");
     at_least_one(&reader, "listener", &listener_tables);
@@ -38,11 +36,7 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let pool_names = pool_tables.as_deref().map(PoolNames::new);
     let pools = pool_tables.and_then(|tables| pools(&tables, report));
     let listeners = listener_tables.and_then(|tables| listeners(&tables, pool_names.as_ref(), report));
-    Some(Config {
-        server: server?,
-        listeners: listeners?,
-        pools: pools?,
-    })
+    Some(Config { server: server?, listeners: listeners?, pools: pools? })
 }
 
 type Tables<'n, 't> = [(&'n Table<'t>, Place)];
@@ -67,12 +61,7 @@ fn too_many(report: &Report, what: &'static str, count: usize, max: usize) -> Op
         return Some(());
     }
     let reason = Reason::TooMany { what, count, max };
-    report.push(Error {
-        place: Place::File,
-        key: String::new(),
-        owner: String::new(),
-        reason,
-    });
+    report.push(Error { place: Place::File, key: String::new(), owner: String::new(), reason });
     None
 }
 
@@ -102,11 +91,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
 fn check_arena(reader: &Reader<'_, '_>, size: u64, count: u64) {
     let bytes = size * count; // At most 2^20 times 2^16.
     if bytes > ARENA_BYTES_MAX {
-        let name = if reader.is_given("buffers_per_worker") {
-            "buffers_per_worker"
-        } else {
-            "buffer_size"
-        };
+        let name = if reader.is_given("buffers_per_worker") { "buffers_per_worker" } else { "buffer_size" };
         let words = format!(
             "{count} buffers of {} are {} for each worker; at most {} are allowed, which is {} buffers of this size",
             format_size(size),
@@ -135,9 +120,7 @@ fn listener(
     binds: &mut HashMap<SocketAddr, Place>,
 ) -> Option<Listener> {
     let name = unique_name(reader, names, "among listeners");
-    let bind = reader
-        .addresses("bind")
-        .map(|found| unique_binds(reader, binds, found));
+    let bind = reader.addresses("bind").and_then(|found| unique_binds(reader, binds, found));
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
@@ -167,23 +150,16 @@ fn unique_name(
     within: &'static str,
 ) -> Option<String> {
     let name = reader.get("name", values::name)?;
-    reader.unique(
-        names,
-        "name",
-        name.clone(),
-        format!("\"{name}\""),
-        reader.place_of("name"),
-        within,
-    );
+    reader.unique(names, "name", name.clone(), format!("\"{name}\""), reader.place_of("name"), within);
     Some(name)
 }
 
 fn unique_binds(
     reader: &Reader<'_, '_>,
     seen: &mut HashMap<SocketAddr, Place>,
-    found: Vec<(SocketAddr, Place)>,
-) -> Vec<SocketAddr> {
-    for (address, place) in &found {
+    found: Vec<Option<(SocketAddr, Place)>>,
+) -> Option<Vec<SocketAddr>> {
+    for (address, place) in found.iter().flatten() {
         // Port 0 is a new port each time.
         if address.port() != 0 {
             let shown = format!("\"{address}\"");
@@ -197,7 +173,7 @@ fn unique_binds(
             );
         }
     }
-    found.into_iter().map(|(address, _)| address).collect()
+    found.into_iter().map(|one| one.map(|(address, _)| address)).collect()
 }
 
 /// `no_backend` as typed, before its message joins it.
@@ -224,7 +200,7 @@ fn no_backend(reader: &Reader<'_, '_>) -> Option<NoBackend> {
     let word = reader.get("no_backend", values::choice);
     let message = reader.get("no_backend_message", values::text);
     if reader.is_given("no_backend_message") && word.is_some_and(|word| word != NoBackendWord::Message) {
-        let words = "is never sent, because no_backend is not \"message\"; set no_backend to \"message\" or remove it";
+        let words = "the text is never sent, because no_backend is not \"message\"; set no_backend to \"message\" or remove it";
         reader.report(
             &reader.place_of("no_backend_message"),
             "no_backend_message",
@@ -242,11 +218,7 @@ fn tcp_options(reader: &Reader<'_, '_>) -> Option<TcpOptions> {
     let nodelay = reader.get("nodelay", values::switch);
     let keepalive = reader.get("keepalive", values::duration);
     let user_timeout = reader.get("user_timeout", values::duration);
-    Some(TcpOptions {
-        nodelay: nodelay?,
-        keepalive: keepalive?,
-        user_timeout: user_timeout?,
-    })
+    Some(TcpOptions { nodelay: nodelay?, keepalive: keepalive?, user_timeout: user_timeout? })
 }
 
 /// The pools that the file names, right or wrong, by position.
@@ -257,20 +229,11 @@ struct PoolNames {
 
 impl PoolNames {
     fn new(tables: &Tables<'_, '_>) -> Self {
-        let name = |table: &Table<'_>| {
-            table
-                .get("name")
-                .and_then(|entry| entry.node.text().map(str::to_owned))
-        };
-        let found = tables
-            .iter()
-            .enumerate()
-            .filter_map(|(at, (table, _))| Some((name(table)?, at)));
+        let name =
+            |table: &Table<'_>| table.get("name").and_then(|entry| entry.node.text().map(str::to_owned));
+        let found = tables.iter().enumerate().filter_map(|(at, (table, _))| Some((name(table)?, at)));
         let in_order = found.clone().map(|(name, _)| name).collect();
-        Self {
-            in_order,
-            index: found.collect(),
-        }
+        Self { in_order, index: found.collect() }
     }
 
     fn find(&self, reader: &Reader<'_, '_>, name: &str) -> Option<usize> {
@@ -321,17 +284,9 @@ fn pool(
     let connect_attempts = reader.get("connect_attempts", values::number);
     let tcp = tcp_options(reader);
     let health = reader.table("health", &empty).and_then(|(table, place)| {
-        health(&Reader::new(
-            &keys::HEALTH,
-            table,
-            place,
-            owner.to_owned(),
-            report,
-        ))
+        health(&Reader::new(&keys::HEALTH, table, place, owner.to_owned(), report))
     });
-    let backends = reader
-        .tables("backend")
-        .and_then(|tables| backends(reader, &tables, owner, report));
+    let backends = reader.tables("backend").and_then(|tables| backends(reader, &tables, owner, report));
     let (connect_timeout, connect_total_timeout) = connect_timeouts?;
     Some(Pool {
         name: name?,
@@ -428,14 +383,7 @@ fn backend(
             format!("\"{address}\" has the port 0, which no server has; give the port that it listens on");
         reader.report(&place, "address", Reason::Conflict(words));
     }
-    reader.unique(
-        addresses,
-        "address",
-        address,
-        format!("\"{address}\""),
-        place,
-        "in this pool",
-    );
+    reader.unique(addresses, "address", address, format!("\"{address}\""), place, "in this pool");
     if let Some(Some(name)) = &name {
         reader.unique(
             names,
@@ -447,18 +395,13 @@ fn backend(
         );
     }
     let name = name?.unwrap_or_else(|| address.to_string());
-    Some(Backend {
-        name,
-        address,
-        weight: NonZeroU32::new(to_u32(weight?))?,
-    })
+    Some(Backend { name, address, weight: NonZeroU32::new(to_u32(weight?))? })
 }
 
 /// `pool "api"`, if it has a name.
 fn owner(what: &str, table: &Table<'_>) -> String {
     let name = table.get("name").and_then(|entry| entry.node.text());
-    name.map(|name| format!("{what} \"{}\"", shown(name)))
-        .unwrap_or_default()
+    name.map(|name| format!("{what} \"{}\"", shown(name))).unwrap_or_default()
 }
 
 fn time(reader: &Reader<'_, '_>, name: &str) -> Option<Duration> {

@@ -41,13 +41,8 @@ pub use warnings::warnings;
 /// Every mistake in it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Errors> {
     let file_name = path.display().to_string();
-    let unreadable = |error| {
-        Errors::of_file(
-            &file_name,
-            Place::File,
-            Reason::Unreadable(why_unreadable(&error)),
-        )
-    };
+    let unreadable =
+        |error| Errors::of_file(&file_name, Place::File, Reason::Unreadable(why_unreadable(&error)));
     let bytes = read_bounded(path).map_err(unreadable)?;
     parse(&file_name, document::text(&file_name, &bytes)?)
 }
@@ -55,9 +50,7 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 /// One byte more than is allowed is read, which is how a file that is too large is told; `/dev/zero` is one.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(document::FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(document::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

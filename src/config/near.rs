@@ -10,10 +10,7 @@ pub(super) fn near<'w>(typed: &str, words: impl IntoIterator<Item = &'w str>) ->
     }
     let typed = typed.to_lowercase().replace('-', "_");
     let distance = |word: &str| strsim::damerau_levenshtein(&typed, &word.to_lowercase().replace('-', "_"));
-    let (distance, word) = words
-        .into_iter()
-        .map(|word| (distance(word), word))
-        .min_by_key(|&(d, _)| d)?;
+    let (distance, word) = words.into_iter().map(|word| (distance(word), word)).min_by_key(|&(d, _)| d)?;
     (distance <= slips_allowed(word)).then(|| word.to_owned())
 }
 

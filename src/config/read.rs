@@ -29,13 +29,7 @@ impl<'n, 't> Reader<'n, 't> {
         owner: String,
         report: &'n Report,
     ) -> Self {
-        let reader = Self {
-            section,
-            table,
-            place,
-            owner,
-            report,
-        };
+        let reader = Self { section, table, place, owner, report };
         for (name, entry) in table {
             if !section.names().any(|known| known == name) {
                 let reason = Reason::UnknownKey {
@@ -73,12 +67,10 @@ impl<'n, 't> Reader<'n, 't> {
         }
     }
 
-    /// One address or a list of them, each with its place.
-    pub(super) fn addresses(&self, name: &str) -> Option<Vec<(SocketAddr, Place)>> {
+    /// One address or a list of them, each with its place; `None` stands for one that is wrong.
+    pub(super) fn addresses(&self, name: &str) -> Option<Vec<Option<(SocketAddr, Place)>>> {
         let key = self.key(name);
-        let Kind::Addresses(max) = key.kind else {
-            unreachable!("{name} holds no addresses")
-        };
+        let Kind::Addresses(max) = key.kind else { unreachable!("{name} holds no addresses") };
         let Some(node) = self.node(name) else {
             self.report(&self.place, name, Reason::Missing(missing_cure(key)));
             return None;
@@ -88,37 +80,24 @@ impl<'n, 't> Reader<'n, 't> {
             _ => std::slice::from_ref(node),
         };
         if items.is_empty() {
-            self.report(
-                &node.place,
-                name,
-                Reason::Missing("the list is empty; give at least one ip:port".to_owned()),
-            );
+            let words = "the list is empty; give at least one \"ip:port\"".to_owned();
+            self.report(&node.place, name, Reason::Conflict(words));
             return None;
         }
         if items.len() > max {
-            let reason = Reason::TooMany {
-                what: "addresses in one listener",
-                count: items.len(),
-                max,
-            };
+            let reason = Reason::TooMany { what: "addresses in one listener", count: items.len(), max };
             self.report(&node.place, name, reason);
             return None;
         }
-        let parsed = items
-            .iter()
-            .map(|item| Some((self.parse(key, item, values::address)?, item.place.clone())));
-        all(parsed)
+        let one = |item| Some((self.parse(key, item, values::address)?, item.place.clone()));
+        Some(items.iter().map(one).collect())
     }
 
     /// The table of this name; an empty one if it is not given.
     pub(super) fn table(&self, name: &str, empty: &'n Table<'t>) -> Option<(&'n Table<'t>, Place)> {
         match self.node(name) {
             None => Some((empty, self.place.clone())),
-            Some(Node {
-                value: Value::Table(table),
-                place,
-                ..
-            }) => Some((table, place.clone())),
+            Some(Node { value: Value::Table(table), place, .. }) => Some((table, place.clone())),
             Some(node) => {
                 let header = self.dotted(name);
                 self.report(
@@ -147,10 +126,7 @@ impl<'n, 't> Reader<'n, 't> {
         };
         match self.node(name) {
             None => Some(Vec::new()),
-            Some(Node {
-                value: Value::List(items),
-                ..
-            }) => all(items.iter().map(one)),
+            Some(Node { value: Value::List(items), .. }) => all(items.iter().map(one)),
             Some(node) => {
                 wrong(node);
                 None
@@ -170,11 +146,7 @@ impl<'n, 't> Reader<'n, 't> {
     ) {
         match seen.get(&value) {
             Some(first) => {
-                let reason = Reason::Duplicate {
-                    typed: shown,
-                    within,
-                    first: first.clone(),
-                };
+                let reason = Reason::Duplicate { typed: shown, within, first: first.clone() };
                 self.report(&place, name, reason);
             }
             None => {
@@ -185,8 +157,7 @@ impl<'n, 't> Reader<'n, 't> {
 
     /// Where this value stands; where the table stands if it is not given.
     pub(super) fn place_of(&self, name: &str) -> Place {
-        self.node(name)
-            .map_or_else(|| self.place.clone(), |node| node.place.clone())
+        self.node(name).map_or_else(|| self.place.clone(), |node| node.place.clone())
     }
 
     pub(super) fn is_given(&self, name: &str) -> bool {
@@ -198,12 +169,7 @@ impl<'n, 't> Reader<'n, 't> {
     }
 
     fn report_key(&self, place: Place, name: &str, reason: Reason) {
-        self.report.push(Error {
-            place,
-            key: self.dotted(name),
-            owner: self.owner.clone(),
-            reason,
-        });
+        self.report.push(Error { place, key: self.dotted(name), owner: self.owner.clone(), reason });
     }
 
     fn node(&self, name: &str) -> Option<&'n Node<'t>> {
@@ -216,9 +182,7 @@ impl<'n, 't> Reader<'n, 't> {
         node: &Node<'_>,
         parse: fn(&Key, &Node<'_>) -> Result<T, Reason>,
     ) -> Option<T> {
-        parse(key, node)
-            .map_err(|reason| self.report(&node.place, key.name, reason))
-            .ok()
+        parse(key, node).map_err(|reason| self.report(&node.place, key.name, reason)).ok()
     }
 
     /// A name that the table of keys does not have is a mistake of ours, and the first test finds it.

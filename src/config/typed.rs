@@ -70,12 +70,8 @@ pub(super) struct Source<'t> {
 
 impl<'t> Source<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let line_starts = text
-            .bytes()
-            .enumerate()
-            .filter(|&(_, b)| b == b'\n')
-            .map(|(at, _)| at + 1)
-            .collect();
+        let line_starts =
+            text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(at, _)| at + 1).collect();
         Self { text, line_starts }
     }
 
@@ -84,27 +80,20 @@ impl<'t> Source<'t> {
         self.line_starts.partition_point(|&start| start <= offset) + 1
     }
 
-    /// The text of a line, counted from 1.
+    /// The text of a line, counted from 1, with its end.
     pub(super) fn line_text(&self, line: usize) -> &'t str {
-        self.text.lines().nth(line - 1).unwrap_or_default()
+        let start = line.checked_sub(2).map_or(Some(0), |before| self.line_starts.get(before).copied());
+        let end = self.line_starts.get(line - 1).copied().unwrap_or(self.text.len());
+        start.and_then(|start| self.text.get(start..end)).unwrap_or_default()
     }
 
     pub(super) fn table(&self, table: DeTable<'t>) -> Table<'t> {
-        table
-            .into_iter()
-            .map(|(key, value)| self.entry(key, value))
-            .collect()
+        table.into_iter().map(|(key, value)| self.entry(key, value)).collect()
     }
 
     fn entry(&self, key: Spanned<Cow<'t, str>>, value: Spanned<DeValue<'t>>) -> (Cow<'t, str>, Entry<'t>) {
         let key_place = self.place(key.span().start);
-        (
-            key.into_inner(),
-            Entry {
-                key_place,
-                node: self.node(value),
-            },
-        )
+        (key.into_inner(), Entry { key_place, node: self.node(value) })
     }
 
     /// The parser bounds how deep values nest, so this recursion is bounded too.
@@ -120,11 +109,7 @@ impl<'t> Source<'t> {
             DeValue::Table(table) => Value::Table(self.table(table)),
         };
         let place = self.place(span.start);
-        Node {
-            place,
-            typed: self.text.get(span).unwrap_or_default(),
-            value,
-        }
+        Node { place, typed: self.text.get(span).unwrap_or_default(), value }
     }
 
     fn place(&self, offset: usize) -> Place {
@@ -133,22 +118,14 @@ impl<'t> Source<'t> {
 }
 
 fn integer(digits: &str, radix: u32) -> i128 {
-    let beyond = if digits.starts_with('-') {
-        i128::MIN
-    } else {
-        i128::MAX
-    };
+    let beyond = if digits.starts_with('-') { i128::MIN } else { i128::MAX };
     i128::from_str_radix(digits, radix).unwrap_or(beyond)
 }
 
 impl<'t> Node<'t> {
     /// A value that has no quotes: from a flag, or a default.
     pub(super) fn word(place: Place, word: &'t str) -> Self {
-        Self {
-            place,
-            typed: word,
-            value: Value::Word(word),
-        }
+        Self { place, typed: word, value: Value::Word(word) }
     }
 
     /// The text, quoted or not.
@@ -163,7 +140,8 @@ impl<'t> Node<'t> {
     /// As typed, on one line and not too long.
     pub(super) fn shown(&self) -> String {
         match &self.value {
-            Value::Table(_) => "this".to_owned(),
+            // The header, or an inline table that may be long.
+            Value::Table(_) if !self.typed.starts_with('[') => "this".to_owned(),
             _ => shown(self.typed),
         }
     }
@@ -188,24 +166,15 @@ mod tests {
     #[test]
     fn offsets_become_lines_from_one() {
         let source = Source::new("ab\ncd\n\nef");
-        assert_eq!(
-            [0, 2, 3, 5, 6, 7, 9].map(|offset| source.line(offset)),
-            [1, 1, 2, 2, 3, 4, 4]
-        );
-        assert_eq!(source.line_text(2), "cd");
+        assert_eq!([0, 2, 3, 5, 6, 7, 9].map(|offset| source.line(offset)), [1, 1, 2, 2, 3, 4, 4]);
+        assert_eq!([1, 2, 3, 4].map(|line| source.line_text(line)), ["ab\n", "cd\n", "\n", "ef"]);
         assert_eq!(source.line_text(9), "");
     }
 
     #[test]
     fn numbers_beyond_any_bound_stay_beyond_it() {
-        assert_eq!(
-            integer("99999999999999999999999999999999999999999999", 10),
-            i128::MAX
-        );
-        assert_eq!(
-            integer("-99999999999999999999999999999999999999999999", 10),
-            i128::MIN
-        );
+        assert_eq!(integer("99999999999999999999999999999999999999999999", 10), i128::MAX);
+        assert_eq!(integer("-99999999999999999999999999999999999999999999", 10), i128::MIN);
         assert_eq!(integer("ff", 16), 255);
     }
 

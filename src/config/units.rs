@@ -34,13 +34,8 @@ const MS_PER_HOUR: u64 = 60 * MS_PER_MINUTE;
 const MS_PER_DAY: u64 = 24 * MS_PER_HOUR;
 
 /// The units of time, the largest first.
-pub const TIME_UNITS: [(&str, u64); 5] = [
-    ("d", MS_PER_DAY),
-    ("h", MS_PER_HOUR),
-    ("m", MS_PER_MINUTE),
-    ("s", MS_PER_SECOND),
-    ("ms", 1),
-];
+pub const TIME_UNITS: [(&str, u64); 5] =
+    [("d", MS_PER_DAY), ("h", MS_PER_HOUR), ("m", MS_PER_MINUTE), ("s", MS_PER_SECOND), ("ms", 1)];
 
 /// The units of size, the largest first.
 pub const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -59,9 +54,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitFault> {
         if unit_ms >= unit_before {
             return Err(UnitFault::Order);
         }
-        total_ms = total_ms
-            .checked_add(scale(number, unit_ms)?)
-            .ok_or(UnitFault::TooBig)?;
+        total_ms = total_ms.checked_add(scale(number, unit_ms)?).ok_or(UnitFault::TooBig)?;
         unit_before = unit_ms;
         rest = after;
     }
@@ -122,10 +115,7 @@ fn step<'t>(
     }
     match units.iter().find(|(name, _)| *name == unit) {
         Some(&(_, factor)) => Ok((number, factor, after)),
-        None => Err(UnitFault::UnknownUnit {
-            unit: unit.to_owned(),
-            meant: meant(unit),
-        }),
+        None => Err(UnitFault::UnknownUnit { unit: unit.to_owned(), meant: meant(unit) }),
     }
 }
 
@@ -141,10 +131,8 @@ fn scale(number: &str, unit: u64) -> Result<u64, UnitFault> {
     if fraction.is_empty() {
         return Ok(whole);
     }
-    let digits = u32::try_from(fraction.len())
-        .ok()
-        .filter(|&digits| digits <= 9)
-        .ok_or(UnitFault::TooFine)?;
+    let digits =
+        u32::try_from(fraction.len()).ok().filter(|&digits| digits <= 9).ok_or(UnitFault::TooFine)?;
     // At most 10^9 times the largest unit, 2^30: far below 2^64.
     let parts = fraction.parse::<u64>().map_err(|_| UnitFault::TooFine)? * unit;
     let divisor = 10_u64.pow(digits);
@@ -180,10 +168,7 @@ impl fmt::Display for UnitFault {
         match self {
             Self::NoUnit(_) => f.write_str("has no unit"),
             Self::NoNumber => f.write_str("does not start with a number"),
-            Self::UnknownUnit {
-                unit,
-                meant: Some(meant),
-            } => {
+            Self::UnknownUnit { unit, meant: Some(meant) } => {
                 write!(f, "has the unit {unit:?}, which is written {meant:?} here")
             }
             Self::UnknownUnit { unit, meant: None } => write!(f, "has the unknown unit {unit:?}"),
@@ -224,10 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_time_says_why() {
-        let unknown = |unit: &str, meant| UnitFault::UnknownUnit {
-            unit: unit.to_owned(),
-            meant,
-        };
+        let unknown = |unit: &str, meant| UnitFault::UnknownUnit { unit: unit.to_owned(), meant };
         let cases = [
             ("", UnitFault::NoNumber),
             ("s", UnitFault::NoNumber),
@@ -262,13 +244,7 @@ mod tests {
         assert_eq!(size("1GiB"), Ok(1 << 30));
         assert_eq!(size("0.5KiB"), Ok(512));
         assert_eq!(size("16384"), Err(UnitFault::NoUnit("16384".to_owned())));
-        assert_eq!(
-            size("16KB"),
-            Err(UnitFault::UnknownUnit {
-                unit: "KB".to_owned(),
-                meant: Some("KiB")
-            })
-        );
+        assert_eq!(size("16KB"), Err(UnitFault::UnknownUnit { unit: "KB".to_owned(), meant: Some("KiB") }));
         assert_eq!(size("1MiB1KiB"), Err(UnitFault::Order));
         assert_eq!(size("99999999999999999999GiB"), Err(UnitFault::TooBig));
     }

@@ -18,9 +18,7 @@ type Outcome<T> = Result<T, Reason>;
 
 /// A whole number, or `None` for the key's word, such as `auto`.
 pub(super) fn number(key: &Key, node: &Node<'_>) -> Outcome<Option<u64>> {
-    let Kind::Number { min, max, word } = key.kind else {
-        unreachable!("{} holds no number", key.name)
-    };
+    let Kind::Number { min, max, word } = key.kind else { unreachable!("{} holds no number", key.name) };
     if word.is_some() && node.text() == word {
         return Ok(None);
     }
@@ -30,9 +28,7 @@ pub(super) fn number(key: &Key, node: &Node<'_>) -> Outcome<Option<u64>> {
 
 /// A time, or `None` for `off`.
 pub(super) fn duration(key: &Key, node: &Node<'_>) -> Outcome<Option<Duration>> {
-    let Kind::Duration { min, max, step, off } = key.kind else {
-        unreachable!("{} holds no time", key.name)
-    };
+    let Kind::Duration { min, max, step, off } = key.kind else { unreachable!("{} holds no time", key.name) };
     let text = with_unit(key, node)?;
     if off && text == "off" {
         return Ok(None);
@@ -40,10 +36,9 @@ pub(super) fn duration(key: &Key, node: &Node<'_>) -> Outcome<Option<Duration>> 
     match units::duration(&text) {
         Ok(time) if time < min => Err(Reason::TooSmall(bound(key, node))),
         Ok(time) if time > max => Err(Reason::TooLarge(bound(key, node))),
-        Ok(time) if time.as_millis() % step.as_millis() != 0 => Err(Reason::OffStep {
-            typed: node.shown(),
-            step: units::format_duration(step),
-        }),
+        Ok(time) if time.as_millis() % step.as_millis() != 0 => {
+            Err(Reason::OffStep { typed: node.shown(), step: units::format_duration(step) })
+        }
         Ok(time) => Ok(Some(time)),
         Err(UnitFault::TooBig) => Err(Reason::TooLarge(bound(key, node))),
         Err(fault) => {
@@ -56,44 +51,31 @@ pub(super) fn duration(key: &Key, node: &Node<'_>) -> Outcome<Option<Duration>> 
                 _ => unit_cure(&fault, &text, &units::TIME_UNITS, fits),
             };
             let cure = cure.unwrap_or_else(|| {
-                format!(
-                    "write {}, such as \"1m30s\"; the units are d, h, m, s, ms",
-                    key.kind.range()
-                )
+                format!("write {}, such as \"1m30s\"; the units are d, h, m, s, ms", key.kind.range())
             });
-            Err(Reason::Unit {
-                typed: node.shown(),
-                fault,
-                cure,
-            })
+            Err(Reason::Unit { typed: node.shown(), fault, cure })
         }
     }
 }
 
 /// A number of bytes.
 pub(super) fn size(key: &Key, node: &Node<'_>) -> Outcome<u64> {
-    let Kind::Size { min, max, step } = key.kind else {
-        unreachable!("{} holds no size", key.name)
-    };
+    let Kind::Size { min, max, step } = key.kind else { unreachable!("{} holds no size", key.name) };
     let text = with_unit(key, node)?;
     match units::size(&text) {
         Ok(bytes) if bytes < min => Err(Reason::TooSmall(bound(key, node))),
         Ok(bytes) if bytes > max => Err(Reason::TooLarge(bound(key, node))),
-        Ok(bytes) if bytes % step != 0 => Err(Reason::OffStep {
-            typed: node.shown(),
-            step: units::format_size(step),
-        }),
+        Ok(bytes) if bytes % step != 0 => {
+            Err(Reason::OffStep { typed: node.shown(), step: units::format_size(step) })
+        }
         Ok(bytes) => Ok(bytes),
         Err(UnitFault::TooBig) => Err(Reason::TooLarge(bound(key, node))),
         Err(fault) => {
             let fits = |&unit: &u64, count: u64| (min..=max).contains(&unit.saturating_mul(count));
             let cure = unit_cure(&fault, &text, &units::SIZE_UNITS, fits);
-            let cure = cure.unwrap_or_else(|| format!("write {}, such as \"16KiB\"", key.kind.range()));
-            Err(Reason::Unit {
-                typed: node.shown(),
-                fault,
-                cure,
-            })
+            let cure = cure
+                .unwrap_or_else(|| format!("write {}; the units are B, KiB, MiB, GiB", key.kind.wanted()));
+            Err(Reason::Unit { typed: node.shown(), fault, cure })
         }
     }
 }
@@ -105,30 +87,24 @@ pub(super) fn switch(key: &Key, node: &Node<'_>) -> Outcome<bool> {
         Value::Word("true") => Ok(true),
         Value::Word("false") => Ok(false),
         Value::Text(_) => Err(wrong_type(node, format!("{}, without quotes", key.kind.range()))),
-        _ => Err(wrong_type(node, key.kind.range())),
+        _ => Err(wrong_type(node, key.kind.wanted())),
     }
 }
 
 /// One of a closed set of words.
 pub(super) fn choice<T: Choice>(key: &Key, node: &Node<'_>) -> Outcome<T> {
-    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.range()))?;
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
     let words = T::ALL.iter().map(|choice| choice.word());
-    T::ALL
-        .iter()
-        .copied()
-        .find(|choice| choice.word() == text)
-        .ok_or_else(|| Reason::NotAChoice {
-            typed: node.shown(),
-            near: near(text, words.clone()),
-            choices: words.map(str::to_owned).collect(),
-        })
+    T::ALL.iter().copied().find(|choice| choice.word() == text).ok_or_else(|| Reason::NotAChoice {
+        typed: node.shown(),
+        near: near(text, words.clone()),
+        choices: words.map(str::to_owned).collect(),
+    })
 }
 
 /// What a listener, a pool or a backend is called.
-pub(super) fn name(_: &Key, node: &Node<'_>) -> Outcome<String> {
-    let text = node
-        .text()
-        .ok_or_else(|| wrong_type(node, "a text in quotes".to_owned()))?;
+pub(super) fn name(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
         true => Ok(text.to_owned()),
@@ -137,39 +113,24 @@ pub(super) fn name(_: &Key, node: &Node<'_>) -> Outcome<String> {
 }
 
 /// The name of a pool; whether there is such a pool is for the caller to judge.
-pub(super) fn pool_name(_: &Key, node: &Node<'_>) -> Outcome<String> {
-    node.text()
-        .map(str::to_owned)
-        .ok_or_else(|| wrong_type(node, "the name of a pool in quotes".to_owned()))
+pub(super) fn pool_name(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    node.text().map(str::to_owned).ok_or_else(|| wrong_type(node, key.kind.wanted()))
 }
 
 /// A text of bounded length.
 pub(super) fn text(key: &Key, node: &Node<'_>) -> Outcome<String> {
-    let Kind::Text(max) = key.kind else {
-        unreachable!("{} holds no text", key.name)
-    };
-    let text = node
-        .text()
-        .ok_or_else(|| wrong_type(node, "a text in quotes".to_owned()))?;
+    let Kind::Text(max) = key.kind else { unreachable!("{} holds no text", key.name) };
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
     match text.len() {
-        count if count > max => Err(Reason::TooMany {
-            what: "bytes of text",
-            count,
-            max,
-        }),
+        count if count > max => Err(Reason::TooMany { what: "bytes of text", count, max }),
         _ => Ok(text.to_owned()),
     }
 }
 
 /// One `ip:port`.
-pub(super) fn address(_: &Key, node: &Node<'_>) -> Outcome<SocketAddr> {
-    let text = node
-        .text()
-        .ok_or_else(|| wrong_type(node, "\"ip:port\" in quotes".to_owned()))?;
-    parse_address(text).map_err(|fault| Reason::Address {
-        typed: node.shown(),
-        fault,
-    })
+pub(super) fn address(key: &Key, node: &Node<'_>) -> Outcome<SocketAddr> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    parse_address(text).map_err(|fault| Reason::Address { typed: node.shown(), fault })
 }
 
 /// `auto`, a number of workers, or a list of cores.
@@ -183,7 +144,7 @@ pub(super) fn workers(key: &Key, node: &Node<'_>) -> Outcome<Workers> {
         (Value::Integer(_) | Value::Word(_), _) if integer(node).is_some() => worker_count(key, node),
         (Value::List(items), _) => cores(items.iter().map(|item| core(key, item, integer(item)))),
         (_, Some(text)) => cores(core_ranges(key, node, text)?.into_iter()),
-        _ => Err(wrong_type(node, key.kind.range())),
+        _ => Err(wrong_type(node, key.kind.wanted())),
     }
 }
 
@@ -201,7 +162,7 @@ fn core_ranges(key: &Key, node: &Node<'_>, text: &str) -> Outcome<Vec<Outcome<us
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let [first, last] = [first, last].map(|end| end.trim().parse().ok());
         if let (None, _) | (_, None) = (first, last) {
-            return Err(wrong_type(node, key.kind.range()));
+            return Err(wrong_type(node, key.kind.wanted()));
         }
         let [first, last] = [core(key, node, first)?, core(key, node, last)?];
         if first > last {
@@ -217,7 +178,7 @@ fn core_ranges(key: &Key, node: &Node<'_>, text: &str) -> Outcome<Vec<Outcome<us
 }
 
 fn core(key: &Key, node: &Node<'_>, number: Option<i128>) -> Outcome<usize> {
-    let number = number.ok_or_else(|| wrong_type(node, key.kind.range()))?;
+    let number = number.ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
     if !(0..=i128::from(CORE_MAX)).contains(&number) {
         return Err(Reason::Conflict(format!(
             "{} is not a core number; cores go from 0 to {CORE_MAX}",
@@ -251,11 +212,7 @@ fn cores(found: impl Iterator<Item = Outcome<usize>>) -> Outcome<Workers> {
 fn check_worker_count(count: usize) -> Outcome<()> {
     let max = usize::try_from(WORKERS_MAX).unwrap_or(usize::MAX);
     match count {
-        count if count > max => Err(Reason::TooMany {
-            what: "workers",
-            count,
-            max,
-        }),
+        count if count > max => Err(Reason::TooMany { what: "workers", count, max }),
         _ => Ok(()),
     }
 }
@@ -281,7 +238,7 @@ fn not_a_number(key: &Key, node: &Node<'_>) -> Reason {
         Value::Text(text) if text.parse::<i128>().is_ok() => {
             wrong_type(node, format!("{text}, without quotes"))
         }
-        _ => wrong_type(node, key.kind.range()),
+        _ => wrong_type(node, key.kind.wanted()),
     }
 }
 
@@ -291,7 +248,7 @@ fn with_unit<'n>(key: &Key, node: &'n Node<'_>) -> Outcome<Cow<'n, str>> {
         (Value::Integer(number), _) => number.to_string().into(),
         (Value::Float, _) => node.typed.into(),
         (_, Some(text)) => text.into(),
-        _ => return Err(wrong_type(node, key.kind.range())),
+        _ => return Err(wrong_type(node, key.kind.wanted())),
     };
     match text.starts_with('-') {
         true => Err(Reason::TooSmall(bound(key, node))),
@@ -318,10 +275,7 @@ fn unit_cure(
                 (_, true) => None,
             }
         }
-        UnitFault::UnknownUnit {
-            unit,
-            meant: Some(meant),
-        } if text.matches(unit.as_str()).count() == 1 => {
+        UnitFault::UnknownUnit { unit, meant: Some(meant) } if text.matches(unit.as_str()).count() == 1 => {
             Some(format!("write {:?}", shown(&text.replace(unit.as_str(), meant))))
         }
         _ => None,
@@ -332,15 +286,12 @@ fn bound(key: &Key, node: &Node<'_>) -> Bound {
     Bound {
         typed: node.shown(),
         key: key.name,
-        range: key.kind.range(),
+        range: key.kind.bounds(),
+        word: key.kind.word(),
         cure: key.cure,
     }
 }
 
 pub(super) fn wrong_type(node: &Node<'_>, wanted: String) -> Reason {
-    Reason::WrongType {
-        typed: node.shown(),
-        found: node.value.kind(),
-        wanted,
-    }
+    Reason::WrongType { typed: node.shown(), found: node.value.kind(), wanted }
 }

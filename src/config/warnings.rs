@@ -49,10 +49,7 @@ fn unused_weights(pool: &Pool) -> Option<String> {
 
 fn single_backend(pool: &Pool) -> Option<String> {
     (pool.backends.len() == 1).then(|| {
-        format!(
-            "pool \"{}\": with a single backend there is nowhere to go when it fails",
-            pool.name
-        )
+        format!("pool \"{}\": with a single backend there is nowhere to go when it fails", pool.name)
     })
 }
 
@@ -106,32 +103,20 @@ mod tests {
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].starts_with(start), "{found:?}");
         };
-        starts(
-            of("bind=\"127.0.0.1:0\"", TWO),
-            "listener \"web\": 127.0.0.1:0 accepts on a port",
-        );
-        starts(
-            of("bind=\"127.0.0.1:8000\"", &format!("{TWO}weight=2")),
-            "pool \"api\": the weights differ",
-        );
+        starts(of("bind=\"127.0.0.1:0\"", TWO), "listener \"web\": 127.0.0.1:0 accepts on a port");
+        starts(of("bind=\"127.0.0.1:8000\"", &format!("{TWO}weight=2")), "pool \"api\": the weights differ");
         starts(
             of("bind=\"127.0.0.1:1\"", TWO),
             "pool \"api\": the backend 127.0.0.1:1 is where listener \"web\"",
         );
         let single = "[[pool.backend]]\naddress=\"127.0.0.1:1\"\n";
-        starts(
-            of("bind=\"127.0.0.1:8000\"", single),
-            "pool \"api\": with a single backend",
-        );
+        starts(of("bind=\"127.0.0.1:8000\"", single), "pool \"api\": with a single backend");
         let anywhere = format!("{TWO}[[pool.backend]]\naddress=\"0.0.0.0:3\"\n");
         starts(
             of("bind=\"127.0.0.1:8000\"", &anywhere),
             "pool \"api\": the backend 0.0.0.0:3 means this machine",
         );
         let unused = format!("{TWO}[[pool]]\nname=\"spare\"\n{TWO}");
-        starts(
-            of("bind=\"127.0.0.1:8000\"", &unused),
-            "pool \"spare\": no listener uses it",
-        );
+        starts(of("bind=\"127.0.0.1:8000\"", &unused), "pool \"spare\": no listener uses it");
     }
 }

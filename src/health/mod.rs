@@ -75,6 +75,7 @@ async fn check_for_ever(board: Rc<Board>, permits: Rc<Semaphore>, id: BackendId,
     let mut turns = time::interval_at(time::Instant::now() + delay, spec.interval);
     // After a gap (the process was stopped) go on in step instead of making up for every missed check at once.
     turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut able = true;
     loop {
         turns.tick().await;
         let finding = {
@@ -85,9 +86,14 @@ async fn check_for_ever(board: Rc<Board>, permits: Rc<Semaphore>, id: BackendId,
             Finding::Passed => board.observe(id, true, || String::from("check passed")),
             Finding::Failed(why) => board.observe(id, false, || format!("check failed: {why}")),
             Finding::Unable(error) => {
-                tracing::warn!(backend = %address, %error, "a health check could not be made; the backend is not blamed");
+                // Once for each time that it begins: it can last, and there can be thousands.
+                if std::mem::replace(&mut able, false) {
+                    tracing::warn!(backend = %address, %error, "checks cannot be made; the backend is not blamed");
+                }
+                continue;
             }
         }
+        able = true;
     }
 }
 
@@ -160,16 +166,18 @@ impl Board {
         let (pool, lasted) = (&self.config.pools[backend.pool].name, now - backend.health.since);
         let (name, address, lasted) =
             (&backend.name, backend.address, format!("{:.1}s", lasted.as_secs_f64()));
-        let state = match change {
+        let (state, since) = match change {
             Change::Up => {
                 tracing::info!(%pool, backend = %name, %address, %reason, was_down = %lasted, "backend is up");
-                State::Up
+                (State::Up, now)
             }
             Change::Down => {
                 tracing::warn!(%pool, backend = %name, %address, %reason, was_up = %lasted, "backend is down");
-                State::Down
+                (State::Down, now)
             }
+            // No change for anybody but who reads the table.
+            Change::Confirmed => (State::Up, backend.health.since),
         };
-        publisher.publish(table.with_health(id, Health { state, since: now, reason: reason.into() }));
+        publisher.publish(table.with_health(id, Health { state, since, reason: reason.into() }));
     }
 }

@@ -11,15 +11,19 @@ pub struct HealthState {
     credit: u32,
     rise: u32,
     fall: u32,
+    /// Whether anything has been heard of it.
+    known: bool,
 }
 
-/// A backend has changed sides.
+/// News of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It can serve again.
     Up,
     /// It cannot serve.
     Down,
+    /// It was taken to be up, and the first that was heard of it agrees.
+    Confirmed,
 }
 
 /// What the sessions of a short while met at one backend.
@@ -34,7 +38,7 @@ pub struct Sessions {
 impl HealthState {
     /// Up, but with no credit to lose: the first failure takes it out, the first pass gives it full credit.
     pub fn new(rise: NonZeroU32, fall: NonZeroU32) -> HealthState {
-        HealthState { credit: rise.get(), rise: rise.get(), fall: fall.get() }
+        HealthState { credit: rise.get(), rise: rise.get(), fall: fall.get(), known: false }
     }
 
     /// Whether the backend can serve.
@@ -54,9 +58,11 @@ impl HealthState {
             (false, true) => self.credit + 1,
             (false, false) => 0,
         };
+        let was_known = std::mem::replace(&mut self.known, true);
         match (was_up, self.is_up()) {
             (false, true) => Some(Change::Up),
             (true, false) => Some(Change::Down),
+            (true, true) if !was_known => Some(Change::Confirmed),
             _ => None,
         }
     }
@@ -89,7 +95,7 @@ mod tests {
     /// A state with full credit.
     fn proven(rise: u32, fall: u32) -> HealthState {
         let mut state = state(rise, fall);
-        assert_eq!(state.observe(true), None);
+        assert_eq!(state.observe(true), Some(Change::Confirmed));
         state
     }
 

@@ -9,4 +9,5 @@ mod choosing;
 mod failing;
 mod health;
 mod limits;
+mod process;
 mod relaying;
