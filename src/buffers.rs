@@ -49,8 +49,9 @@ pub enum Registration {
 
 impl Arena {
     /// Registers `cells` cells of `cell_size` bytes with the ring of the runtime that this runs on, or as many as the
-    /// kernel allows. One registration per ring: call it once, before traffic.
-    pub fn register(cells: usize, cell_size: usize) -> (Arena, Registration) {
+    /// kernel allows; `cells_fair` is what this worker may take of memory that is short. One registration per ring: call
+    /// it once, before traffic.
+    pub fn register(cells: usize, cell_size: usize, cells_fair: usize) -> (Arena, Registration) {
         assert!(cells > 0 && cell_size > 0);
         let mut wanted = cells;
         loop {
@@ -65,9 +66,10 @@ impl Arena {
                         if wanted == cells { Registration::Full } else { Registration::Smaller(wanted) };
                     return (Arena::over(base, wanted, cell_size, memory), reached);
                 }
-                // What is over the limit on locked memory is refused whole; half of it may pass.
-                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && wanted / 2 >= CELLS_MIN => {
-                    wanted /= 2
+                // What is over the limit on locked memory is refused whole; less of it may pass. Small steps: a huge page
+                // counts whole, even if we touch only its edge.
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && wanted > CELLS_MIN => {
+                    wanted = (wanted * 3 / 4).min(cells_fair).max(CELLS_MIN);
                 }
                 Err(error) => return (Arena::plain(cells, cell_size), Registration::Refused(error)),
             }

@@ -297,7 +297,7 @@ impl Server {
         let (server, workers) = (&self.config.server, self.stats.workers.len());
         tracing::info!("limits: {}", self.limits);
         tracing::info!(
-            "relay buffers: {workers} workers x {} x {} KiB = {} MiB",
+            "relay buffers asked for: {workers} workers x {} x {} KiB = {} MiB",
             server.buffers_per_worker,
             server.buffer_size / 1024,
             self.limits.buffer_bytes / (1024 * 1024)

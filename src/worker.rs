@@ -96,7 +96,11 @@ impl Worker {
     /// Needs the runtime: the arena is registered with its ring.
     fn new(setup: Setup) -> Rc<Worker> {
         let server = &setup.config.server;
-        let (arena, registration) = Arena::register(server.buffers_per_worker, server.buffer_size);
+        let workers = setup.stats.workers.len();
+        // The limit on locked memory holds for all rings together: the first worker must not take it all.
+        let fair = net::locked_memory_limit()
+            .map_or(usize::MAX, |limit| limit as usize / workers / server.buffer_size);
+        let (arena, registration) = Arena::register(server.buffers_per_worker, server.buffer_size, fair);
         report_registration(setup.id, &registration, server.buffers_per_worker, server.buffer_size);
         let stats = Arc::clone(&setup.stats.workers[setup.id]);
         let pools = setup.config.pools.iter().enumerate();

@@ -1,3 +1,45 @@
-//! The loadtest command.
+//! Measures a TCP service from outside: closed- and open-loop clients, and backends to measure against.
+//!
+//! It shares no code with what it measures. See `loadtest --help` and the README.
 
-fn main() {}
+mod alarm;
+mod backend;
+mod cli;
+mod client;
+mod descriptors;
+mod dice;
+mod failure;
+mod frame;
+mod pattern;
+mod report;
+mod schedule;
+mod tally;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use self::{cli::Command, client::Run, report::Report};
+
+fn main() -> ExitCode {
+    let done = match cli::parse() {
+        Command::Backend(backend) => backend::run(&backend).map(|()| ExitCode::SUCCESS),
+        Command::Client { run, json } => measure(&run, json),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn measure(run: &Run, json: bool) -> io::Result<ExitCode> {
+    let outcome = client::run(run)?;
+    let report = Report::new(run, &outcome);
+    let text = if json { report.to_json() + "\n" } else { report.to_string() };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,0 +1,147 @@
+//! What was counted and timed during a run.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+
+use crate::failure::Failure;
+
+/// The counts of one thread, and after [`Tally::add`] of the run. Times are in nanoseconds.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// Requests answered in full with the right bytes.
+    pub(crate) ok: u64,
+    /// Those of `ok` that were done before the end of the measured time.
+    pub(crate) ok_in_window: u64,
+    /// Requests that failed, by [`Failure::kind`].
+    pub(crate) failed: [u64; Failure::KINDS.len()],
+    /// The first failure of each kind, as an example.
+    pub(crate) first_failures: [Option<Failure>; Failure::KINDS.len()],
+    /// Arrivals that could not be sent, because too many requests were outstanding or the run was interrupted.
+    pub(crate) not_sent: u64,
+    /// Connections opened.
+    pub(crate) connects: u64,
+    /// Pooled connections that the peer closed between two requests.
+    pub(crate) closed_idle: u64,
+    /// How long connects took.
+    pub(crate) connect: Histogram<u64>,
+    /// From the start of an ok request to the first byte of its reply.
+    pub(crate) first_byte: Histogram<u64>,
+    /// From the start of an ok request to the last byte of its reply.
+    pub(crate) request: Histogram<u64>,
+    /// From the start of a failed request to its failure.
+    pub(crate) failure: Histogram<u64>,
+    /// From the intended to the real start: the generator's own lateness.
+    pub(crate) late: Histogram<u64>,
+    window_end: Instant,
+    live: Arc<Live>,
+}
+
+impl Tally {
+    /// Nothing counted yet; what is done after `window_end` counts as ok, but not for the throughput.
+    pub(crate) fn new(window_end: Instant, live: Arc<Live>) -> Self {
+        let times =
+            || Histogram::new_with_bounds(1, TIME_MAX_NS, 3).expect("the bounds are constant and right");
+        Self {
+            ok: 0,
+            ok_in_window: 0,
+            failed: Default::default(),
+            first_failures: Default::default(),
+            not_sent: 0,
+            connects: 0,
+            closed_idle: 0,
+            connect: times(),
+            first_byte: times(),
+            request: times(),
+            failure: times(),
+            late: times(),
+            window_end,
+            live,
+        }
+    }
+
+    /// A connection was opened.
+    pub(crate) fn connected(&mut self, took: Duration) {
+        self.connects += 1;
+        record(&mut self.connect, took);
+    }
+
+    /// A request that started at `start` was answered.
+    pub(crate) fn succeeded(&mut self, start: Instant, first_byte: Instant, end: Instant) {
+        self.ok += 1;
+        self.ok_in_window += u64::from(end <= self.window_end);
+        record(&mut self.first_byte, first_byte.duration_since(start));
+        record(&mut self.request, end.duration_since(start));
+        self.live.ok.fetch_add(1, Relaxed);
+    }
+
+    /// A request that started at `start` failed.
+    pub(crate) fn failed(&mut self, start: Instant, failure: Failure, end: Instant) {
+        self.failed[failure.kind()] += 1;
+        self.first_failures[failure.kind()].get_or_insert(failure);
+        record(&mut self.failure, end.duration_since(start));
+        self.live.failed.fetch_add(1, Relaxed);
+    }
+
+    /// Arrivals came that could not be sent.
+    pub(crate) fn dropped(&mut self, arrivals: u64) {
+        self.not_sent += arrivals;
+        self.live.not_sent.fetch_add(arrivals, Relaxed);
+    }
+
+    /// The generator started a request this much after its intended time.
+    pub(crate) fn started_late(&mut self, by: Duration) {
+        record(&mut self.late, by);
+    }
+
+    /// Takes in the counts of another thread.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.ok += other.ok;
+        self.ok_in_window += other.ok_in_window;
+        for kind in 0..Failure::KINDS.len() {
+            self.failed[kind] += other.failed[kind];
+            self.first_failures[kind] = self.first_failures[kind].or(other.first_failures[kind]);
+        }
+        self.not_sent += other.not_sent;
+        self.connects += other.connects;
+        self.closed_idle += other.closed_idle;
+        for (mine, theirs) in [
+            (&mut self.connect, &other.connect),
+            (&mut self.first_byte, &other.first_byte),
+            (&mut self.request, &other.request),
+            (&mut self.failure, &other.failure),
+            (&mut self.late, &other.late),
+        ] {
+            mine.add(theirs).expect("all have the same bounds");
+        }
+    }
+
+    /// Requests that failed, of all kinds.
+    pub(crate) fn failed_total(&self) -> u64 {
+        self.failed.iter().sum()
+    }
+}
+
+/// What can be read while the run goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// As [`Tally::ok`].
+    pub(crate) ok: AtomicU64,
+    /// As [`Tally::failed_total`].
+    pub(crate) failed: AtomicU64,
+    /// As [`Tally::not_sent`].
+    pub(crate) not_sent: AtomicU64,
+}
+
+fn record(times: &mut Histogram<u64>, took: Duration) {
+    times.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+}
+
+/// An hour, twice the longest deadline.
+const TIME_MAX_NS: u64 = 3_600_000_000_000;

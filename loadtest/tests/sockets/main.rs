@@ -1,0 +1,8 @@
+//! The command as it is used: the real binary over real sockets on free ports.
+
+mod backends;
+mod closed;
+mod command;
+mod open;
+mod peer;
+mod usage;
