@@ -9,18 +9,20 @@ use std::rc::Rc;
 
 use tokio_uring::buf::fixed::FixedBufRegistry;
 
+use crate::ring::Slab;
+
 /// Below this many cells a registered arena is not worth having; memory that is not registered serves instead.
 const CELLS_MIN: usize = 16;
 
 /// One worker's buffers. Clones share them; all of it stays on the worker's thread.
 #[derive(Clone)]
-pub struct Arena(Rc<Slab>);
+pub struct Arena(Rc<Cells>);
 
-struct Slab {
+struct Cells {
     /// Start of the slab. Valid for as long as `memory` lives, which is as long as any buffer does: each holds an `Rc`.
     base: *mut u8,
     cell_size: usize,
-    cells: usize,
+    count: usize,
     /// Indices of the cells that are not lent, the last returned on top: it is the likeliest to be in a cache.
     free: RefCell<Vec<u32>>,
     /// Buffers lent from the heap because no cell was free, so far.
@@ -31,9 +33,9 @@ struct Slab {
 /// Who owns the slab.
 enum Memory {
     /// The ring knows it: fixed reads and writes.
-    Registered(#[allow(dead_code, reason = "keeps the slab alive")] FixedBufRegistry<Vec<u8>>),
+    Registered(#[allow(dead_code, reason = "keeps the slab alive")] FixedBufRegistry<Slab>),
     /// The ring does not: plain reads and writes at the same addresses.
-    Plain(#[allow(dead_code, reason = "keeps the slab alive")] Vec<u8>),
+    Plain(#[allow(dead_code, reason = "keeps the slab alive")] Slab),
 }
 
 /// What became of the wish for a registered arena.
@@ -55,9 +57,8 @@ impl Arena {
         assert!(cells > 0 && cell_size > 0);
         let mut wanted = cells;
         loop {
-            // Kept apart from the vector that owns it: a Vec's heap block does not move with the Vec.
-            let mut slab = vec![0; wanted * cell_size];
-            let base = slab.as_mut_ptr();
+            let mut slab = Slab::new(wanted * cell_size);
+            let base = slab.address();
             let registry = FixedBufRegistry::new([slab]);
             match registry.register() {
                 Ok(()) => {
@@ -78,16 +79,16 @@ impl Arena {
 
     /// An arena that the ring does not know.
     pub fn plain(cells: usize, cell_size: usize) -> Arena {
-        let mut slab = vec![0; cells * cell_size];
-        let base = slab.as_mut_ptr();
+        let mut slab = Slab::new(cells * cell_size);
+        let base = slab.address();
         Arena::over(base, cells, cell_size, Memory::Plain(slab))
     }
 
     fn over(base: *mut u8, cells: usize, cell_size: usize, memory: Memory) -> Arena {
-        Arena(Rc::new(Slab {
+        Arena(Rc::new(Cells {
             base,
             cell_size,
-            cells,
+            count: cells,
             free: RefCell::new((0..cells as u32).rev().collect()),
             borrowed: Cell::new(0),
             memory,
@@ -111,7 +112,7 @@ impl Arena {
     /// so that idle sessions, however many, cannot starve busy ones.
     pub fn take_to_wait(&self) -> Option<Buffer> {
         let mut free = self.0.free.borrow_mut();
-        if free.len() * 2 <= self.0.cells {
+        if free.len() * 2 <= self.0.count {
             return None;
         }
         free.pop().map(|index| self.cell(index))
@@ -124,7 +125,7 @@ impl Arena {
 
     /// Cells in all.
     pub fn cells(&self) -> usize {
-        self.0.cells
+        self.0.count
     }
 
     /// How often a buffer came from the heap because no cell was free.
@@ -133,7 +134,7 @@ impl Arena {
     }
 
     fn cell(&self, index: u32) -> Buffer {
-        Buffer(Place::Cell { slab: Rc::clone(&self.0), index })
+        Buffer(Place::Cell { cells: Rc::clone(&self.0), index })
     }
 }
 
@@ -141,7 +142,7 @@ impl Arena {
 pub struct Buffer(Place);
 
 enum Place {
-    Cell { slab: Rc<Slab>, index: u32 },
+    Cell { cells: Rc<Cells>, index: u32 },
     Heap(Box<[u8]>),
 }
 
@@ -149,7 +150,7 @@ impl Buffer {
     /// Bytes that it can hold.
     pub fn size(&self) -> usize {
         match &self.0 {
-            Place::Cell { slab, .. } => slab.cell_size,
+            Place::Cell { cells, .. } => cells.cell_size,
             Place::Heap(bytes) => bytes.len(),
         }
     }
@@ -158,7 +159,7 @@ impl Buffer {
     pub(crate) fn address(&mut self) -> *mut u8 {
         match &mut self.0 {
             // Cells do not overlap, and a cell is lent to one buffer at a time: nobody else has this range.
-            Place::Cell { slab, index } => slab.base.wrapping_add(*index as usize * slab.cell_size),
+            Place::Cell { cells, index } => cells.base.wrapping_add(*index as usize * cells.cell_size),
             Place::Heap(bytes) => bytes.as_mut_ptr(),
         }
     }
@@ -166,7 +167,7 @@ impl Buffer {
     /// Whether the ring knows the memory: only then may an entry be a fixed one.
     pub(crate) fn is_registered(&self) -> bool {
         match &self.0 {
-            Place::Cell { slab, .. } => matches!(slab.memory, Memory::Registered(_)),
+            Place::Cell { cells, .. } => matches!(cells.memory, Memory::Registered(_)),
             Place::Heap(_) => false,
         }
     }
@@ -174,9 +175,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Place::Cell { slab, index } = &self.0 {
-            let mut free = slab.free.borrow_mut();
-            assert!(free.len() < slab.cells, "a cell came back twice");
+        if let Place::Cell { cells, index } = &self.0 {
+            let mut free = cells.free.borrow_mut();
+            assert!(free.len() < cells.count, "a cell came back twice");
             free.push(*index);
         }
     }

@@ -18,6 +18,7 @@ use std::os::fd::AsRawFd;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use socket2::SockAddr;
+use tokio_uring::buf::{IoBuf, IoBufMut};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, Runtime, UnsubmittedOneshot};
 
 use crate::buffers::{Buffer, Chunk};
@@ -214,6 +215,58 @@ fn cause_of(error: &io::Error) -> Cause {
         Some(libc::ENOMEM | libc::EMFILE | libc::ENFILE) => Cause::Limits,
         _ => Cause::Unknown,
     }
+}
+
+/// Memory to register: a range that begins where a huge page would.
+///
+/// A huge page counts whole against the limit on locked memory. A slab that only touches the edges of two more would
+/// use up the default limit of 8 MiB with half of that.
+pub struct Slab {
+    memory: Vec<u8>,
+    start: usize,
+    size: usize,
+}
+
+impl Slab {
+    const ALIGNMENT: usize = 2 * 1024 * 1024;
+
+    /// `size` bytes, all zero. What is before them is never touched, and so is never backed by memory.
+    pub fn new(size: usize) -> Slab {
+        let memory = vec![0; size + Slab::ALIGNMENT];
+        let start = memory.as_ptr().align_offset(Slab::ALIGNMENT);
+        assert!(start + size <= memory.len());
+        Slab { memory, start, size }
+    }
+
+    /// Where it begins. Stays the same when the slab is moved: a Vec's heap block does not move with the Vec.
+    pub fn address(&mut self) -> *mut u8 {
+        self.memory[self.start..].as_mut_ptr()
+    }
+}
+
+// SAFETY: the range lies inside `memory` (asserted when it was made), which is never resized, so that it stays where it
+// is until the slab is dropped; and all of it was set to zero, so that it is initialised throughout.
+unsafe impl IoBuf for Slab {
+    fn stable_ptr(&self) -> *const u8 {
+        self.memory[self.start..].as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.size
+    }
+
+    fn bytes_total(&self) -> usize {
+        self.size
+    }
+}
+
+// SAFETY: as above; `set_init` has nothing to note, because everything is initialised from the start.
+unsafe impl IoBufMut for Slab {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.address()
+    }
+
+    unsafe fn set_init(&mut self, _count: usize) {}
 }
 
 /// Waits until there is something to read, the stream has ended or it is broken. Holds no buffer meanwhile.

@@ -33,6 +33,8 @@ const CLOCK_STEP_MAX: Duration = Duration::from_secs(1);
 pub const ACCEPT_BATCH: usize = 64;
 /// How long accepting rests when descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What the queues of a ring take of the locked memory, at most: 65,536 completions of 16 bytes.
+const RING_MEMORY: usize = 1024 * 1024;
 /// How long sessions that were told to end may take to do so.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -98,8 +100,9 @@ impl Worker {
         let server = &setup.config.server;
         let workers = setup.stats.workers.len();
         // The limit on locked memory holds for all rings together: the first worker must not take it all.
-        let fair = net::locked_memory_limit()
-            .map_or(usize::MAX, |limit| limit as usize / workers / server.buffer_size);
+        let fair = net::locked_memory_limit().map_or(usize::MAX, |limit| {
+            (limit as usize / workers).saturating_sub(RING_MEMORY) / server.buffer_size
+        });
         let (arena, registration) = Arena::register(server.buffers_per_worker, server.buffer_size, fair);
         report_registration(setup.id, &registration, server.buffers_per_worker, server.buffer_size);
         let stats = Arc::clone(&setup.stats.workers[setup.id]);
