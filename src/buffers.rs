@@ -9,8 +9,6 @@ use std::rc::Rc;
 
 use tokio_uring::buf::fixed::FixedBufRegistry;
 
-use crate::ring::Slab;
-
 /// Below this many cells a registered arena is not worth having; memory that is not registered serves instead.
 const CELLS_MIN: usize = 16;
 
@@ -135,6 +133,43 @@ impl Arena {
 
     fn cell(&self, index: u32) -> Buffer {
         Buffer(Place::Cell { cells: Rc::clone(&self.0), index })
+    }
+}
+
+/// Memory to register: a range that begins where a huge page would.
+///
+/// A huge page counts whole against the limit on locked memory. A slab that only touches the edges of two more would
+/// use up the default limit of 8 MiB with half of that.
+pub(crate) struct Slab {
+    memory: Vec<u8>,
+    start: usize,
+    size: usize,
+}
+
+impl Slab {
+    const ALIGNMENT: usize = 2 * 1024 * 1024;
+
+    /// `size` bytes, all zero. What is before them is never touched, and so is never backed by memory.
+    fn new(size: usize) -> Slab {
+        let memory = vec![0; size + Slab::ALIGNMENT];
+        let start = memory.as_ptr().align_offset(Slab::ALIGNMENT);
+        assert!(start + size <= memory.len());
+        Slab { memory, start, size }
+    }
+
+    /// Where it begins. Stays the same when the slab is moved: a Vec's heap block does not move with the Vec.
+    pub(crate) fn address(&mut self) -> *mut u8 {
+        self.memory[self.start..].as_mut_ptr()
+    }
+
+    /// The same.
+    pub(crate) fn address_for_reading(&self) -> *const u8 {
+        self.memory[self.start..].as_ptr()
+    }
+
+    /// Bytes from there on.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 }
 

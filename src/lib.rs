@@ -12,6 +12,7 @@ pub mod limits;
 pub mod server;
 pub mod status;
 
+pub mod end;
 pub mod epoch;
 pub mod phase;
 pub mod stats;

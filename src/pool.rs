@@ -4,54 +4,13 @@
 //! table is adopted. A pick only reads: it does not allocate, lock, look at a clock or touch a socket.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::balance::{Balancer, Choice};
+use crate::balance::{Balancer, Choice, Member, Tried};
 use crate::load::{Lease, Load};
 use crate::stats::WorkerStats;
-use crate::table::{BackendId, BackendTable, State};
-
-/// A backend that may be picked.
-#[derive(Debug)]
-pub struct Member {
-    /// Which backend.
-    pub id: BackendId,
-    /// Where to connect.
-    pub address: SocketAddr,
-    /// Its share.
-    pub weight: NonZeroU32,
-    /// What this worker has running there.
-    pub load: Rc<Load>,
-}
-
-/// Backends that were tried for one session and are not to be tried again. Empty (and unallocated) on the way that
-/// nearly every session takes: the first pick connects.
-#[derive(Debug, Default)]
-pub struct Tried(Vec<BackendId>);
-
-impl Tried {
-    /// Leaves a backend out of the picks to come.
-    pub fn add(&mut self, id: BackendId) {
-        self.0.push(id);
-    }
-
-    /// Whether it is left out.
-    pub fn contains(&self, id: BackendId) -> bool {
-        self.0.contains(&id)
-    }
-
-    /// How many are left out.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+use crate::table::{BackendTable, State};
 
 /// One worker's copy of one pool.
 #[derive(Debug)]

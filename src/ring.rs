@@ -21,7 +21,7 @@ use socket2::SockAddr;
 use tokio_uring::buf::{IoBuf, IoBufMut};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, Runtime, UnsubmittedOneshot};
 
-use crate::buffers::{Buffer, Chunk};
+use crate::buffers::{Buffer, Chunk, Slab};
 use crate::net::{self, Socket};
 
 /// Entries that can be queued before the kernel is called. A full queue is flushed by itself: more only batches more.
@@ -217,46 +217,19 @@ fn cause_of(error: &io::Error) -> Cause {
     }
 }
 
-/// Memory to register: a range that begins where a huge page would.
-///
-/// A huge page counts whole against the limit on locked memory. A slab that only touches the edges of two more would
-/// use up the default limit of 8 MiB with half of that.
-pub struct Slab {
-    memory: Vec<u8>,
-    start: usize,
-    size: usize,
-}
-
-impl Slab {
-    const ALIGNMENT: usize = 2 * 1024 * 1024;
-
-    /// `size` bytes, all zero. What is before them is never touched, and so is never backed by memory.
-    pub fn new(size: usize) -> Slab {
-        let memory = vec![0; size + Slab::ALIGNMENT];
-        let start = memory.as_ptr().align_offset(Slab::ALIGNMENT);
-        assert!(start + size <= memory.len());
-        Slab { memory, start, size }
-    }
-
-    /// Where it begins. Stays the same when the slab is moved: a Vec's heap block does not move with the Vec.
-    pub fn address(&mut self) -> *mut u8 {
-        self.memory[self.start..].as_mut_ptr()
-    }
-}
-
-// SAFETY: the range lies inside `memory` (asserted when it was made), which is never resized, so that it stays where it
+// SAFETY: the range lies inside one vector (asserted when it was made) that is never resized, so that it stays where it
 // is until the slab is dropped; and all of it was set to zero, so that it is initialised throughout.
 unsafe impl IoBuf for Slab {
     fn stable_ptr(&self) -> *const u8 {
-        self.memory[self.start..].as_ptr()
+        self.address_for_reading()
     }
 
     fn bytes_init(&self) -> usize {
-        self.size
+        self.size()
     }
 
     fn bytes_total(&self) -> usize {
-        self.size
+        self.size()
     }
 }
 
@@ -371,5 +344,163 @@ impl<Owned: 'static> OneshotOutputTransform for Completion<Owned> {
         let result = completion.result();
         let result = if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result as u32) };
         (result, owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffers::Arena;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    /// Our end of a connection, and the peer.
+    fn connected() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        (Socket::from(OwnedFd::from(listener.accept().unwrap().0)), peer)
+    }
+
+    /// Fails instead of hanging.
+    async fn soon<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), future)
+            .await
+            .expect("it should have completed long ago")
+    }
+
+    #[test]
+    fn with_every_set_of_flags_a_byte_arrives_and_leaves() {
+        for flags in [Flags::All, Flags::Cooperative, Flags::None] {
+            let runtime = build(flags, Sizes { submissions: 16, completions: 32 }).unwrap();
+            runtime.block_on(soon(async {
+                let (arena, _) = Arena::register(16, 4096, 16);
+                let (ours, mut peer) = connected();
+                let reading = tokio_uring::spawn({
+                    let (ours, buffer) = (ours.clone(), arena.take());
+                    async move { read(&ours, buffer).await }
+                });
+                // The read waits in the kernel while this goes on.
+                tokio::task::yield_now().await;
+                peer.write_all(b"ping").unwrap();
+                let chunk = reading.await.unwrap().unwrap().expect("not the end of the stream");
+                assert_eq!(chunk.remaining(), 4, "{flags:?}");
+                assert_eq!(write(&ours, chunk).await.unwrap().remaining(), 0);
+                let mut back = [0; 4];
+                peer.read_exact(&mut back).unwrap();
+                assert_eq!(&back, b"ping");
+            }));
+        }
+    }
+
+    #[test]
+    fn more_completions_than_the_queue_holds_all_arrive() {
+        const CONNECTIONS: usize = 500;
+        let runtime = build(Flags::All, Sizes { submissions: 16, completions: 32 }).unwrap();
+        runtime.block_on(soon(async {
+            let (sockets, mut peers): (Vec<_>, Vec<_>) = (0..CONNECTIONS).map(|_| connected()).unzip();
+            let waiting = sockets.iter().map(|socket| {
+                let socket = socket.clone();
+                tokio_uring::spawn(async move { readable(&socket).await })
+            });
+            let waiting: Vec<_> = waiting.collect();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            // All at once, while this thread does not look: the queue overflows.
+            for peer in &mut peers {
+                peer.write_all(b"x").unwrap();
+            }
+            assert_eq!(waiting.len(), CONNECTIONS);
+            for each in waiting {
+                each.await.unwrap().unwrap();
+            }
+        }));
+    }
+
+    #[test]
+    fn breaking_a_connection_completes_what_waits_on_it() {
+        let runtime = build(Flags::All, Sizes { submissions: 16, completions: 32 }).unwrap();
+        runtime.block_on(soon(async {
+            let arena = Arena::plain(16, 64 * 1024);
+            let (ours, _peer) = connected();
+            let reading = tokio_uring::spawn({
+                let (ours, buffer) = (ours.clone(), arena.take());
+                async move { read(&ours, buffer).await.map(|chunk| chunk.is_some()) }
+            });
+            // Nobody reads at the other end: sooner or later a write waits.
+            let writing = tokio_uring::spawn({
+                let ours = ours.clone();
+                async move {
+                    loop {
+                        write(&ours, Chunk::of(&[7; 64 * 1024])).await?;
+                    }
+                    #[allow(unreachable_code, reason = "names the type")]
+                    io::Result::Ok(())
+                }
+            });
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(!reading.is_finished() && !writing.is_finished());
+            net::abort(&ours);
+            assert!(!matches!(reading.await.unwrap(), Ok(true)));
+            writing.await.unwrap().unwrap_err();
+            assert_eq!(arena.free(), arena.cells());
+        }));
+    }
+
+    #[test]
+    fn a_connect_that_nobody_answers_can_be_ended() {
+        let runtime = build(Flags::All, Sizes { submissions: 16, completions: 32 }).unwrap();
+        // A listener whose queue is full does not answer.
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            queued.push(stream);
+        }
+        let tcp = crate::config::TcpOptions { nodelay: true, keepalive: None, user_timeout: None };
+        runtime.block_on(soon(async {
+            for end in [net::stop_connecting, net::abort] {
+                let socket = net::prepare_stream(address, tcp).unwrap();
+                let connecting = tokio_uring::spawn({
+                    let socket = socket.clone();
+                    async move { connect(&socket, address).await }
+                });
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                assert!(!connecting.is_finished());
+                end(&socket);
+                connecting.await.unwrap().unwrap_err();
+            }
+        }));
+    }
+
+    #[test]
+    fn a_ring_that_is_refused_for_memory_is_tried_smaller_until_it_is_not_worth_it() {
+        let mut sizes = Sizes::for_operations(20_000);
+        assert_eq!(sizes, Sizes { submissions: 1024, completions: 32_768 });
+        let mut steps = 0;
+        while let Some(smaller) = sizes.smaller() {
+            assert!(smaller.completions < sizes.completions);
+            assert!(smaller.completions >= 2 * smaller.submissions);
+            sizes = smaller;
+            steps += 1;
+        }
+        assert_eq!((sizes, steps), (Sizes { submissions: 16, completions: 32 }, 10));
+    }
+
+    #[test]
+    fn a_broken_pipe_is_an_error_and_not_a_signal() {
+        // IORING_OP_WRITE raises SIGPIPE where send(2) could be told not to. Rust's start-up ignores it; if anything
+        // changed that, this test would kill its process.
+        let runtime = build(Flags::All, Sizes { submissions: 16, completions: 32 }).unwrap();
+        runtime.block_on(soon(async {
+            let (ours, peer) = connected();
+            net::finish_writing(&ours).unwrap();
+            drop(peer);
+            let error = write(&ours, Chunk::of(b"x")).await.err().expect("the writing side was ended");
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        }));
     }
 }

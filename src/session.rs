@@ -11,79 +11,18 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
+use crate::balance::Tried;
 use crate::buffers::{Arena, Chunk};
 use crate::config::{self, Config, NoBackend};
+use crate::end::End;
 use crate::epoch::Subscriber;
 use crate::load::Lease;
 use crate::net::{self, Socket};
-use crate::pool::{Pool, Tried};
+use crate::pool::Pool;
 use crate::relay::{self, Direction, Outcome, Side};
 use crate::ring;
 use crate::stats::{ListenerStats, WorkerStats};
 use crate::watch::{Stage, Watch, Watches};
-
-/// Why a session ended. Each ends exactly once, for one of these reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Both streams came to their end.
-    Complete,
-    /// The client broke the connection.
-    ClientReset,
-    /// The backend broke the connection.
-    BackendReset,
-    /// No backend of the pool was up.
-    NoBackend,
-    /// Every attempt to connect to a backend failed.
-    ConnectFailed,
-    /// This machine had no port, descriptor or memory left to connect with.
-    NoResources,
-    /// No byte moved for `idle_timeout`.
-    IdleTimeout,
-    /// One stream had ended and no byte moved for `half_closed_timeout`.
-    HalfClosedTimeout,
-    /// It lasted as long as `lifetime_max` allows.
-    LifetimeMax,
-    /// It was still running when `drain_timeout` was over.
-    Drained,
-    /// A defect of ringway's ended it.
-    Panicked,
-}
-
-impl End {
-    /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 11] = [
-        End::Complete,
-        End::ClientReset,
-        End::BackendReset,
-        End::NoBackend,
-        End::ConnectFailed,
-        End::NoResources,
-        End::IdleTimeout,
-        End::HalfClosedTimeout,
-        End::LifetimeMax,
-        End::Drained,
-        End::Panicked,
-    ];
-    /// How many there are.
-    pub const COUNT: usize = End::ALL.len();
-
-    /// As it is logged and printed.
-    pub fn name(self) -> &'static str {
-        match self {
-            End::Complete => "complete",
-            End::ClientReset => "client-reset",
-            End::BackendReset => "backend-reset",
-            End::NoBackend => "no-backend",
-            End::ConnectFailed => "connect-failed",
-            End::NoResources => "no-resources",
-            End::IdleTimeout => "idle-timeout",
-            End::HalfClosedTimeout => "half-closed-timeout",
-            End::LifetimeMax => "lifetime-max",
-            End::Drained => "drained",
-            End::Panicked => "panicked",
-        }
-    }
-}
 
 /// What all sessions of one worker share. Never leaves its thread.
 pub struct Shared {
@@ -341,4 +280,82 @@ async fn write_and_close(shared: &Shared, client: &Socket, text: &str) -> io::Re
     // client sends until it closes; the tick ends it if that takes too long.
     while ring::read(client, shared.arena.take()).await?.is_some() {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::Balancer;
+    use crate::config::Algorithm;
+    use crate::epoch;
+    use crate::stats::Stats;
+    use crate::table::BackendTable;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+
+    fn shared() -> Rc<Shared> {
+        let text = "[[listener]]\nname = 'a'\nbind = '127.0.0.1:1'\npool = 'p'\n\
+                    [[pool]]\nname = 'p'\n[[pool.backend]]\naddress = '127.0.0.1:2'\n";
+        let config = Arc::new(crate::config::parse("test", text).unwrap());
+        let (_, subscriber) = epoch::channel(BackendTable::first(&config.pools, Instant::now()));
+        let stats = Arc::clone(&Stats::new(1, 1, 1).workers[0]);
+        Rc::new(Shared {
+            config,
+            tables: RefCell::new(subscriber),
+            pools: RefCell::new(vec![Pool::new(
+                0,
+                Balancer::new(Algorithm::RoundRobin, 0),
+                Arc::clone(&stats),
+            )]),
+            arena: Arena::plain(16, 4096),
+            stats,
+            watches: Watches::default(),
+            freed: Notify::new(),
+            short_of_resources: Cell::new(0),
+            now: Cell::new(Duration::ZERO),
+            connect_times: RefCell::new(Histogram::new(3).unwrap()),
+        })
+    }
+
+    #[test]
+    fn a_panic_in_a_session_ends_that_session_only() {
+        let runtime = ring::runtime(64).unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let admit = |shared: &Rc<Shared>| {
+                let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                let (accepted, address) = listener.accept().unwrap();
+                let socket = Socket::from(OwnedFd::from(accepted));
+                (Admitted::new(Rc::clone(shared), 0, socket, address), client)
+            };
+            let shared = shared();
+            let (healthy, _other_client) = admit(&shared);
+            let (broken, mut client) = admit(&shared);
+            let watch = Rc::clone(&broken.watch);
+            let task = tokio_uring::spawn(async move {
+                let session = broken;
+                // A read is in flight and a lease is held when it happens.
+                let (_lease, _) = session.shared.pick(0, &Tried::default()).unwrap();
+                let mut reading = pin!(ring::read(&session.watch.client, session.shared.arena.take()));
+                let first = tokio::time::timeout(Duration::from_millis(10), reading.as_mut()).await;
+                assert!(first.is_ok(), "a defect of the session");
+            });
+            assert!(task.await.unwrap_err().is_panic());
+            let error = client.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            let counters = &shared.stats.listeners[0];
+            assert_eq!(counters.ends[End::Panicked as usize].get(), 1);
+            assert_eq!((counters.accepted.get(), counters.active.get()), (2, 1));
+            assert_eq!(shared.stats.backends[0].sessions.get(), 0);
+            // The read that was in flight completes because its connection is broken, and gives its cell back.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while shared.arena.free() < shared.arena.cells() {
+                assert!(Instant::now() < deadline);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            drop((watch, healthy));
+        });
+    }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::session::End;
+use crate::end::End;
 use crate::table::BackendId;
 
 /// A number with one writer.

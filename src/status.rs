@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::session::End;
+use crate::end::End;
 use crate::stats::{Stats, Totals};
 use crate::table::BackendTable;
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::config::Listener;
+use crate::end::End;
 use crate::net::{self, Socket};
 use crate::relay::{Direction, Meter};
-use crate::session::End;
 
 /// How long a client may take to read the farewell and close.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

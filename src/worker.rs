@@ -15,12 +15,13 @@ use tokio::time::MissedTickBehavior;
 use crate::balance::Balancer;
 use crate::buffers::{Arena, Registration};
 use crate::config::Config;
+use crate::end::End;
 use crate::epoch::Subscriber;
 use crate::net;
 use crate::phase::{Phase, PhaseFlag};
 use crate::pool::Pool;
 use crate::ring::{self, Unavailable};
-use crate::session::{self, Admitted, End, Shared};
+use crate::session::{self, Admitted, Shared};
 use crate::stats::Stats;
 use crate::watch::Watches;
 

@@ -1,7 +1,7 @@
 //! Least connections: the backend with the fewest sessions for its weight.
 
 use super::Choice;
-use crate::pool::Member;
+use crate::balance::Member;
 
 /// Where the search begins, so that ties take turns.
 #[derive(Debug)]
@@ -45,9 +45,9 @@ fn is_less(one: &Member, other: &Member) -> bool {
 mod tests {
     use crate::balance::testing::{members, picks};
     use crate::balance::{Balancer, Choice};
+    use crate::balance::{Member, Tried};
     use crate::config::Algorithm;
     use crate::load::Lease;
-    use crate::pool::{Member, Tried};
 
     fn pick_and_keep(balancer: &mut Balancer, members: &[Member]) -> (usize, Lease) {
         let tried = Tried::default();

@@ -7,12 +7,57 @@ mod least_connections;
 mod round_robin;
 mod weighted_round_robin;
 
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::rc::Rc;
+
 use crate::config::Algorithm;
-use crate::pool::{Member, Tried};
+use crate::load::Load;
+use crate::table::BackendId;
 
 use least_connections::LeastConnections;
 use round_robin::RoundRobin;
 use weighted_round_robin::WeightedRoundRobin;
+
+/// A backend that may be picked.
+#[derive(Debug)]
+pub struct Member {
+    /// Which backend.
+    pub id: BackendId,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Its share.
+    pub weight: NonZeroU32,
+    /// What this worker has running there.
+    pub load: Rc<Load>,
+}
+
+/// Backends that were tried for one session and are not to be tried again. Empty (and unallocated) on the way that
+/// nearly every session takes: the first pick connects.
+#[derive(Debug, Default)]
+pub struct Tried(Vec<BackendId>);
+
+impl Tried {
+    /// Leaves a backend out of the picks to come.
+    pub fn add(&mut self, id: BackendId) {
+        self.0.push(id);
+    }
+
+    /// Whether it is left out.
+    pub fn contains(&self, id: BackendId) -> bool {
+        self.0.contains(&id)
+    }
+
+    /// How many are left out.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 /// What a pick is made from.
 #[derive(Clone, Copy)]
@@ -74,13 +119,10 @@ impl Balancer {
 pub(crate) mod testing {
     //! Members to choose from.
 
-    use std::net::{Ipv4Addr, SocketAddr};
-    use std::num::NonZeroU32;
+    use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::load::Load;
     use crate::stats::Stats;
-    use crate::table::BackendId;
 
     /// Members with these weights and no load; ids in order from 0.
     pub(crate) fn members(weights: &[u32]) -> Vec<Member> {

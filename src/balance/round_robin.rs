@@ -28,10 +28,10 @@ impl RoundRobin {
 
 #[cfg(test)]
 mod tests {
+    use crate::balance::Tried;
     use crate::balance::testing::{members, picks};
     use crate::balance::{Balancer, Choice};
     use crate::config::Algorithm;
-    use crate::pool::Tried;
 
     #[test]
     fn each_takes_its_turn_and_weights_do_not_count() {

@@ -5,7 +5,7 @@
 //! the weights add up to everybody is back at zero.
 
 use super::Choice;
-use crate::pool::Member;
+use crate::balance::Member;
 use crate::table::BackendId;
 
 /// What each member has gained and not yet spent.
@@ -57,7 +57,7 @@ mod tests {
     use crate::balance::testing::{members, picks};
     use crate::config::Algorithm;
 
-    fn balancer(members: &[crate::pool::Member]) -> Balancer {
+    fn balancer(members: &[crate::balance::Member]) -> Balancer {
         let mut balancer = Balancer::new(Algorithm::WeightedRoundRobin, 0);
         balancer.adopt(members);
         balancer

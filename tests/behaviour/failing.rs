@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use ringway::config::NoBackend;
-use ringway::session::End;
+use ringway::end::End;
 
 use crate::common::*;
 

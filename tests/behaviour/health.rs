@@ -92,7 +92,7 @@ fn running_sessions_go_on_while_their_backend_is_down_for_new_ones() {
     assert_connect_is_reset(ringway.address());
     drop(client);
     let totals = ringway.finish();
-    assert_eq!(totals.ended(ringway::session::End::NoBackend), 1);
+    assert_eq!(totals.ended(ringway::end::End::NoBackend), 1);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_flapping_backend_fails_no_request() {
         }
     }
     let totals = ringway.finish();
-    assert_eq!(totals.ended(ringway::session::End::Complete), 200);
+    assert_eq!(totals.ended(ringway::end::End::Complete), 200);
 }
 
 #[test]

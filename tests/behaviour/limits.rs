@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use ringway::session::End;
+use ringway::end::End;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::*;

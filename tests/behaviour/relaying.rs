@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::sync::mpsc;
 use std::thread;
 
-use ringway::session::End;
+use ringway::end::End;
 
 use crate::common::*;
 

@@ -14,8 +14,8 @@ use ringway::config::{
     Algorithm, Backend, Check, Config, Health, Listener, LogLevel, NoBackend, Pool, Protocol, Server,
     TcpOptions, Workers,
 };
+use ringway::end::End;
 use ringway::server;
-use ringway::session::End;
 use ringway::stats::Totals;
 
 /// Long enough for a busy machine; a test that waits this long has failed.

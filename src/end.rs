@@ -1,0 +1,76 @@
+//! End: why a session ended.
+
+/// Why a session ended. Each ends exactly once, for one of these reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Both streams came to their end.
+    Complete,
+    /// The client broke the connection.
+    ClientReset,
+    /// The backend broke the connection.
+    BackendReset,
+    /// No backend of the pool was up.
+    NoBackend,
+    /// Every attempt to connect to a backend failed.
+    ConnectFailed,
+    /// This machine had no port, descriptor or memory left to connect with.
+    NoResources,
+    /// No byte moved for `idle_timeout`.
+    IdleTimeout,
+    /// One stream had ended and no byte moved for `half_closed_timeout`.
+    HalfClosedTimeout,
+    /// It lasted as long as `lifetime_max` allows.
+    LifetimeMax,
+    /// It was still running when `drain_timeout` was over.
+    Drained,
+    /// A defect of ringway's ended it.
+    Panicked,
+}
+
+impl End {
+    /// Each of them, in the order in which they are counted.
+    pub const ALL: [End; 11] = [
+        End::Complete,
+        End::ClientReset,
+        End::BackendReset,
+        End::NoBackend,
+        End::ConnectFailed,
+        End::NoResources,
+        End::IdleTimeout,
+        End::HalfClosedTimeout,
+        End::LifetimeMax,
+        End::Drained,
+        End::Panicked,
+    ];
+    /// How many there are.
+    pub const COUNT: usize = End::ALL.len();
+
+    /// As it is logged and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Complete => "complete",
+            End::ClientReset => "client-reset",
+            End::BackendReset => "backend-reset",
+            End::NoBackend => "no-backend",
+            End::ConnectFailed => "connect-failed",
+            End::NoResources => "no-resources",
+            End::IdleTimeout => "idle-timeout",
+            End::HalfClosedTimeout => "half-closed-timeout",
+            End::LifetimeMax => "lifetime-max",
+            End::Drained => "drained",
+            End::Panicked => "panicked",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_is_counted_in_its_own_place() {
+        for (place, end) in End::ALL.into_iter().enumerate() {
+            assert_eq!(end as usize, place, "{}", end.name());
+        }
+    }
+}
