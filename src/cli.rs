@@ -45,7 +45,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   ringway run --config ringway.toml
   ringway run --listen 0.0.0.0:8000 --backend 10.0.0.1:8080 --backend 10.0.0.2:8080
-  ringway run --listen 0.0.0.0:8000 --listen [::]:8000 \\
+  ringway run --listen 0.0.0.0:8000 --listen '[::]:8000' \\
       --algorithm weighted-round-robin \\
       --backend 10.0.0.1:8080,weight=3,name=big --backend 10.0.0.2:8080,name=small
 

@@ -72,6 +72,7 @@ fn backends(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
     let name_width = rows.iter().map(|(name, ..)| name.len()).chain(["backend".len()]).max().unwrap_or(0);
     let address_width =
         rows.iter().map(|(_, address, _)| address.len()).chain(["address".len()]).max().unwrap_or(0);
+    writeln!(f)?;
     writeln!(f, "  {:name_width$}  {:address_width$}  weight", "backend", "address")?;
     for (name, address, weight) in rows {
         writeln!(f, "  {name:name_width$}  {address:address_width$}  {weight:>6}")?;

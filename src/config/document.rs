@@ -78,7 +78,7 @@ fn plain(place: Place, reason: Reason) -> Error {
 
 /// The parser's words for what it met, ours for the slips that are made most.
 fn words(message: &str, line: &str) -> String {
-    if message.contains("recursion limit") {
+    if message.contains("recursion") {
         return "values are nested too deep; nothing in a configuration is deeper than [[pool.backend]]"
             .to_owned();
     }

@@ -97,6 +97,8 @@ pub enum Reason {
         typed: String,
         /// Such as `4KiB`.
         step: String,
+        /// The next larger value that is one.
+        nearest: String,
     },
     /// Not one of the words.
     NotAChoice {
@@ -327,7 +329,9 @@ impl fmt::Display for Reason {
             Self::Unit { typed, fault, cure } => write!(f, "{typed} {fault}; {cure}"),
             Self::TooSmall(bound) => write!(f, "{} is too small; {bound}", bound.typed),
             Self::TooLarge(bound) => write!(f, "{} is too large; {bound}", bound.typed),
-            Self::OffStep { typed, step } => write!(f, "{typed} is not a multiple of {step}"),
+            Self::OffStep { typed, step, nearest } => {
+                write!(f, "{typed} is not a multiple of {step}; write \"{nearest}\"")
+            },
             Self::NotAChoice { typed, near: Some(near), .. } => {
                 write!(f, "{typed} is not a choice; did you mean \"{near}\"?")
             }

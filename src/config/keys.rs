@@ -392,6 +392,9 @@ impl Kind {
     /// What it may hold, in words: `1 to 256`, `1s to 9h in whole seconds, or "off"`.
     pub fn range(&self) -> String {
         match (self.bounds(), self.word()) {
+            (bounds, Some(word)) if matches!(self, Self::Workers) => {
+                format!("{bounds}, a list of core numbers such as [0, 2], or \"{word}\"")
+            }
             (bounds, Some(word)) => format!("{bounds}, or \"{word}\""),
             (bounds, None) => bounds,
         }
@@ -407,7 +410,7 @@ impl Kind {
             Self::Addresses(max) => format!("\"ip:port\", or a list of 1 to {max} of them"),
             Self::Switch => "true or false".to_owned(),
             Self::Number { min, max, .. } => format!("{min} to {max}"),
-            Self::Workers => format!("1 to {WORKERS_MAX}, or a list of core numbers such as [0, 2]"),
+            Self::Workers => format!("1 to {WORKERS_MAX}"),
             Self::Duration { min, max, step, .. } => {
                 let step = if *step == SECOND { " in whole seconds" } else { "" };
                 format!("{} to {}{step}", format_duration(*min), format_duration(*max))

@@ -400,7 +400,7 @@ fn backend(
 
 /// `pool "api"`, if it has a name.
 fn owner(what: &str, table: &Table<'_>) -> String {
-    let name = table.get("name").and_then(|entry| entry.node.text());
+    let name = table.get("name").and_then(|entry| entry.node.text()).filter(|name| !name.is_empty());
     name.map(|name| format!("{what} \"{}\"", shown(name))).unwrap_or_default()
 }
 
@@ -423,4 +423,48 @@ fn to_usize(count: u64) -> usize {
 
 fn to_u32(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::{Kind, Section};
+    use super::super::types::{Algorithm, Check, LogLevel};
+    use super::*;
+
+    #[test]
+    fn the_table_of_keys_and_the_types_know_the_same_words() {
+        fn same<T: Choice>(section: &Section, name: &str) {
+            let Some(Kind::Choice(listed)) = section.key(name).map(|key| &key.kind) else { panic!("{name}") };
+            let words: Vec<&str> = T::ALL.iter().map(|choice| choice.word()).collect();
+            assert_eq!(*listed, words, "{name}");
+        }
+        same::<LogLevel>(&keys::SERVER, "log");
+        same::<Protocol>(&keys::LISTENER, "protocol");
+        same::<NoBackendWord>(&keys::LISTENER, "no_backend");
+        same::<Algorithm>(&keys::POOL, "algorithm");
+        same::<Check>(&keys::HEALTH, "check");
+    }
+
+    #[test]
+    fn a_time_that_is_not_given_follows_the_one_that_is() {
+        let pool = |keys: &str| {
+            let text = format!(
+                "[[listener]]\nname=\"a\"\nbind=\"127.0.0.1:1\"\npool=\"a\"\n\
+                 [[pool]]\nname=\"a\"\n{keys}\n[[pool.backend]]\naddress=\"127.0.0.1:2\"\n"
+            );
+            super::super::parse("f", &text).unwrap().pools.remove(0)
+        };
+        let connect = |keys| {
+            let pool = pool(keys);
+            (pool.connect_timeout.as_secs(), pool.connect_total_timeout.as_secs())
+        };
+        assert_eq!(connect(""), (3, 10));
+        assert_eq!(connect("connect_timeout=\"5s\""), (5, 10));
+        assert_eq!(connect("connect_timeout=\"15s\""), (15, 15));
+        assert_eq!(connect("connect_total_timeout=\"2s\""), (2, 2));
+        let timeout = |keys| pool(keys).health.timeout.as_millis();
+        assert_eq!(timeout(""), 1_000);
+        assert_eq!(timeout("health.interval=\"300ms\""), 300);
+        assert_eq!(timeout("health.interval=\"300ms\"\nhealth.timeout=\"100ms\""), 100);
+    }
 }

@@ -1,7 +1,7 @@
 //! The configuration: what a file or the command line asks for, parsed into types that cannot be wrong.
 //!
-//! Text becomes a [`Config`] in two steps. The first, [`document`] or [`flags`], makes a tree of what was typed, with the
-//! place of each value. The second, [`meaning`], says what it means and reports every mistake at once. Bounds and
+//! Text becomes a [`Config`] in two steps. The first, `document` or `flags`, makes a tree of what was typed, with the
+//! place of each value. The second, `meaning`, says what it means and reports every mistake at once. Bounds and
 //! defaults stand in [`keys`], once.
 
 mod address;

@@ -34,6 +34,7 @@ mod tests {
         let meant = |typed| near(typed, words);
         assert_eq!(meant("round_robin").as_deref(), Some("round-robin"));
         assert_eq!(meant("wieght").as_deref(), Some("weight"));
+        assert_eq!(meant("weightss").as_deref(), Some("weight"));
         assert_eq!(meant("TCP").as_deref(), Some("tcp"));
         assert_eq!(meant("timeout_connect"), None);
         assert_eq!(meant("udp"), None);

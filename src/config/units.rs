@@ -74,11 +74,15 @@ pub fn size(text: &str) -> Result<u64, UnitFault> {
     scale(number, unit_bytes)
 }
 
-/// Writes a time the way [`duration`] reads it: `"1m30s"`.
+/// Writes a time the way [`duration`] reads it: `"1m30s"`, `"1.5s"`.
 pub fn format_duration(time: Duration) -> String {
     let mut rest = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
         return "0s".to_owned();
+    }
+    if (MS_PER_SECOND..MS_PER_MINUTE).contains(&rest) {
+        let text = format!("{}.{:03}", rest / MS_PER_SECOND, rest % MS_PER_SECOND);
+        return format!("{}s", text.trim_end_matches('0').trim_end_matches('.'));
     }
     let mut text = String::new();
     for (unit, unit_ms) in TIME_UNITS {
@@ -247,6 +251,21 @@ mod tests {
         assert_eq!(size("16KB"), Err(UnitFault::UnknownUnit { unit: "KB".to_owned(), meant: Some("KiB") }));
         assert_eq!(size("1MiB1KiB"), Err(UnitFault::Order));
         assert_eq!(size("99999999999999999999GiB"), Err(UnitFault::TooBig));
+    }
+
+    #[test]
+    fn times_are_written_short() {
+        let cases = [
+            (0, "0s"),
+            (250, "250ms"),
+            (1_500, "1.5s"),
+            (10_000, "10s"),
+            (90_000, "1m30s"),
+            (86_400_000, "1d"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(format_duration(Duration::from_millis(ms)), text);
+        }
     }
 
     #[test]

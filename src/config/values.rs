@@ -35,12 +35,15 @@ pub(super) fn duration(key: &Key, node: &Node<'_>) -> Outcome<Option<Duration>> 
     }
     match units::duration(&text) {
         Ok(time) if time < min => Err(Reason::TooSmall(bound(key, node))),
-        Ok(time) if time > max => Err(Reason::TooLarge(bound(key, node))),
+        Ok(time) if time > max => Err(Reason::TooLarge(Bound { cure: None, ..bound(key, node) })),
         Ok(time) if time.as_millis() % step.as_millis() != 0 => {
-            Err(Reason::OffStep { typed: node.shown(), step: units::format_duration(step) })
+            let whole = time.as_millis().div_ceil(step.as_millis()) * step.as_millis();
+            let nearest = Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX));
+            let [step, nearest] = [step, nearest].map(units::format_duration);
+            Err(Reason::OffStep { typed: node.shown(), step, nearest })
         }
         Ok(time) => Ok(Some(time)),
-        Err(UnitFault::TooBig) => Err(Reason::TooLarge(bound(key, node))),
+        Err(UnitFault::TooBig) => Err(Reason::TooLarge(Bound { cure: None, ..bound(key, node) })),
         Err(fault) => {
             let fits = |&unit_ms: &u64, count: u64| {
                 let ms = u128::from(unit_ms) * u128::from(count);
@@ -50,9 +53,8 @@ pub(super) fn duration(key: &Key, node: &Node<'_>) -> Outcome<Option<Duration>> 
                 UnitFault::NoUnit(ref number) if off && number == "0" => Some("write \"off\"".to_owned()),
                 _ => unit_cure(&fault, &text, &units::TIME_UNITS, fits),
             };
-            let cure = cure.unwrap_or_else(|| {
-                format!("write {}, such as \"1m30s\"; the units are d, h, m, s, ms", key.kind.range())
-            });
+            let cure =
+                cure.unwrap_or_else(|| format!("write {}; the units are d, h, m, s, ms", key.kind.wanted()));
             Err(Reason::Unit { typed: node.shown(), fault, cure })
         }
     }
@@ -64,12 +66,13 @@ pub(super) fn size(key: &Key, node: &Node<'_>) -> Outcome<u64> {
     let text = with_unit(key, node)?;
     match units::size(&text) {
         Ok(bytes) if bytes < min => Err(Reason::TooSmall(bound(key, node))),
-        Ok(bytes) if bytes > max => Err(Reason::TooLarge(bound(key, node))),
+        Ok(bytes) if bytes > max => Err(Reason::TooLarge(Bound { cure: None, ..bound(key, node) })),
         Ok(bytes) if bytes % step != 0 => {
-            Err(Reason::OffStep { typed: node.shown(), step: units::format_size(step) })
+            let [step, nearest] = [step, bytes.next_multiple_of(step)].map(units::format_size);
+            Err(Reason::OffStep { typed: node.shown(), step, nearest })
         }
         Ok(bytes) => Ok(bytes),
-        Err(UnitFault::TooBig) => Err(Reason::TooLarge(bound(key, node))),
+        Err(UnitFault::TooBig) => Err(Reason::TooLarge(Bound { cure: None, ..bound(key, node) })),
         Err(fault) => {
             let fits = |&unit: &u64, count: u64| (min..=max).contains(&unit.saturating_mul(count));
             let cure = unit_cure(&fault, &text, &units::SIZE_UNITS, fits);
@@ -166,10 +169,7 @@ fn core_ranges(key: &Key, node: &Node<'_>, text: &str) -> Outcome<Vec<Outcome<us
         }
         let [first, last] = [core(key, node, first)?, core(key, node, last)?];
         if first > last {
-            return Err(Reason::Conflict(format!(
-                "{} counts down in {part:?}; write the lower core first",
-                node.shown()
-            )));
+            return Err(Reason::Conflict(format!("{part:?} counts down; write the lower core first")));
         }
         found.extend((first..=last).map(Ok));
         check_worker_count(found.len())?;
@@ -229,7 +229,7 @@ fn within(key: &Key, node: &Node<'_>, number: i128, min: u64, max: u64) -> Outco
     match u64::try_from(number) {
         Ok(number) if (min..=max).contains(&number) => Ok(number),
         _ if number < i128::from(min) => Err(Reason::TooSmall(bound(key, node))),
-        _ => Err(Reason::TooLarge(bound(key, node))),
+        _ => Err(Reason::TooLarge(Bound { cure: None, ..bound(key, node) })),
     }
 }
 
