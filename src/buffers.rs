@@ -49,11 +49,11 @@ pub enum Registration {
 
 impl Arena {
     /// Registers `cells` cells of `cell_size` bytes with the ring of the runtime that this runs on, or as many as the
-    /// kernel allows; `cells_fair` is what this worker may take of memory that is short. One registration per ring: call
-    /// it once, before traffic.
+    /// kernel allows, but no more than `cells_fair`, its share of the memory that may be locked. One registration per
+    /// ring: call it once, before traffic.
     pub fn register(cells: usize, cell_size: usize, cells_fair: usize) -> (Arena, Registration) {
         assert!(cells > 0 && cell_size > 0);
-        let mut wanted = cells;
+        let mut wanted = cells.min(cells_fair.max(CELLS_MIN));
         loop {
             let mut slab = Slab::new(wanted * cell_size);
             let base = slab.address();
@@ -68,7 +68,7 @@ impl Arena {
                 // What is over the limit on locked memory is refused whole; less of it may pass. Small steps: a huge page
                 // counts whole, even if we touch only its edge.
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && wanted > CELLS_MIN => {
-                    wanted = (wanted * 3 / 4).min(cells_fair).max(CELLS_MIN);
+                    wanted = (wanted * 3 / 4).max(CELLS_MIN);
                 }
                 Err(error) => return (Arena::plain(cells, cell_size), Registration::Refused(error)),
             }

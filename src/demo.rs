@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::config::{Choice, Config, NoBackend};
+use crate::output::Output;
 use crate::server::{self, Error, Request, Server};
 
 /// Sessions of the demo at once: its backends hold a descriptor and a thread for each.
@@ -19,7 +20,7 @@ const LISTEN_FIRST: Duration = Duration::from_millis(200);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Starts the backends and the balancer, tells what to try, and serves until it is told to stop.
-pub fn run(mut config: Config) -> Result<(), Error> {
+pub fn run(mut config: Config, output: Output) -> Result<(), Error> {
     config.server.sessions_max = std::num::NonZeroUsize::new(SESSIONS_MAX);
     config.listeners[0].no_backend = NoBackend::Message("no backend available\n".into());
     let (requests, sender) = server::requests()?;
@@ -34,7 +35,7 @@ pub fn run(mut config: Config) -> Result<(), Error> {
         .name("keys".into())
         .spawn(move || obey_keys(backends, &sender))
         .map_err(|error| Error::Thread { name: "keys".into(), why: error.to_string() })?;
-    server.serve(&requests)
+    server.serve(&requests, output)
 }
 
 fn print_hints(backends: &[DemoBackend], address: SocketAddr, algorithm: &str) {

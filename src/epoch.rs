@@ -52,7 +52,7 @@ mod tests {
     use std::thread;
 
     fn empty(epoch: u64) -> BackendTable {
-        BackendTable { epoch, backends: Vec::new() }
+        BackendTable { epoch, backends: Vec::new(), pools: Arc::new([]) }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod demo;
 
 pub mod health;
 pub mod limits;
+pub mod output;
 pub mod server;
 pub mod status;
 

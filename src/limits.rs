@@ -7,8 +7,8 @@ use crate::{health, worker};
 
 /// Descriptors that one session holds: the client's and the backend's.
 const PER_SESSION: u64 = 2;
-/// A worker's ring, its epoll, its waker.
-const PER_WORKER: u64 = 3;
+/// A worker's ring, its epoll twice, its waker.
+const PER_WORKER: u64 = 4;
 /// Each worker but one may overshoot the limit on sessions by a batch: two that look at the same moment both see the
 /// last places free.
 const OVERSHOOT_PER_WORKER: u64 = worker::ACCEPT_BATCH as u64 * PER_SESSION;
@@ -26,6 +26,8 @@ pub struct Limits {
     pub reserved: Vec<(&'static str, u64)>,
     /// Bytes of relay buffers, all workers together.
     pub buffer_bytes: u64,
+    /// Bytes that may come from the heap beside them: when every session moves bytes both ways and no cell is left.
+    pub spill_bytes: u64,
 }
 
 /// The limit on open files is too low for what is asked.
@@ -79,7 +81,8 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
         return Err(TooFewFiles { open_files, reserved: kept_back, sessions: wanted });
     }
     let buffer_bytes = workers * config.server.buffers_per_worker as u64 * config.server.buffer_size as u64;
-    Ok(Limits { sessions_max: wanted as usize, open_files, reserved, buffer_bytes })
+    let spill_bytes = wanted * 2 * config.server.buffer_size as u64;
+    Ok(Limits { sessions_max: wanted as usize, open_files, reserved, buffer_bytes, spill_bytes })
 }
 
 impl fmt::Display for Limits {
@@ -108,8 +111,8 @@ mod tests {
     #[test]
     fn what_is_left_of_the_open_files_is_for_sessions() {
         let limits = plan(&config(None), 2, 1000, 0).unwrap();
-        // 64 for the process, 3 for each of 2 workers, 128 for the second one's batch, 2 addresses on 2 workers, 1 check.
-        assert_eq!(limits.sessions_max, (1000 - 203) / 2);
+        // 64 for the process, 4 for each of 2 workers, 128 for the second one's batch, 2 addresses on 2 workers, 1 check.
+        assert_eq!(limits.sessions_max, (1000 - 205) / 2);
         let sum: u64 = limits.reserved.iter().map(|(_, count)| count).sum();
         assert!(sum + 2 * limits.sessions_max as u64 <= 1000);
     }
@@ -117,14 +120,14 @@ mod tests {
     #[test]
     fn more_sessions_than_the_files_allow_are_refused_with_the_bound() {
         let error = plan(&config(Some(500)), 2, 1000, 0).unwrap_err();
-        assert!(error.to_string().contains("at most 398"), "{error}");
-        assert!(error.to_string().contains("ulimit -n 1203"), "{error}");
-        assert!(plan(&config(Some(398)), 2, 1000, 0).is_ok());
+        assert!(error.to_string().contains("at most 397"), "{error}");
+        assert!(error.to_string().contains("ulimit -n 1205"), "{error}");
+        assert!(plan(&config(Some(397)), 2, 1000, 0).is_ok());
     }
 
     #[test]
     fn no_room_for_a_single_session_is_refused() {
-        let error = plan(&config(None), 2, 204, 0).unwrap_err();
-        assert!(error.to_string().contains("1 sessions x 2 + 203"), "{error}");
+        let error = plan(&config(None), 2, 206, 0).unwrap_err();
+        assert!(error.to_string().contains("1 sessions x 2 + 205"), "{error}");
     }
 }

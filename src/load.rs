@@ -56,11 +56,13 @@ impl Lease {
     /// Notes that the connection was made.
     pub fn connected(&self) {
         self.load.counters().connected.add(1);
+        self.load.counters().failures_in_row.reset();
     }
 
     /// Notes that the backend refused or did not answer. The health thread reads it.
     pub fn failed(&self) {
         self.load.counters().connect_failures.add(1);
+        self.load.counters().failures_in_row.add(1);
         self.load.stats.connect_failures.add(1);
     }
 }

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use ringway::cli::{self, Command};
 use ringway::config::{Config, Errors, LogLevel};
+use ringway::output::{self, Output};
 use ringway::{demo, server};
+use tracing_appender::non_blocking::NonBlocking;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,15 +30,17 @@ fn main() -> ExitCode {
 
 fn with(
     config: Result<Config, Errors>,
-    run: impl FnOnce(Config) -> Result<(), server::Error>,
+    run: impl FnOnce(Config, Output) -> Result<(), server::Error>,
 ) -> Result<(), u8> {
     let config = config.map_err(|errors| {
         eprint!("{errors}");
         WRONG
     })?;
-    start_logging(config.server.log);
-    run(config).map_err(|error| {
-        eprintln!("ringway: {error}");
+    let (output, _flush_output) = Output::standard();
+    let (log, _flush_log) = output::log();
+    start_logging(config.server.log, log);
+    run(config, output).map_err(|error| {
+        tracing::error!("{error}");
         match error {
             server::Error::Ring(_) => NO_RING,
             server::Error::Interrupted { signal, .. } => 128 + signal as u8,
@@ -45,7 +49,7 @@ fn with(
     })
 }
 
-fn start_logging(level: LogLevel) {
+fn start_logging(level: LogLevel, log: NonBlocking) {
     let level = match level {
         LogLevel::Error => tracing::Level::ERROR,
         LogLevel::Warn => tracing::Level::WARN,
@@ -55,7 +59,7 @@ fn start_logging(level: LogLevel) {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(log)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

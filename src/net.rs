@@ -96,11 +96,13 @@ pub fn prepare_stream(address: SocketAddr, tcp: TcpOptions) -> io::Result<Socket
 }
 
 fn set_tcp_options(socket: &socket2::Socket, tcp: TcpOptions) -> io::Result<()> {
+    // An urgent byte would be left out of what a read returns, and so be lost: carry it where it stands.
+    socket.set_out_of_band_inline(true)?;
     if tcp.nodelay {
         socket.set_tcp_nodelay(true)?;
     }
     if let Some(silence) = tcp.keepalive {
-        // Nine probes 15 s apart: a peer that is gone is noticed 2 min 15 s after the silence began to be probed.
+        // Probes 15 s apart; net.ipv4.tcp_keepalive_probes (9) of them unanswered end the connection.
         let keepalive = TcpKeepalive::new().with_time(silence).with_interval(Duration::from_secs(15));
         socket.set_tcp_keepalive(&keepalive)?;
     }
@@ -197,6 +199,32 @@ pub fn is_over(socket: &Socket) -> bool {
     result != 0 || state == TCP_CLOSE
 }
 
+/// Whether the peer has reset the connection and nobody has been told yet. Takes nothing from the socket.
+///
+/// Unlike [`is_over`] this does not mistake a connection that both sides have ended for one that was reset.
+pub fn is_reset(socket: &Socket) -> bool {
+    let mut entry = libc::pollfd { fd: socket.raw(), events: 0, revents: 0 };
+    // SAFETY: the pointer is to one pollfd on the stack and the count is 1; a timeout of 0 returns at once.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+    ready == 1 && entry.revents & libc::POLLERR != 0
+}
+
+/// Whether a connection leads to itself. A connect to a port of this machine on which nobody listens can be given the
+/// same port as its own, and then meets itself.
+pub fn is_connected_to_itself(socket: impl AsFd, peer: SocketAddr) -> bool {
+    let own = SockRef::from(&socket).local_addr();
+    own.is_ok_and(|own| own.as_socket() == Some(peer))
+}
+
+/// Connections that the kernel dropped because a listener's queue was full: on the whole machine, since it started.
+pub fn listen_drops() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/net/netstat").ok()?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let place = names.split_whitespace().position(|name| name == "ListenDrops")?;
+    values.split_whitespace().nth(place)?.parse().ok()
+}
+
 /// The cores that this process may run on, in ascending order.
 pub fn allowed_cores() -> io::Result<Vec<usize>> {
     // SAFETY: cpu_set_t is a plain array of words for which all zeroes is the empty set.
@@ -243,8 +271,14 @@ pub fn raise_open_files_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Bytes of memory that this user may lock (RLIMIT_MEMLOCK), for messages; `None` is unlimited.
+/// Bytes of memory that this user may lock (RLIMIT_MEMLOCK); `None` is unlimited, or exempt by CAP_IPC_LOCK.
 pub fn locked_memory_limit() -> Option<u64> {
+    const CAP_IPC_LOCK: u64 = 1 << 14;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    if u64::from_str_radix(capabilities.trim(), 16).is_ok_and(|set| set & CAP_IPC_LOCK != 0) {
+        return None;
+    }
     let limit = resource_limit(libc::RLIMIT_MEMLOCK).ok()?;
     (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }

@@ -45,7 +45,7 @@ impl Pool {
         self.epoch = table.epoch;
         let mut known = std::mem::take(&mut self.loads).into_iter();
         self.members.clear();
-        for backend in table.backends.iter().filter(|backend| backend.pool == self.index) {
+        for backend in &table.backends[table.pools[self.index].clone()] {
             // Ids and their order never change, so that loads are met again in the order in which they were left.
             let load = known.next().unwrap_or_else(|| Load::new(backend.id, Arc::clone(&self.stats)));
             if backend.health.state == State::Up {

@@ -5,8 +5,9 @@
 //!
 //! - Every byte read is written before the next is read: a slow reader stops the reading, memory stays bounded.
 //! - The end of a stream is passed on after its last byte; the other direction lives on.
-//! - A reset on one side becomes a reset on the other, after the bytes that came before it were delivered. A transfer
-//!   that was cut never looks whole.
+//! - A reset on one side becomes a reset on the other, and a transfer that was cut never looks whole. Bytes that were
+//!   read before the reset are delivered first; only a client that resets while its backend does not read gives up
+//!   what the backend has not taken (the tick ends such a session at once).
 //! - No operation is dropped in flight. Who wants the relay to end breaks the sockets, and it ends by itself.
 
 use std::cell::Cell;
@@ -48,7 +49,7 @@ pub enum Outcome {
 pub struct Meter {
     bytes: [Cell<u64>; 2],
     writing: [Cell<bool>; 2],
-    ended: Cell<u8>,
+    ended: [Cell<bool>; 2],
 }
 
 impl Meter {
@@ -60,12 +61,18 @@ impl Meter {
     /// A number that changes whenever anything moves: a byte either way, or the end of a stream.
     pub fn progress(&self) -> u64 {
         let bytes = self.bytes(Direction::ToBackend).wrapping_add(self.bytes(Direction::ToClient));
-        bytes.wrapping_add(u64::from(self.ended.get()))
+        let ended = self.ended.iter().filter(|ended| ended.get()).count();
+        bytes.wrapping_add(ended as u64)
+    }
+
+    /// Whether this direction has come to its end: nobody reads from its source any more.
+    pub fn has_ended(&self, direction: Direction) -> bool {
+        self.ended[direction as usize].get()
     }
 
     /// Whether one of the directions has come to its end.
     pub fn is_half_closed(&self) -> bool {
-        self.ended.get() > 0
+        self.ended.iter().any(Cell::get)
     }
 
     /// True exactly while a write is submitted: the reader of that direction is slow, or gone.
@@ -92,7 +99,9 @@ pub async fn run(client: &Socket, backend: &Socket, arena: &Arena, meter: &Meter
         Side::Backend => client,
     };
     deliver(survivor).await;
+    // Both: the one that broke may live on in part, and closing it would show its peer a clean end.
     net::abort(survivor);
+    net::abort(if side == Side::Client { client } else { backend });
     Outcome::Broken(side)
 }
 
@@ -110,7 +119,8 @@ struct Way<'a> {
 impl Way<'_> {
     async fn run(self) {
         let result = self.copy().await.and_then(|()| self.pass_the_end_on());
-        self.meter.ended.set(self.meter.ended.get() + 1);
+        self.set_writing(false);
+        self.meter.ended[self.direction as usize].set(true);
         let Err(side) = result else {
             return;
         };
@@ -137,16 +147,35 @@ impl Way<'_> {
                 }
             };
             let Some(mut chunk) = ring::read(from, buffer).await.map_err(|_| self.source_side())? else {
-                return Ok(());
+                return self.judge_the_end();
             };
             self.set_writing(true);
             while chunk.remaining() > 0 {
                 let before = chunk.remaining();
-                chunk = ring::write(to, chunk).await.map_err(|_| self.destination_side())?;
+                chunk = ring::write(to, chunk).await.map_err(|_| self.give_up_destination())?;
                 self.meter.carried(self.direction, before - chunk.remaining());
             }
             self.set_writing(false);
         }
+    }
+
+    /// A read returned nothing: the stream came to its end, or it was reset and the other direction's write has taken
+    /// the error (the kernel tells it once). As long as the other direction has not ended we have sent no FIN to the
+    /// source, so only a reset can have closed its connection altogether.
+    fn judge_the_end(&self) -> Result<(), Side> {
+        if !self.meter.is_half_closed() && net::is_over(self.source()) {
+            return Err(self.source_side());
+        }
+        Ok(())
+    }
+
+    /// Nothing more can be written. That can be for want of memory, with the connection alive: break it, so that the
+    /// other direction, which reads from it, ends too.
+    fn give_up_destination(&self) -> Side {
+        if !net::is_over(self.destination()) {
+            net::abort(self.destination());
+        }
+        self.destination_side()
     }
 
     fn pass_the_end_on(&self) -> Result<(), Side> {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::epoch::{self, Subscriber};
 use crate::health;
 use crate::limits::{self, Limits, TooFewFiles};
 use crate::net;
+use crate::output::Output;
 use crate::phase::{Phase, PhaseFlag};
 use crate::ring::{self, Unavailable};
 use crate::stats::{Stats, Totals};
@@ -29,16 +30,16 @@ use crate::worker::{self, Report};
 
 /// How long the workers may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// Beyond the drain timeout, how long the workers may take to close what is left.
+/// How long the workers may take to cut off what is left.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a drain says what it still waits for.
 const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs ringway until a signal ends it. Returns once all is over and told; the process should exit then.
-pub fn run(config: Config) -> Result<(), Error> {
+pub fn run(config: Config, output: Output) -> Result<(), Error> {
     let (requests, _) = requests()?;
     let server = Server::start(config, 0)?;
-    server.serve(&requests)
+    server.serve(&requests, output)
 }
 
 /// What somebody outside wants of a running server.
@@ -191,6 +192,8 @@ enum Event {
     Started,
     /// A worker has drained.
     Done(Report),
+    /// A worker could not have a ring.
+    NoRing(Unavailable),
     /// A thread could not go on, or panicked.
     Died { name: String, why: String },
 }
@@ -205,6 +208,8 @@ pub struct Server {
     tables: Subscriber,
     phase: PhaseFlag,
     events: Receiver<Event>,
+    /// What the kernel's counter stood at when we started.
+    listen_drops_before: u64,
     /// Ends the health thread when it is dropped.
     _health: oneshot::Sender<()>,
 }
@@ -247,7 +252,8 @@ impl Server {
                     tracing::warn!(worker = id, core, %error, "the worker is not pinned to its core: slower, otherwise the same");
                 }
                 let started = || drop(events.send(Event::Started));
-                worker::run(setup, started).map(|report| Some(Event::Done(report)))
+                let event = worker::run(setup, started).map_or_else(Event::NoRing, Event::Done);
+                io::Result::Ok(Some(event))
             })?;
         }
         let server = Server {
@@ -258,6 +264,7 @@ impl Server {
             tables: subscriber,
             phase,
             events,
+            listen_drops_before: net::listen_drops().unwrap_or(0),
             _health: health_guard,
         };
         server.await_workers(workers)?;
@@ -270,6 +277,7 @@ impl Server {
         while ready < count {
             match self.events.recv_timeout(START_TIMEOUT) {
                 Ok(Event::Started) => ready += 1,
+                Ok(Event::NoRing(error)) => return Err(Error::Ring(error)),
                 Ok(Event::Died { name, why }) => return Err(Error::Thread { name, why }),
                 Ok(Event::Done(_)) => {}
                 Err(_) => {
@@ -297,10 +305,12 @@ impl Server {
         let (server, workers) = (&self.config.server, self.stats.workers.len());
         tracing::info!("limits: {}", self.limits);
         tracing::info!(
-            "relay buffers asked for: {workers} workers x {} x {} KiB = {} MiB",
+            "relay buffers asked for: {workers} workers x {} x {} KiB = {} MiB; when they are all lent, up to {} MiB more \
+             from the heap",
             server.buffers_per_worker,
             server.buffer_size / 1024,
-            self.limits.buffer_bytes / (1024 * 1024)
+            self.limits.buffer_bytes / (1024 * 1024),
+            self.limits.spill_bytes / (1024 * 1024)
         );
         tracing::info!("ringway {} is ready on kernel {}", env!("CARGO_PKG_VERSION"), net::kernel_release());
     }
@@ -328,35 +338,47 @@ impl Server {
     /// The table of backends, as text.
     pub fn status(&self) -> String {
         let table = status::backends(&self.config, &self.table(), &self.stats, Instant::now());
-        format!("{table}{}\n", status::totals(&self.stats.totals()))
+        format!("{table}{}", self.summary())
+    }
+
+    /// Totals, and what went short if anything did.
+    fn summary(&self) -> String {
+        let drops = net::listen_drops().unwrap_or(0).saturating_sub(self.listen_drops_before);
+        let shortages = status::shortages(&self.stats, drops);
+        format!("{}\n{shortages}", status::totals(&self.stats.totals()))
     }
 
     /// Acts on requests until all is over.
-    pub fn serve(mut self, requests: &Receiver<Request>) -> Result<(), Error> {
+    pub fn serve(mut self, requests: &Receiver<Request>, mut output: Output) -> Result<(), Error> {
         let mut next_status = self.config.server.status_interval.map(|interval| Instant::now() + interval);
         loop {
             // Threads report to one channel and requests come by another: look at both often enough for a person.
             match requests.recv_timeout(Duration::from_millis(100)) {
-                Ok(Request::PrintStatus) => print(&self.status()),
+                Ok(Request::PrintStatus) => output.print(&self.status()),
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
-                    return self.stop(request, requests);
+                    return self.stop(request, requests, output);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the signal thread never ends"),
             }
             if let Ok(Event::Died { name, why }) = self.events.try_recv() {
+                self.cut_off(Vec::new());
                 return Err(Error::Died { name, why });
             }
-            if let Some(due) = next_status
-                && Instant::now() >= due
-            {
-                print(&self.status());
-                next_status = self.config.server.status_interval.map(|interval| due + interval);
+            let now = Instant::now();
+            if next_status.is_some_and(|due| now >= due) {
+                output.print(&self.status());
+                next_status = self.config.server.status_interval.map(|interval| now + interval);
             }
         }
     }
 
-    fn stop(&mut self, request: Request, requests: &Receiver<Request>) -> Result<(), Error> {
+    fn stop(
+        &mut self,
+        request: Request,
+        requests: &Receiver<Request>,
+        mut output: Output,
+    ) -> Result<(), Error> {
         let timeout = self.config.server.drain_timeout;
         tracing::info!(
             ?request,
@@ -364,12 +386,13 @@ impl Server {
             drain_timeout = ?timeout,
             "stopping: no new sessions; a second signal ends it at once"
         );
-        let reports = self.drain(timeout, || match requests.try_recv() {
+        let drained = self.drain(timeout, || match requests.try_recv() {
             Ok(Request::Stop) => Some(SIGTERM),
             Ok(Request::StopBySignal(signal)) => Some(signal),
             Ok(Request::PrintStatus) | Err(_) => None,
-        })?;
-        self.tell_totals(&reports);
+        });
+        output.print(&self.summary());
+        output.print(&connect_times(&drained?));
         Ok(())
     }
 
@@ -387,24 +410,24 @@ impl Server {
         while reports.len() < self.stats.workers.len() {
             match self.events.recv_timeout(Duration::from_millis(20)) {
                 Ok(Event::Done(report)) => reports.push(report),
-                Ok(Event::Died { name, why }) => return Err(Error::Died { name, why }),
-                Ok(Event::Started) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::Died { name, why }) => {
+                    self.cut_off(reports);
+                    return Err(Error::Died { name, why });
+                }
+                Ok(Event::Started | Event::NoRing(_)) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if let Some(signal) = interrupted() {
-                let totals = self.stats.totals();
-                print(&format!("{}\n", status::totals(&totals)));
-                return Err(Error::Interrupted { signal, sessions: totals.active });
+                let sessions = self.stats.totals().active;
+                self.cut_off(reports);
+                return Err(Error::Interrupted { signal, sessions });
             }
             let now = Instant::now();
             if now - begun >= timeout {
-                self.phase.advance(Phase::Closing);
-            }
-            if now - begun >= timeout + CLOSE_TIMEOUT {
-                break;
+                return Ok(self.cut_off(reports));
             }
             if now >= next_report {
-                next_report += DRAIN_REPORT_INTERVAL;
+                next_report = now + DRAIN_REPORT_INTERVAL;
                 let (active, left) = (self.stats.totals().active, timeout.saturating_sub(now - begun));
                 tracing::info!(active, seconds_left = left.as_secs(), "draining");
             }
@@ -412,23 +435,20 @@ impl Server {
         Ok(reports)
     }
 
-    fn tell_totals(&self, reports: &[Report]) {
-        print(&format!("{}\n", status::totals(&self.stats.totals())));
-        let mut connect_times = Histogram::<u64>::new(3).expect("three digits are allowed");
-        for report in reports {
-            // Cannot fail: this one grows to what it is given.
-            let _ = connect_times.add(&report.connect_times);
+    /// Ends the sessions that are left with a reset (the end of the process alone would make them look complete), and
+    /// waits for the workers to have done it; not for one that is dead or stuck.
+    fn cut_off(&self, mut reports: Vec<Report>) -> Vec<Report> {
+        self.phase.advance(Phase::Closing);
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while reports.len() < self.stats.workers.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Event::Done(report)) => reports.push(report),
+                Ok(Event::Died { .. }) | Err(_) => break,
+                Ok(Event::Started | Event::NoRing(_)) => {}
+            }
         }
-        if !connect_times.is_empty() {
-            let at = |quantile| connect_times.value_at_quantile(quantile);
-            print(&format!(
-                "connect times (us): {} p50, {} p90, {} p99, {} max\n",
-                at(0.5),
-                at(0.9),
-                at(0.99),
-                connect_times.max()
-            ));
-        }
+        reports
     }
 
     /// Sums over all workers and listeners.
@@ -437,10 +457,19 @@ impl Server {
     }
 }
 
-/// Writes to standard output; if nobody reads it, that is not our concern.
-fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// How long connecting took over all workers, as one line; nothing when nobody connected.
+fn connect_times(reports: &[Report]) -> String {
+    let mut times = Histogram::<u64>::new(3).expect("three digits are allowed");
+    for report in reports {
+        // Cannot fail: this one grows to what it is given.
+        let _ = times.add(&report.connect_times);
+    }
+    if times.is_empty() {
+        return String::new();
+    }
+    let at = |quantile| times.value_at_quantile(quantile);
+    let (p50, p90, p99, max) = (at(0.5), at(0.9), at(0.99), times.max());
+    format!("connect times (us): {p50} p50, {p90} p90, {p99} p99, {max} max\n")
 }
 
 /// One core for each worker.
@@ -474,7 +503,8 @@ fn listen(config: &Config, workers: usize) -> Result<(Vec<Vec<SocketAddr>>, Vec<
         }
         for &address in &listener.bind {
             let failed = |error| Error::Listen { listener: listener.name.clone(), address, error };
-            let group = net::listen(address, workers, listener.backlog, listener.tcp).map_err(failed)?;
+            let group = patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
+                .map_err(failed)?;
             addresses[index].push(group[0].local_addr().map_err(failed)?);
             for (worker, socket) in sockets.iter_mut().zip(group) {
                 worker.push((index, socket));
@@ -482,6 +512,22 @@ fn listen(config: &Config, workers: usize) -> Result<(Vec<Vec<SocketAddr>>, Vec<
         }
     }
     Ok((addresses, sockets))
+}
+
+/// Tries for a moment while the address is in use: the kernel tears the ring of a process that was killed down after its
+/// end, and its listening sockets with it.
+fn patiently<T>(mut listen: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    const PAUSE: Duration = Duration::from_millis(10);
+    let begun = Instant::now();
+    loop {
+        match listen() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Runs `body` on a thread that cannot die unheard: what it returns, fails with or panics with is an event.

@@ -158,11 +158,12 @@ async fn choose_and_connect(shared: &Shared, watch: &Watch) -> Result<(Socket, L
     let pool_index = shared.listener(watch).pool;
     let pool = &shared.config.pools[pool_index];
     let attempts_max = pool.connect_attempts.map_or(usize::MAX, |attempts| attempts.get() as usize);
-    let begun = Instant::now();
+    // On the worker's clock, which does not count time in which the process did not run.
+    let begun = shared.now.get();
     let mut tried = Tried::default();
     let mut failure = End::NoBackend;
     while tried.len() < attempts_max {
-        let left = pool.connect_total_timeout.saturating_sub(begun.elapsed());
+        let left = pool.connect_total_timeout.saturating_sub(shared.now.get() - begun);
         if left.is_zero() {
             break;
         }
@@ -170,7 +171,8 @@ async fn choose_and_connect(shared: &Shared, watch: &Watch) -> Result<(Socket, L
             break;
         };
         let attempt = Instant::now();
-        let error = match connect(watch, address, pool.tcp, pool.connect_timeout.min(left)).await {
+        let limit = pool.connect_timeout.min(left);
+        let error = match connect(watch, address, pool.tcp, limit).await {
             Ok(socket) => {
                 lease.connected();
                 let micros = attempt.elapsed().as_micros() as u64;
@@ -183,40 +185,44 @@ async fn choose_and_connect(shared: &Shared, watch: &Watch) -> Result<(Socket, L
             return Err(verdict);
         }
         tracing::debug!(backend = %address, %error, "connect failed");
-        match blame(&error) {
-            Blame::Backend => {
-                lease.failed();
-                tried.add(lease.backend());
-                failure = End::ConnectFailed;
-            }
-            Blame::Route => {
-                tried.add(lease.backend());
-                failure = End::NoResources;
-            }
+        failure = End::ConnectFailed;
+        match blame(&error, limit < pool.connect_timeout) {
+            Blame::Backend => lease.failed(),
+            Blame::Clock => {}
+            Blame::Route => failure = End::NoResources,
             Blame::Process => {
                 failure = End::NoResources;
                 drop(lease);
                 wait_for_resources(shared).await;
+                if let Some(verdict) = watch.verdict() {
+                    return Err(verdict);
+                }
+                // Nobody has been tried.
+                continue;
             }
         }
+        tried.add(lease.backend());
     }
     Err(failure)
 }
 
 /// Whose fault a failed connect is.
 enum Blame {
-    /// The backend's: it counts against it, and the next one is tried.
+    /// The backend's: it counts against it.
     Backend,
+    /// It had less than its time: the session has used up the rest elsewhere.
+    Clock,
     /// No local port is left towards this backend: the next one may do.
     Route,
     /// This process or machine is short of descriptors or memory: no other backend would do better now.
     Process,
 }
 
-fn blame(error: &io::Error) -> Blame {
+fn blame(error: &io::Error, was_cut_short: bool) -> Blame {
     match error.raw_os_error() {
         Some(libc::EADDRNOTAVAIL) => Blame::Route,
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Blame::Process,
+        _ if was_cut_short && error.kind() == io::ErrorKind::TimedOut => Blame::Clock,
         _ => Blame::Backend,
     }
 }
@@ -237,12 +243,18 @@ async fn connect(
     tcp: config::TcpOptions,
     limit: Duration,
 ) -> io::Result<Socket> {
+    /// What completed while the process did not run is told a moment after the timer.
+    const GRACE: Duration = Duration::from_millis(5);
     let socket = net::prepare_stream(address, tcp)?;
     // From here on the tick can end it.
     watch.backend.replace(Some(socket.clone()));
     {
         let mut operation = pin!(ring::connect(&socket, address));
-        match tokio::time::timeout(limit, operation.as_mut()).await {
+        let mut result = tokio::time::timeout(limit, operation.as_mut()).await;
+        if result.is_err() {
+            result = tokio::time::timeout(GRACE, operation.as_mut()).await;
+        }
+        match result {
             Ok(result) => result?,
             Err(_) => {
                 net::stop_connecting(&socket);
@@ -251,6 +263,10 @@ async fn connect(
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
+    }
+    if address.ip().is_loopback() && net::is_connected_to_itself(&socket, address) {
+        net::abort(&socket);
+        return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(socket)
 }
@@ -278,8 +294,12 @@ async fn write_and_close(shared: &Shared, client: &Socket, text: &str) -> io::Re
     net::finish_writing(client)?;
     // Closing a socket that holds unread bytes sends a reset, which can destroy the text on its way. So take what the
     // client sends until it closes; the tick ends it if that takes too long.
-    while ring::read(client, shared.arena.take()).await?.is_some() {}
-    Ok(())
+    loop {
+        ring::readable(client).await?;
+        if ring::read(client, shared.arena.take()).await?.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,11 @@ impl Counter {
         self.0.store(before - count, Ordering::Relaxed);
     }
 
+    /// Begins again; only its worker does.
+    pub fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -58,8 +63,9 @@ pub struct WorkerStats {
     pub backends: Box<[BackendStats]>,
 }
 
-/// What one worker counts of one listener. `accepted == active + the sum of ends` at any quiet moment.
+/// What one worker counts of one listener. Aligned as above. `accepted == active + the sum of ends` at any quiet moment.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct ListenerStats {
     /// Connections accepted.
     pub accepted: Counter,
@@ -73,8 +79,9 @@ pub struct ListenerStats {
     pub bytes_to_client: Counter,
 }
 
-/// What one worker counts of one backend.
+/// What one worker counts of one backend. Aligned: the lists of two workers can lie side by side.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct BackendStats {
     /// Sessions now, including those that are still connecting.
     pub sessions: Counter,
@@ -84,6 +91,8 @@ pub struct BackendStats {
     pub connected: Counter,
     /// Connects that failed by the backend's doing: refused, unreachable, not answered in time.
     pub connect_failures: Counter,
+    /// Those of them that came in a row, up to now.
+    pub failures_in_row: Counter,
 }
 
 impl Stats {
@@ -176,6 +185,16 @@ mod tests {
 
     #[test]
     fn workers_do_not_share_a_cache_line() {
-        assert_eq!(align_of::<WorkerStats>(), 128);
+        let stats = Stats::new(2, 3, 5);
+        let lines = |worker: &WorkerStats| {
+            let own = std::iter::once((&raw const *worker as usize, size_of::<WorkerStats>()));
+            let listeners = (worker.listeners.as_ptr() as usize, size_of_val(&*worker.listeners));
+            let backends = (worker.backends.as_ptr() as usize, size_of_val(&*worker.backends));
+            own.chain([listeners, backends])
+                .flat_map(|(start, size)| start / 128..(start + size).div_ceil(128))
+        };
+        let first: Vec<usize> = lines(&stats.workers[0]).collect();
+        assert!(first.len() > 8);
+        assert!(lines(&stats.workers[1]).all(|line| !first.contains(&line)));
     }
 }

@@ -31,9 +31,10 @@ pub fn backends(config: &Config, table: &BackendTable, stats: &Stats, now: Insta
     };
     let rows: Vec<[String; 10]> = table.backends.iter().map(row).collect();
     let mut text = String::new();
-    line(&mut text, &HEADINGS.map(str::to_owned), &widths(&rows));
+    let widths = widths(&rows);
+    line(&mut text, &HEADINGS.map(str::to_owned), &widths);
     for row in &rows {
-        line(&mut text, row, &widths(&rows));
+        line(&mut text, row, &widths);
     }
     text
 }
@@ -50,6 +51,21 @@ pub fn totals(totals: &Totals) -> String {
         totals.bytes_to_backend, totals.bytes_to_client
     );
     text
+}
+
+/// One line of what went short, or nothing when nothing did. `listen_drops` are those since the start.
+pub fn shortages(stats: &Stats, listen_drops: u64) -> String {
+    let counts = [
+        (stats.sum(|worker| &worker.accept_pauses), "times accepting paused"),
+        (stats.sum(|worker| &worker.buffers_borrowed), "buffers came from the heap"),
+        (listen_drops, "connections dropped by full queues (whole machine)"),
+    ];
+    let short: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if short.is_empty() { String::new() } else { format!("shortages: {}\n", short.join(", ")) }
 }
 
 fn widths(rows: &[[String; 10]]) -> [usize; 10] {
@@ -108,6 +124,17 @@ web   one         127.0.0.1:8080       1  up     1h02m         0      0         
 web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         2  not checked yet
 ";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn shortages_are_told_only_when_there_are_any() {
+        let stats = Stats::new(2, 1, 1);
+        assert_eq!(shortages(&stats, 0), "");
+        stats.workers[1].buffers_borrowed.add(3);
+        assert_eq!(
+            shortages(&stats, 2),
+            "shortages: 3 buffers came from the heap, 2 connections dropped by full queues (whole machine)\n"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,6 +34,8 @@ pub struct BackendTable {
     pub epoch: u64,
     /// In the order of the configuration: those of a pool stand together.
     pub backends: Vec<Backend>,
+    /// Where those of each pool stand, in the order of the configuration.
+    pub pools: Arc<[Range<usize>]>,
 }
 
 /// One backend.
@@ -88,6 +91,13 @@ impl BackendTable {
         let reason: Arc<str> = "not checked yet".into();
         let of_pools =
             pools.iter().enumerate().flat_map(|(pool, spec)| spec.backends.iter().map(move |b| (pool, b)));
+        let mut end = 0;
+        let ranges = pools.iter().map(|pool| {
+            let start = end;
+            end += pool.backends.len();
+            start..end
+        });
+        let ranges = ranges.collect();
         let backends = of_pools
             .enumerate()
             .map(|(index, (pool, backend))| Backend {
@@ -99,7 +109,7 @@ impl BackendTable {
                 health: Health { state: State::Up, since: now, reason: Arc::clone(&reason) },
             })
             .collect();
-        BackendTable { epoch: 1, backends }
+        BackendTable { epoch: 1, backends, pools: ranges }
     }
 
     /// The next table: the same with one backend's health changed.

@@ -90,8 +90,20 @@ impl Watch {
     /// Breaks both connections.
     pub fn abort(&self) {
         net::abort(&self.client);
-        if let Some(backend) = &*self.backend.borrow() {
+        if let Ok(backend) = self.backend.try_borrow()
+            && let Some(backend) = &*backend
+        {
             net::abort(backend);
+        }
+    }
+
+    /// Looks at the session once: ends it if its time is up, tells it of a reset that nobody reads.
+    fn look(&self, limits: &Listener, now: Duration) {
+        if self.verdict.get().is_some() {
+            return;
+        }
+        if let Some(reason) = self.due(limits, now) {
+            self.end(reason);
         }
     }
 
@@ -101,7 +113,11 @@ impl Watch {
             return Some(End::LifetimeMax);
         }
         match self.stage.get() {
-            Stage::Connecting => None,
+            Stage::Connecting => {
+                // Silence begins when bytes could move.
+                self.seen.set(Seen { progress: 0, since: now });
+                None
+            }
             Stage::Farewell(since) => (now - since >= FAREWELL_TIMEOUT).then_some(End::NoBackend),
             Stage::Relaying => self.silence_due(limits, now),
         }
@@ -114,16 +130,36 @@ impl Watch {
             self.seen.set(Seen { progress, since: now });
             return None;
         }
-        // Nobody reads from the client while its bytes wait for the backend: without this look its reset would be
-        // noticed only when the backend reads on.
-        if self.meter.is_writing(Direction::ToBackend) && net::is_over(&self.client) {
+        if self.is_client_gone() {
             return Some(End::ClientReset);
         }
+        self.pass_unread_resets_on();
         let silence = now - seen.since;
         if self.meter.is_half_closed() {
             limits.half_closed_timeout.is_some_and(|limit| silence >= limit).then_some(End::HalfClosedTimeout)
         } else {
             limits.idle_timeout.is_some_and(|limit| silence >= limit).then_some(End::IdleTimeout)
+        }
+    }
+}
+
+impl Watch {
+    /// Nobody reads from the client while its bytes wait for the backend: without this look its reset would be noticed
+    /// only when the backend reads on.
+    fn is_client_gone(&self) -> bool {
+        self.meter.is_writing(Direction::ToBackend) && net::is_reset(&self.client)
+    }
+
+    /// Nobody reads from a side whose stream has ended. If it is reset then, end the reading from the other side: the
+    /// relay goes on to pass that end on, meets the broken connection, and does what it does with every reset.
+    fn pass_unread_resets_on(&self) {
+        let backend = self.backend.borrow();
+        let Some(backend) = &*backend else { return };
+        if self.meter.has_ended(Direction::ToBackend) && net::is_reset(&self.client) {
+            net::stop_reading(backend);
+        }
+        if self.meter.has_ended(Direction::ToClient) && net::is_reset(backend) {
+            net::stop_reading(&self.client);
         }
     }
 }
@@ -165,13 +201,16 @@ impl Watches {
         let first = if self.next.get() < slots.capacity() { self.next.get() } else { 0 };
         for index in first..(first + count).min(slots.capacity()) {
             let Some(watch) = slots.get(index) else { continue };
-            if watch.verdict().is_none()
-                && let Some(reason) = watch.due(&listeners[watch.listener], now)
-            {
-                watch.end(reason);
-            }
+            watch.look(&listeners[watch.listener], now);
         }
         self.next.set(first + count);
+    }
+
+    /// Breaks every session's connections, as a last act: also when a panic came in the middle of something.
+    pub fn abort_all(&self) {
+        if let Ok(slots) = self.slots.try_borrow() {
+            slots.iter().for_each(|(_, watch)| watch.abort());
+        }
     }
 
     /// Ends every session for this reason.

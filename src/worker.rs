@@ -1,8 +1,10 @@
 //! Worker: one core's world. One thread, one runtime, one ring, its own listening sockets and its own sessions.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
 use std::io;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +34,8 @@ const TICK: Duration = Duration::from_millis(50);
 const CLOCK_STEP_MAX: Duration = Duration::from_secs(1);
 /// Connections taken in one go before the sessions get their turn.
 pub const ACCEPT_BATCH: usize = 64;
+/// How often it says so, at most.
+const PAUSE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long accepting rests when descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What the queues of a ring take of the locked memory, at most: 65,536 completions of 16 bytes.
@@ -73,17 +77,24 @@ pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> 
     // Two operations for each session, and some that are the worker's own. A worker can hold all sessions.
     let in_flight = 2 * setup.sessions_max + setup.sockets.len() + 8;
     let runtime = ring::runtime(in_flight)?;
-    let report = runtime.block_on(async {
-        let worker = Worker::new(setup);
-        started();
-        worker.serve().await
-    });
-    if report.abandoned > 0 {
+    let made: OnceCell<Rc<Shared>> = OnceCell::new();
+    let served = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let worker = Worker::new(setup);
+            let _ = made.set(Rc::clone(&worker.shared));
+            started();
+            worker.serve().await
+        })
+    }));
+    let is_clean = served.as_ref().is_ok_and(|report| report.abandoned == 0);
+    if !is_clean {
+        // What it served must look cut to the peers, and not complete.
+        made.get().inspect(|shared| shared.watches.abort_all());
         // Dropping the runtime waits for every operation, without a limit. The process is about to exit.
         #[allow(clippy::mem_forget)]
         std::mem::forget(runtime);
     }
-    Ok(report)
+    Ok(served.unwrap_or_else(|panic| resume_unwind(panic)))
 }
 
 struct Worker {
@@ -93,6 +104,8 @@ struct Worker {
     phase: PhaseFlag,
     sessions_max: usize,
     sockets: Vec<(usize, Rc<TcpListener>)>,
+    /// When a pause was last told of.
+    pause_told: Cell<Option<Duration>>,
 }
 
 impl Worker {
@@ -136,6 +149,7 @@ impl Worker {
                 .into_iter()
                 .map(|(listener, socket)| (listener, Rc::new(socket)))
                 .collect(),
+            pause_told: Cell::new(None),
         })
     }
 
@@ -198,7 +212,7 @@ impl Worker {
             }
             if self.shared.is_short_of_resources() {
                 // Each new client would need what those who wait for a connection do not get.
-                self.pause(listener, &io::Error::from_raw_os_error(libc::EMFILE)).await;
+                self.pause(listener, &"sessions wait for descriptors or memory to connect with").await;
                 continue;
             }
             match self.accept_batch(listener, &socket) {
@@ -242,19 +256,18 @@ impl Worker {
         self.sessions_max.saturating_sub(active as usize)
     }
 
-    async fn pause(&self, listener: usize, error: &io::Error) {
-        let pauses = &self.shared.stats.accept_pauses;
-        // One line a second at most: 20 pauses.
-        if pauses.get().is_multiple_of(20) {
+    async fn pause(&self, listener: usize, why: &dyn fmt::Display) {
+        let now = self.shared.now.get();
+        if self.pause_told.get().is_none_or(|told| now - told >= PAUSE_REPORT_INTERVAL) {
+            self.pause_told.set(Some(now));
             tracing::warn!(
                 worker = self.id,
                 listener = %self.shared.config.listeners[listener].name,
-                %error,
-                pause_ms = ACCEPT_PAUSE.as_millis() as u64,
+                %why,
                 "accepting pauses; running sessions go on, new clients wait in the kernel's queue"
             );
         }
-        pauses.add(1);
+        self.shared.stats.accept_pauses.add(1);
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 

@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 /// Who may import whom, room by room; the table of ARCHITECTURE.md. Nothing imports upwards.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
-    ("main", &["cli", "config", "demo", "server"]),
+    ("main", &["cli", "config", "demo", "output", "server"]),
     ("cli", &["config"]),
     ("config", &[]),
-    ("demo", &["config", "server"]),
+    ("demo", &["config", "output", "server"]),
     // CONTROL: cold
     (
         "server",
         &[
-            "config", "epoch", "health", "limits", "net", "phase", "ring", "stats", "status", "table",
-            "worker",
+            "config", "epoch", "health", "limits", "net", "output", "phase", "ring", "stats", "status",
+            "table", "worker",
         ],
     ),
-    ("health", &["config", "epoch", "stats", "table"]),
+    ("health", &["config", "epoch", "net", "stats", "table"]),
+    ("output", &[]),
     ("limits", &["config", "health", "worker"]),
     ("status", &["config", "end", "stats", "table"]),
     // BORDER: what crosses threads

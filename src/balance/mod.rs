@@ -87,8 +87,8 @@ pub enum Balancer {
 }
 
 impl Balancer {
-    /// The rule with this name, in its first state. `first` is where its turns begin: workers that each begin at
-    /// another place do not all send their first clients to the same backend.
+    /// The rule with this name, in its first state. `first` is where turns begin, for the rules that take turns among
+    /// equals: workers that each begin at another place do not all send their first clients to the same backend.
     pub fn new(algorithm: Algorithm, first: usize) -> Balancer {
         match algorithm {
             Algorithm::RoundRobin => Balancer::RoundRobin(RoundRobin::starting_at(first)),

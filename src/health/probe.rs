@@ -7,6 +7,8 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::net;
+
 /// What a probe found.
 #[derive(Debug)]
 pub(super) enum Finding {
@@ -21,6 +23,9 @@ pub(super) enum Finding {
 /// Connects and closes.
 pub(super) async fn tcp(address: SocketAddr, timeout: Duration) -> Finding {
     match tokio::time::timeout(timeout, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) if net::is_connected_to_itself(&stream, address) => {
+            Finding::Failed(String::from("nobody listens: the connection met itself"))
+        }
         Ok(Ok(stream)) => {
             // Close with a reset: thousands of checks must not leave thousands of ports in TIME_WAIT.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));

@@ -26,13 +26,13 @@ pub enum Change {
     Confirmed,
 }
 
-/// What the sessions of a short while met at one backend.
+/// What sessions met at one backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sessions {
-    /// Connects that succeeded.
-    pub connected: u64,
-    /// Connects that failed.
+    /// Connects that failed since the last look.
     pub failed: u64,
+    /// Connects that have failed in a row, up to now.
+    pub in_row: u64,
 }
 
 impl HealthState {
@@ -67,19 +67,14 @@ impl HealthState {
         }
     }
 
-    /// Takes what sessions met. Only while up: those that fail later were sent before it went down.
-    ///
-    /// The counts do not tell the order. If any connected meanwhile, the failures were not in a row: they cost one.
+    /// Takes what sessions met. Only while up: those that fail later were sent before it went down. Only what failed in a
+    /// row: a failure that a success followed proves nothing.
     pub fn heed(&mut self, news: Sessions) -> Option<Change> {
-        if !self.is_up() || news.failed == 0 {
+        if !self.is_up() {
             return None;
         }
-        let mut failures = news.failed;
-        if news.connected > 0 {
-            self.observe(true);
-            failures = 1;
-        }
-        (0..failures.min(u64::from(self.fall))).find_map(|_| self.observe(false))
+        let failures = news.failed.min(news.in_row).min(u64::from(self.fall));
+        (0..failures).find_map(|_| self.observe(false))
     }
 }
 
@@ -123,10 +118,10 @@ mod tests {
     fn sessions_that_fail_in_a_row_take_it_out_and_mixed_ones_do_not() {
         let mut state = proven(2, 3);
         for _ in 0..10 {
-            assert_eq!(state.heed(Sessions { connected: 5, failed: 5 }), None);
+            assert_eq!(state.heed(Sessions { failed: 5, in_row: 0 }), None);
         }
-        assert_eq!(proven(2, 3).heed(Sessions { connected: 0, failed: 2 }), None);
-        assert_eq!(proven(2, 3).heed(Sessions { connected: 0, failed: 3 }), Some(Change::Down));
+        assert_eq!(proven(2, 3).heed(Sessions { failed: 5, in_row: 2 }), None);
+        assert_eq!(proven(2, 3).heed(Sessions { failed: 3, in_row: 7 }), Some(Change::Down));
     }
 
     #[test]
@@ -134,7 +129,7 @@ mod tests {
         let mut state = state(2, 3);
         state.observe(false);
         assert_eq!(state.observe(true), None);
-        assert_eq!(state.heed(Sessions { connected: 0, failed: 9 }), None);
+        assert_eq!(state.heed(Sessions { failed: 9, in_row: 9 }), None);
         assert_eq!(state.observe(true), Some(Change::Up));
     }
 

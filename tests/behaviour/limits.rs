@@ -103,6 +103,22 @@ fn an_idle_session_is_ended_with_a_reset_and_a_busy_one_is_not() {
 }
 
 #[test]
+fn time_spent_connecting_is_not_idle_time() {
+    let (silent, _held) = crate::failing::blackhole();
+    let backend = TestBackend::new(|mut stream| {
+        std::thread::sleep(Duration::from_millis(200));
+        let _ = stream.write_all(b"late greeting");
+    });
+    let mut config = config(&[silent, backend.address]);
+    one_worker(&mut config);
+    config.pools[0].connect_timeout = Duration::from_millis(1500);
+    config.listeners[0].idle_timeout = Some(Duration::from_secs(1));
+    let ringway = Ringway::start(config);
+    assert_eq!(read_all(&mut ringway.connect()), b"late greeting");
+    ringway.finish();
+}
+
+#[test]
 fn a_half_closed_session_has_a_timeout_of_its_own() {
     let backend = TestBackend::new(|mut stream| {
         // Never ends its side.

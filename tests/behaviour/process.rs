@@ -202,7 +202,9 @@ fn a_second_signal_ends_it_at_once() {
     let status = process.wait();
     assert_eq!(status.code(), Some(128 + 2));
     assert!(process.errors().contains("ended at once by a second signal (2) with 1 sessions running"));
-    assert!(process.output().contains("sessions: 1 accepted, 1 active"));
+    assert!(process.output().contains("sessions: 1 accepted, 0 active, 1 drained"), "{}", process.output());
+    // What was cut must look cut.
+    assert_reset(&mut client);
 }
 
 #[test]
@@ -295,6 +297,38 @@ fn descriptors_and_memory_are_back_after_many_sessions_of_every_kind() {
     let grown = process.resident_kib().saturating_sub(memory);
     assert!(grown < 8 * 1024, "memory grew by {grown} KiB over 2,000 sessions");
     process.stop();
+}
+
+#[test]
+fn an_output_that_nobody_reads_stops_nothing() {
+    // A pipe holds 64 KiB: the table is printed until it is full, and then some.
+    let backend = TestBackend::echo();
+    let mut command = ringway();
+    add_run(&mut command, "127.0.0.1:0", &[backend.address; 1], &["--log", "debug"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut child = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("listening") {
+        line.clear();
+        assert!(errors.read_line(&mut line).unwrap() > 0, "it ended");
+    }
+    let address = line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    // From here on nobody reads either of them: one line of the log for each session, one table for each signal.
+    let process = Process { child, address, output: Arc::default(), errors: Arc::default() };
+    for _ in 0..600 {
+        assert_echo(&mut process.connect(), b"served");
+        process.signal("USR1");
+    }
+    process.signal("TERM");
+    let mut process = process;
+    let mut status = None;
+    await_that("it exits", || {
+        status = process.child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success());
+    drop((reader, errors));
 }
 
 #[test]

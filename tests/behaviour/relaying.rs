@@ -171,6 +171,111 @@ fn a_reset_by_the_backend_reaches_the_client_after_every_byte_before_it() {
     assert_eq!(ringway.finish().ended(End::BackendReset), 1);
 }
 
+/// Writes until nothing moves any more: whoever should read it does not.
+fn stuff(stream: &mut std::net::TcpStream) {
+    let bytes = vec![1; 1 << 20];
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    while stream.write(&bytes).is_ok() {}
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+}
+
+#[test]
+fn a_backend_reset_is_a_reset_while_the_client_uploads() {
+    // A write to the backend and a read from it are both pending: the kernel tells only one of them of the reset.
+    for _ in 0..20 {
+        let (full, is_full) = mpsc::channel::<()>();
+        let is_full = std::sync::Mutex::new(is_full);
+        let backend = TestBackend::new(move |stream| {
+            is_full.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+            reset(stream);
+        });
+        let ringway = Ringway::over(&[backend.address]);
+        let mut client = ringway.connect();
+        stuff(&mut client);
+        full.send(()).unwrap();
+        assert_reset(&mut client);
+        assert_eq!(ringway.finish().ended(End::BackendReset), 1);
+    }
+}
+
+#[test]
+fn a_reset_after_a_half_close_is_passed_on_by_either_side() {
+    // The client has ended its stream: nobody reads from it when it resets.
+    let (got, seen) = mpsc::channel();
+    let backend = TestBackend::new(move |mut stream| {
+        assert_eq!(read_all(&mut stream), b"");
+        // The client's end was seen; what comes now is its reset, and it shows when writing.
+        let mut result = Ok(());
+        let begun = std::time::Instant::now();
+        while result.is_ok() && begun.elapsed() < DEADLINE {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            result = match stream.take_error().unwrap() {
+                Some(error) => Err(error),
+                None => Ok(()),
+            };
+        }
+        got.send(result).unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let client = ringway.connect();
+    client.shutdown(Shutdown::Write).unwrap();
+    await_that("the backend has it", || backend.accepted() == 1);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    reset(client);
+    seen.recv_timeout(DEADLINE).unwrap().expect_err("the backend was not told of the reset");
+    assert_eq!(ringway.finish().ended(End::ClientReset), 1);
+
+    // The backend has ended its stream: nobody reads from it when it resets.
+    let (go, went) = mpsc::channel::<()>();
+    let went = std::sync::Mutex::new(went);
+    let backend = TestBackend::new(move |stream| {
+        stream.shutdown(Shutdown::Write).unwrap();
+        went.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        reset(stream);
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    assert_eq!(read_all(&mut client), b"");
+    go.send(()).unwrap();
+    ringway.await_end(End::BackendReset, 1);
+    ringway.finish();
+}
+
+#[test]
+fn a_clean_upload_is_whole_when_the_backend_ended_first_and_reads_late() {
+    // Both streams of the client's connection have ended while bytes still wait for a slow backend: that is no reset.
+    const SIZE: usize = 12 * 1024 * 1024;
+    let (got, seen) = mpsc::channel();
+    let backend = TestBackend::new(move |mut stream| {
+        stream.shutdown(Shutdown::Write).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        got.send(read_until_broken(&mut stream)).unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    assert_eq!(read_all(&mut client), b"");
+    let sender = thread::spawn(move || {
+        client.write_all(&Noise::new(21).bytes(SIZE)).unwrap();
+    });
+    let (bytes, how) = seen.recv_timeout(DEADLINE).unwrap();
+    assert!(how.is_ok() && bytes == Noise::new(21).bytes(SIZE), "{} bytes, {how:?}", bytes.len());
+    sender.join().unwrap();
+    assert_eq!(ringway.finish().ended(End::Complete), 1);
+}
+
+#[test]
+fn an_urgent_byte_is_carried_where_it_stands() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    client.write_all(b"abc").unwrap();
+    socket2::SockRef::from(&client).send_out_of_band(b"d").unwrap();
+    client.write_all(b"efg").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut client), b"abcdefg");
+    ringway.finish();
+}
+
 #[test]
 fn a_client_reset_is_noticed_while_the_backend_does_not_read() {
     let (got, seen) = mpsc::channel();
@@ -182,15 +287,7 @@ fn a_client_reset_is_noticed_while_the_backend_does_not_read() {
     });
     let ringway = Ringway::over(&[backend.address]);
     let mut client = ringway.connect();
-    client.set_nonblocking(true).unwrap();
-    // Write until nothing moves any more: ringway waits for the backend.
-    let bytes = vec![1; 1 << 20];
-    let mut last = std::time::Instant::now();
-    while last.elapsed() < std::time::Duration::from_millis(300) {
-        if client.write(&bytes).is_ok() {
-            last = std::time::Instant::now();
-        }
-    }
+    stuff(&mut client);
     reset(client);
     ringway.await_end(End::ClientReset, 1);
     release.send(()).unwrap();
