@@ -174,7 +174,7 @@ fn a_reset_by_the_backend_reaches_the_client_after_every_byte_before_it() {
 /// Writes until nothing moves any more: whoever should read it does not.
 fn stuff(stream: &mut std::net::TcpStream) {
     let bytes = vec![1; 1 << 20];
-    stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
     while stream.write(&bytes).is_ok() {}
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
 }
@@ -182,7 +182,7 @@ fn stuff(stream: &mut std::net::TcpStream) {
 #[test]
 fn a_backend_reset_is_a_reset_while_the_client_uploads() {
     // A write to the backend and a read from it are both pending: the kernel tells only one of them of the reset.
-    for _ in 0..20 {
+    for _ in 0..5 {
         let (full, is_full) = mpsc::channel::<()>();
         let is_full = std::sync::Mutex::new(is_full);
         let backend = TestBackend::new(move |stream| {
