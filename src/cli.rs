@@ -41,6 +41,9 @@ Examples:
   ringway check --config ringway.toml
   ringway run --config ringway.toml";
 
+const RUN_USAGE: &str = "ringway run --config FILE
+       ringway run --listen IP:PORT --backend IP:PORT[,weight=N][,name=NAME] [OPTIONS]";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   ringway run --config ringway.toml
@@ -69,7 +72,7 @@ Then, in another terminal:
 
 /// `ringway run`
 #[derive(Debug, Clone, Default, Args)]
-#[command(after_help = RUN_EXAMPLES)]
+#[command(after_help = RUN_EXAMPLES, override_usage = RUN_USAGE)]
 pub struct RunArgs {
     /// The configuration file; holds every setting, so no other flag goes with it
     #[arg(long, value_name = "FILE", conflicts_with_all = SETTINGS)]

@@ -88,7 +88,7 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} sessions at most ({} open files", self.sessions_max, self.open_files)?;
-        for (what, count) in &self.reserved {
+        for (what, count) in self.reserved.iter().filter(|(_, count)| *count > 0) {
             write!(f, " - {count} {what}")?;
         }
         write!(f, ", {PER_SESSION} a session)")

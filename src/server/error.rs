@@ -1,0 +1,123 @@
+//! Error: why ringway did not start, or did not go on, and what to do about it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::limits::TooFewFiles;
+use crate::ring::Unavailable;
+
+/// Why ringway did not start, or did not go on.
+#[derive(Debug)]
+pub enum Error {
+    /// The kernel does not offer io_uring to this process.
+    Ring(Unavailable),
+    /// Signals cannot be received.
+    Signals(io::Error),
+    /// The limit on open files cannot be read or raised.
+    OpenFiles(io::Error),
+    /// The limit on open files is too low.
+    TooFewFiles(TooFewFiles),
+    /// The cores of this machine cannot be read.
+    Cores(io::Error),
+    /// A core of `server.workers` is not one that the process may use.
+    NoSuchCore {
+        /// The core that was asked for.
+        core: usize,
+        /// Those that there are.
+        allowed: Vec<usize>,
+    },
+    /// A listener cannot have its address.
+    Listen {
+        /// The listener's name.
+        listener: String,
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A backend of the demo cannot have its address.
+    DemoBackend {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A thread could not be started, or did not become ready.
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// What happened.
+        why: String,
+    },
+    /// A thread died. What it served is lost, so the process ends.
+    Died {
+        /// The thread's name.
+        name: String,
+        /// Its last words.
+        why: String,
+    },
+    /// A second request to stop ended it before the drain was over.
+    Interrupted {
+        /// The signal that asked for it.
+        signal: i32,
+        /// Sessions that were running.
+        sessions: u64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Ring(error) => error.fmt(f),
+            Error::Signals(error) => write!(f, "signals cannot be received: {error}"),
+            Error::OpenFiles(error) => write!(f, "the limit on open files cannot be raised: {error}"),
+            Error::TooFewFiles(error) => error.fmt(f),
+            Error::Cores(error) => write!(f, "the cores of this machine cannot be read: {error}"),
+            Error::NoSuchCore { core, allowed } => write!(
+                f,
+                "server.workers: there is no core {core} for this process; it may use {}",
+                allowed.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+            ),
+            Error::Listen { listener, address, error } => {
+                write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
+                listen_cure(f, address, error)
+            }
+            Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),
+            Error::Died { name, why } => write!(
+                f,
+                "thread {name} died: {why}; this is a defect of ringway: the process ends so that it can be restarted"
+            ),
+            Error::DemoBackend { address, error } => write!(
+                f,
+                "backend of the demo: cannot listen on {address}: {error}; ports that are free: --backend-port PORT \
+                 (the first of four in a row)"
+            ),
+            Error::Interrupted { signal, sessions } => {
+                write!(f, "ended at once by a second signal ({signal}) with {sessions} sessions running")
+            }
+        }
+    }
+}
+
+fn listen_cure(f: &mut fmt::Formatter<'_>, address: &SocketAddr, error: &io::Error) -> fmt::Result {
+    let port = address.port();
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => write!(
+            f,
+            "another process, perhaps a second ringway, has it (ss -ltnp 'sport = :{port}' shows which): stop that one \
+             or choose another address with listener.bind (--listen)"
+        ),
+        Some(libc::EACCES) => write!(
+            f,
+            "ports below 1024 need a privilege: setcap cap_net_bind_service=+ep on the binary, AmbientCapabilities= in \
+             a systemd unit, or a higher port"
+        ),
+        Some(libc::EADDRNOTAVAIL) => {
+            write!(f, "this machine does not have that address (ip address shows those it has)")
+        }
+        _ => write!(f, "choose another address with listener.bind (--listen)"),
+    }
+}
+
+impl std::error::Error for Error {}
