@@ -358,6 +358,27 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_both_sides_have_ended_is_over_but_was_not_reset() {
+        let (ours, peer) = connected();
+        finish_writing(&ours).unwrap();
+        drop(peer);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !is_over(&ours) {
+            assert!(std::time::Instant::now() < deadline, "the end was not seen");
+            std::thread::yield_now();
+        }
+        assert!(!is_reset(&ours));
+        let (ours, peer) = connected();
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        while !is_over(&ours) {
+            assert!(std::time::Instant::now() < deadline, "the reset was not seen");
+            std::thread::yield_now();
+        }
+        assert!(is_reset(&ours));
+    }
+
+    #[test]
     fn accepted_connections_inherit_nodelay() {
         let group = listen(any_port(), 1, 16, PLAIN).unwrap();
         let _client = TcpStream::connect(group[0].local_addr().unwrap()).unwrap();

@@ -277,6 +277,28 @@ fn an_urgent_byte_is_carried_where_it_stands() {
 }
 
 #[test]
+fn bytes_before_a_reset_reach_a_client_that_reads_late() {
+    // They wait in ringway's own send queue when the reset comes: passing it on at once would destroy them.
+    const SIZE: usize = 1024 * 1024;
+    let (sent, is_sent) = mpsc::channel();
+    let backend = TestBackend::new(move |mut stream| {
+        stream.write_all(&Noise::new(31).bytes(SIZE)).unwrap();
+        // Time for ringway to take everything: what its kernel still holds unread dies with the reset.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        reset(stream);
+        sent.send(()).unwrap();
+    });
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    is_sent.recv_timeout(DEADLINE).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let (bytes, how) = read_until_broken(&mut client);
+    assert!(bytes == Noise::new(31).bytes(SIZE), "only {} of {SIZE} bytes came", bytes.len());
+    assert_eq!(how.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(ringway.finish().ended(End::BackendReset), 1);
+}
+
+#[test]
 fn a_client_reset_is_noticed_while_the_backend_does_not_read() {
     let (got, seen) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
