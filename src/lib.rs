@@ -1,5 +1,30 @@
 //! ringway: a layer-4 load balancer for Linux on io_uring.
 //!
+//! It is a command first; as a library it can be embedded and measured:
+//!
+//! ```
+//! use std::io::Read;
+//! use std::net::{TcpListener, TcpStream};
+//! use ringway::{config, server::Server};
+//!
+//! let backend = TcpListener::bind("127.0.0.1:0")?;
+//! let config = config::parse(
+//!     "example.toml",
+//!     &format!(
+//!         "[[listener]]\nname = 'web'\nbind = '127.0.0.1:0'\npool = 'web'\n\
+//!          [[pool]]\nname = 'web'\nhealth = {{ check = 'none' }}\n\
+//!          [[pool.backend]]\naddress = '{}'\n",
+//!         backend.local_addr()?
+//!     ),
+//! )?;
+//! let server = Server::start(config, 0)?;
+//! let mut client = TcpStream::connect(server.addresses(0)[0])?;
+//! // What the client reaches is the backend: it ends the stream, and so does the client's side.
+//! drop(backend.accept()?);
+//! assert_eq!(client.read(&mut [0; 16])?, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The modules in reading order, from the command to the kernel; `ARCHITECTURE.md` says who may know whom.
 #![deny(unsafe_code)]
 
