@@ -180,6 +180,16 @@ pub fn unacknowledged(socket: &Socket) -> io::Result<usize> {
     Ok(bytes.max(0) as usize)
 }
 
+/// Whether a call failed because this process or machine is short of descriptors or memory: nobody else's fault.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Whether a connect failed because no local port is left towards that address.
+pub fn is_out_of_ports(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
+}
+
 /// Whether the connection is over: reset, timed out, or ended by both sides. Takes nothing from the socket.
 pub fn is_over(socket: &Socket) -> bool {
     const TCP_CLOSE: u8 = 7;

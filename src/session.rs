@@ -219,11 +219,14 @@ enum Blame {
 }
 
 fn blame(error: &io::Error, was_cut_short: bool) -> Blame {
-    match error.raw_os_error() {
-        Some(libc::EADDRNOTAVAIL) => Blame::Route,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Blame::Process,
-        _ if was_cut_short && error.kind() == io::ErrorKind::TimedOut => Blame::Clock,
-        _ => Blame::Backend,
+    if net::is_out_of_ports(error) {
+        Blame::Route
+    } else if net::is_shortage(error) {
+        Blame::Process
+    } else if was_cut_short && error.kind() == io::ErrorKind::TimedOut {
+        Blame::Clock
+    } else {
+        Blame::Backend
     }
 }
 

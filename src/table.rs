@@ -111,12 +111,4 @@ impl BackendTable {
             .collect();
         BackendTable { epoch: 1, backends, pools: ranges }
     }
-
-    /// The next table: the same with one backend's health changed.
-    pub fn with_health(&self, id: BackendId, health: Health) -> BackendTable {
-        let mut next = self.clone();
-        next.epoch += 1;
-        next.backends[id.index()].health = health;
-        next
-    }
 }

@@ -141,9 +141,7 @@ impl Watch {
             limits.idle_timeout.is_some_and(|limit| silence >= limit).then_some(End::IdleTimeout)
         }
     }
-}
 
-impl Watch {
     /// Nobody reads from the client while its bytes wait for the backend: without this look its reset would be noticed
     /// only when the backend reads on.
     fn is_client_gone(&self) -> bool {

@@ -336,7 +336,7 @@ async fn propagate_panic(tasks: &mut Vec<JoinHandle<()>>) {
         if let Err(error) = tasks.swap_remove(index).await
             && error.is_panic()
         {
-            std::panic::resume_unwind(error.into_panic());
+            resume_unwind(error.into_panic());
         }
     }
 }

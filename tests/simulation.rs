@@ -2,6 +2,10 @@
 //!
 //! `RINGWAY_SEED=n cargo test --test simulation` replays one run; a failure prints its seed.
 
+#![allow(unreachable_pub, reason = "common is shared by several test binaries")]
+
+mod common;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,31 +19,13 @@ use ringway::pool::Pool;
 use ringway::stats::Stats;
 use ringway::table::{BackendId, BackendTable, Health, State};
 
+use common::Noise;
+
 const ALGORITHMS: [Algorithm; 3] =
     [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin, Algorithm::LeastConnections];
 
-/// xorshift64*: the same numbers for the same seed, for ever.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
-
 /// Two pools of random backends.
-fn config(dice: &mut Dice) -> Config {
+fn config(dice: &mut Noise) -> Config {
     let mut text = String::new();
     for pool in ["one", "two"] {
         let port = if pool == "one" { 1 } else { 2 };
@@ -63,7 +49,7 @@ struct Session {
 
 /// Runs one world for a while and checks, at each step, what must always hold.
 fn run(seed: u64, algorithm: Algorithm) {
-    let mut dice = Dice::new(seed);
+    let mut dice = Noise::new(seed);
     let config = config(&mut dice);
     let begun = Instant::now();
     let first = BackendTable::first(&config.pools, begun);
@@ -94,7 +80,9 @@ fn run(seed: u64, algorithm: Algorithm) {
                     let state = if change == Change::Down { State::Down } else { State::Up };
                     let health =
                         Health { state, since: begun + Duration::from_millis(step), reason: "".into() };
-                    let next = publisher.current().with_health(id, health);
+                    let mut next = publisher.current().as_ref().clone();
+                    next.epoch += 1;
+                    next.backends[id.index()].health = health;
                     publisher.publish(next);
                 }
             }
@@ -188,7 +176,7 @@ fn tables_health_pools_and_leases_agree_whatever_happens() {
 fn every_backend_that_is_up_gets_its_turn() {
     for seed in 1..=50 {
         for algorithm in ALGORITHMS {
-            let mut dice = Dice::new(seed);
+            let mut dice = Noise::new(seed);
             let config = config(&mut dice);
             let table = BackendTable::first(&config.pools, Instant::now());
             let stats = Stats::new(1, 2, table.backends.len());

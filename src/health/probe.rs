@@ -31,12 +31,8 @@ pub(super) async fn tcp(address: SocketAddr, timeout: Duration) -> Finding {
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
             Finding::Passed
         }
-        Ok(Err(error)) => match error.raw_os_error() {
-            Some(libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                Finding::Unable(error)
-            }
-            _ => Finding::Failed(error.to_string()),
-        },
+        Ok(Err(error)) if net::is_out_of_ports(&error) || net::is_shortage(&error) => Finding::Unable(error),
+        Ok(Err(error)) => Finding::Failed(error.to_string()),
         Err(_) => Finding::Failed(format!("no answer within {timeout:?}")),
     }
 }

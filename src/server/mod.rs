@@ -3,7 +3,6 @@
 mod error;
 
 use std::any::Any;
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +24,7 @@ use crate::net;
 use crate::output::Output;
 use crate::phase::{Phase, PhaseFlag};
 use crate::ring::{self, Unavailable};
-use crate::stats::{Stats, Totals};
+use crate::stats::Stats;
 use crate::status;
 use crate::table::BackendTable;
 use crate::worker::{self, Report};
@@ -142,7 +141,7 @@ impl Server {
                 }
                 let started = || drop(events.send(Event::Started));
                 let event = worker::run(setup, started).map_or_else(Event::NoRing, Event::Done);
-                io::Result::Ok(Some(event))
+                Ok(Some(event))
             })?;
         }
         let server = Server {
@@ -207,11 +206,6 @@ impl Server {
     /// The addresses on which the configuration's listener number `listener` accepts, with the real ports.
     pub fn addresses(&self, listener: usize) -> &[SocketAddr] {
         &self.addresses[listener]
-    }
-
-    /// The limits that hold.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     /// The counters of all workers.
@@ -339,11 +333,6 @@ impl Server {
         }
         reports
     }
-
-    /// Sums over all workers and listeners.
-    pub fn totals(&self) -> Totals {
-        self.stats.totals()
-    }
 }
 
 /// How long connecting took over all workers, as one line; nothing when nobody connected.
@@ -380,8 +369,9 @@ type Sockets = Vec<(usize, TcpListener)>;
 fn listen(config: &Config, workers: usize) -> Result<(Vec<Vec<SocketAddr>>, Vec<Sockets>), Error> {
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+    let backlog_max = net::backlog_max();
     for (index, listener) in config.listeners.iter().enumerate() {
-        if let Some(max) = net::backlog_max().filter(|&max| max < listener.backlog) {
+        if let Some(max) = backlog_max.filter(|&max| max < listener.backlog) {
             tracing::warn!(
                 listener = %listener.name,
                 backlog = listener.backlog,
@@ -420,10 +410,10 @@ fn patiently<T>(mut listen: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 }
 
 /// Runs `body` on a thread that cannot die unheard: what it returns, fails with or panics with is an event.
-fn spawn<Failure: fmt::Display>(
+fn spawn(
     name: String,
     events: &Sender<Event>,
-    body: impl FnOnce(&Sender<Event>) -> Result<Option<Event>, Failure> + Send + 'static,
+    body: impl FnOnce(&Sender<Event>) -> io::Result<Option<Event>> + Send + 'static,
 ) -> Result<(), Error> {
     let (events, thread_name) = (events.clone(), name.clone());
     let guarded = move || {
@@ -456,7 +446,7 @@ mod tests {
     #[test]
     fn a_thread_that_panics_is_heard() {
         let (sender, events) = mpsc::channel();
-        spawn("worker-7".into(), &sender, |_| -> io::Result<_> { panic!("the ring is broken") }).unwrap();
+        spawn("worker-7".into(), &sender, |_| panic!("the ring is broken")).unwrap();
         match events.recv_timeout(Duration::from_secs(10)) {
             Ok(Event::Died { name, why }) => {
                 assert_eq!((name.as_str(), why.as_str()), ("worker-7", "the ring is broken"))

@@ -53,21 +53,6 @@ fn what_the_client_sends_while_we_retry_is_not_lost() {
     ringway.finish();
 }
 
-/// A listener that never answers a connect: its queue is full.
-pub fn blackhole() -> (std::net::SocketAddr, Vec<Box<dyn std::any::Any>>) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&any_port().into()).unwrap();
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let mut held: Vec<Box<dyn std::any::Any>> = vec![Box::new(socket)];
-    // Fill the queue until a connect hangs.
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        held.push(Box::new(stream));
-        assert!(held.len() < 10);
-    }
-    (address, held)
-}
-
 #[test]
 fn a_backend_that_swallows_connects_costs_one_timeout_and_no_request() {
     let ((silent, _held), alive) = (blackhole(), TestBackend::named("alive"));

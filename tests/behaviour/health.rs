@@ -121,15 +121,7 @@ fn a_flapping_backend_fails_no_request() {
 
 #[test]
 fn a_check_that_hangs_does_not_delay_the_others() {
-    // An address of the loopback that swallows connects: its queue is full.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&any_port().into()).unwrap();
-    socket.listen(0).unwrap();
-    let silent = socket.local_addr().unwrap().as_socket().unwrap();
-    let mut held = Vec::new();
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&silent, Duration::from_millis(200)) {
-        held.push(stream);
-    }
+    let (silent, _held) = blackhole();
     let mut other = TestBackend::named("other");
     let mut config = config(&[silent, other.address]);
     checked(&mut config);

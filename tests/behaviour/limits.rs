@@ -104,7 +104,7 @@ fn an_idle_session_is_ended_with_a_reset_and_a_busy_one_is_not() {
 
 #[test]
 fn time_spent_connecting_is_not_idle_time() {
-    let (silent, _held) = crate::failing::blackhole();
+    let (silent, _held) = blackhole();
     let backend = TestBackend::new(|mut stream| {
         std::thread::sleep(Duration::from_millis(200));
         let _ = stream.write_all(b"late greeting");

@@ -74,16 +74,12 @@ impl Process {
     }
 
     fn wait(&mut self) -> ExitStatus {
-        let mut status = None;
-        await_that("it exits", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
+        let status = await_exit(&mut self.child);
         // What it wrote last may still be in the pipes.
         await_that("its output ends", || {
             Arc::strong_count(&self.output) + Arc::strong_count(&self.errors) == 2
         });
-        status.unwrap()
+        status
     }
 
     /// Ends it in order; returns what it printed.
@@ -115,6 +111,16 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
+}
+
+/// Waits until a process has ended; kills nobody.
+fn await_exit(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    await_that("it exits", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
 }
 
 impl Drop for Process {
@@ -315,19 +321,13 @@ fn an_output_that_nobody_reads_stops_nothing() {
     }
     let address = line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
     // From here on nobody reads either of them: one line of the log for each session, one table for each signal.
-    let process = Process { child, address, output: Arc::default(), errors: Arc::default() };
+    let mut process = Process { child, address, output: Arc::default(), errors: Arc::default() };
     for _ in 0..600 {
         assert_echo(&mut process.connect(), b"served");
         process.signal("USR1");
     }
     process.signal("TERM");
-    let mut process = process;
-    let mut status = None;
-    await_that("it exits", || {
-        status = process.child.try_wait().unwrap();
-        status.is_some()
-    });
-    assert!(status.unwrap().success());
+    assert!(await_exit(&mut process.child).success());
     drop((reader, errors));
 }
 
@@ -585,10 +585,5 @@ fn the_demo_answers_everybody_with_a_name_and_moves_traffic_when_a_backend_stops
     keys.write_all(b"2\n").unwrap();
     await_that("backend 2 is back", || by_http().contains("backend 2"));
     keys.write_all(b"q\n").unwrap();
-    let mut status = None;
-    await_that("the demo ends", || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    assert!(status.unwrap().success());
+    assert!(await_exit(&mut child).success());
 }

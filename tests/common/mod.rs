@@ -105,7 +105,7 @@ impl Ringway {
     }
 
     pub fn totals(&self) -> Totals {
-        self.server().totals()
+        self.server().stats().totals()
     }
 
     /// Waits until this many sessions have ended like this.
@@ -124,7 +124,7 @@ impl Ringway {
             assert_eq!(report.abandoned, 0);
             assert_eq!(report.cells.0, report.cells.1, "cells that did not come back");
         }
-        let totals = server.totals();
+        let totals = server.stats().totals();
         assert_eq!(totals.active, 0);
         assert_eq!(totals.ended(End::Drained), 0, "sessions that nobody ended");
         assert_eq!(totals.accepted, totals.ends.iter().sum::<u64>());
@@ -320,6 +320,20 @@ pub fn refusing() -> (SocketAddr, socket2::Socket) {
     (socket.local_addr().unwrap().as_socket().unwrap(), socket)
 }
 
+/// A listener that never answers a connect: its queue is full, for as long as what is returned with it lives.
+pub fn blackhole() -> (SocketAddr, (socket2::Socket, Vec<TcpStream>)) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&any_port().into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        queued.push(stream);
+        assert!(queued.len() < 10);
+    }
+    (address, (socket, queued))
+}
+
 /// A stream of bytes from a seed, the same each time: no two positions agree for long.
 pub struct Noise(u64);
 
@@ -336,9 +350,20 @@ impl Noise {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
+    /// From 0, less than `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        // The high bits are the better ones.
+        (self.next() >> 33) as usize % bound
+    }
+
     /// From 1 to `max`.
     pub fn up_to(&mut self, max: usize) -> usize {
-        (self.next() % max as u64) as usize + 1
+        self.below(max) + 1
+    }
+
+    /// True so many times in a hundred.
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
     }
 
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
