@@ -1,69 +1,113 @@
-//! What does it cost to choose a backend, and to notice that nothing has changed?
+//! What does it cost to choose a backend, by algorithm, number of backends and number of workers whose sessions count? And
+//! to notice that nothing has changed?
 //!
 //! `cargo bench --bench choosing`. A pick must not be noticed beside a connect (about 30 us on loopback).
 
+use std::cell::Cell;
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use ringway::balance::{Balancer, Tried};
-use ringway::config::{self, Algorithm};
+use fastrand::Rng;
+use ringway::balance::Tried;
+use ringway::config::{self, Algorithm, Choice, Config};
 use ringway::epoch;
-use ringway::pool::Pool;
+use ringway::load::Links;
+use ringway::pool::{self, Pool, Request};
+use ringway::samples::{self, Samples};
 use ringway::stats::Stats;
-use ringway::table::BackendTable;
+use ringway::table::{BackendId, BackendTable};
+use ringway::times::{Figure, Times};
 
-fn table(backends: usize) -> BackendTable {
-    let mut text =
-        String::from("[[listener]]\nname = 'a'\nbind = '127.0.0.1:1'\npool = 'p'\n[[pool]]\nname = 'p'\n");
+/// `backends` of different weights in one pool.
+fn config(algorithm: Algorithm, backends: usize) -> Config {
+    let mut text = format!(
+        "[[listener]]\nname = 'a'\nbind = '127.0.0.1:1'\npool = 'p'\n\
+         [[pool]]\nname = 'p'\nalgorithm = '{}'\n",
+        algorithm.word()
+    );
     for backend in 0..backends {
         let (port, weight) = (1000 + backend, 1 + backend % 7);
         text += &format!("[[pool.backend]]\naddress = '127.0.0.1:{port}'\nweight = {weight}\n");
     }
-    let config = config::parse("bench", &text).unwrap_or_else(|errors| panic!("{errors}"));
-    BackendTable::first(&config.pools, Instant::now())
+    config::parse("bench", &text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// One worker's pool beside others that have sessions too, all backends measured.
+fn pool(algorithm: Algorithm, backends: usize, workers: usize) -> Pool {
+    let config = config(algorithm, backends);
+    let stats = Arc::new(Stats::new(workers, 1, backends));
+    let times = Arc::new(Times::new(backends));
+    for place in 0..backends {
+        let id = BackendId::new(place);
+        times.set(id, Figure::fresh(1_000_000 + 37 * place as u64));
+        stats.workers.iter().skip(1).for_each(|worker| worker.sessions.add(id));
+    }
+    let links = Links {
+        stats,
+        samples: Rc::new(Samples::new(samples::channel(1).0)),
+        signal: config.pools[0].response_time.signal,
+        queue: Arc::default(),
+    };
+    let mut pool = Pool::new(&config.pools[0], pool::Setup { index: 0, worker: 0, links, times });
+    pool.adopt(&BackendTable::first(&config.pools, Instant::now()));
+    pool.loads().look_around_widely();
+    pool
 }
 
 /// A pick with its lease given back: what each session pays.
 fn pick(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pick");
-    for (name, algorithm) in [
-        ("round-robin", Algorithm::RoundRobin),
-        ("weighted-round-robin", Algorithm::WeightedRoundRobin),
-        ("least-connections", Algorithm::LeastConnections),
-    ] {
-        for backends in [2, 16, 128, 1024] {
-            let stats = Stats::new(1, 1, backends);
-            let mut pool = Pool::new(0, Balancer::new(algorithm, 0), Arc::clone(&stats.workers[0]));
-            pool.adopt(&table(backends));
-            let tried = Tried::default();
-            group.bench_function(BenchmarkId::new(name, backends), |bencher| {
-                bencher.iter(|| black_box(pool.pick(&tried)));
+    for &algorithm in Algorithm::ALL {
+        for (backends, workers) in sizes(algorithm) {
+            let mut pool = pool(algorithm, backends, workers);
+            let (tried, mut dice, client) = (Tried::default(), Rng::with_seed(1), Cell::new(0_u32));
+            let name = format!("{backends} backends, {workers} workers");
+            group.bench_function(BenchmarkId::new(algorithm.word(), name), |bencher| {
+                bencher.iter(|| {
+                    client.set(client.get().wrapping_add(1));
+                    let client = IpAddr::V4(Ipv4Addr::from(client.get()));
+                    black_box(pool.pick(&Request { client, tried: &tried }, &mut dice).is_ok())
+                });
             });
         }
     }
     group.finish();
 }
 
+/// Every size for one worker; more workers for two rules that look at sessions, of which every look is the same.
+fn sizes(algorithm: Algorithm) -> Vec<(usize, usize)> {
+    let workers: &[usize] = match algorithm {
+        Algorithm::LeastConnections | Algorithm::LeastResponseTime => &[1, 8, 64],
+        _ => &[1],
+    };
+    let backends = [2, 16, 128, 1024];
+    workers.iter().flat_map(|&workers| backends.map(|backends| (backends, workers))).collect()
+}
+
 /// The look for news that comes before each pick.
 fn refresh(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("refresh");
-    let (mut publisher, mut subscriber) = epoch::channel(table(16));
+    let config = config(Algorithm::RoundRobin, 16);
+    let (mut publisher, mut subscriber) = epoch::channel(BackendTable::first(&config.pools, Instant::now()));
     group.bench_function("unchanged", |bencher| bencher.iter(|| black_box(subscriber.refresh().epoch)));
-    let stats = Stats::new(1, 1, 16);
-    let mut pool = Pool::new(0, Balancer::new(Algorithm::RoundRobin, 0), Arc::clone(&stats.workers[0]));
-    group.bench_function("changed, 16 backends", |bencher| {
-        bencher.iter_batched(
-            || {
-                let mut next = publisher.current().as_ref().clone();
-                next.epoch += 1;
-                publisher.publish(next);
-            },
-            |()| pool.adopt(subscriber.refresh()),
-            criterion::BatchSize::PerIteration,
-        );
-    });
+    for algorithm in [Algorithm::RoundRobin, Algorithm::Maglev] {
+        let mut pool = pool(algorithm, 16, 1);
+        group.bench_function(format!("changed, 16 backends, {}", algorithm.word()), |bencher| {
+            bencher.iter_batched(
+                || {
+                    let mut next = publisher.current().as_ref().clone();
+                    next.epoch += 1;
+                    publisher.publish(next);
+                },
+                |()| pool.adopt(subscriber.refresh()),
+                criterion::BatchSize::PerIteration,
+            );
+        });
+    }
     group.finish();
 }
 

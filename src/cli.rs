@@ -1,14 +1,17 @@
-//! The command line: what may be typed, and `ringway check`.
+//! The command line: what may be typed; `ringway check` and `ringway simulate`.
 //!
 //! Values of settings stay texts here: [`config::from_flags`] judges them by the rules of the file.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Errors, Flags};
+use crate::config::{self, Algorithm, Choice, Config, Errors, Flags};
+use crate::model::{self, Scenario};
 
 /// A layer-4 load balancer for Linux on io_uring.
 ///
@@ -32,6 +35,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run in front of four small backends of its own, to see it work
     Demo(DemoArgs),
+    /// Compare the algorithms in modelled situations, in seconds and without a network
+    Simulate(SimulateArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -42,7 +47,7 @@ Examples:
   ringway run --config ringway.toml";
 
 const RUN_USAGE: &str = "ringway run --config FILE
-       ringway run --listen IP:PORT --backend IP:PORT[,weight=N][,name=NAME] [OPTIONS]";
+       ringway run --listen IP:PORT --backend IP:PORT[,weight=N][,name=NAME][,max-connections=N][,backup] [OPTIONS]";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -70,6 +75,18 @@ Examples:
 Then, in another terminal:
   curl http://127.0.0.1:8000/";
 
+const SIMULATE_EXAMPLES: &str = "\
+Examples:
+  ringway simulate
+  ringway simulate one-slow one-stalls
+  ringway simulate one-slow --algorithms least-connections,least-response-time --seed 7
+
+What chooses is the real thing; the clock, the clients and the backends are a model. So it tells how the algorithms
+differ under the same load, and nothing about the network or how fast ringway is. The same seed gives the same table.
+
+Columns: percentiles of the time from a client's arrival to the end of its session; MOST is the most sessions that one
+backend had at once; TROUBLED is the part of the picks that went to the backends with the trouble.";
+
 /// `ringway run`
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = RUN_EXAMPLES, override_usage = RUN_USAGE)]
@@ -80,10 +97,16 @@ pub struct RunArgs {
     /// Where to accept clients; may be given several times
     #[arg(long, value_name = "IP:PORT", required_unless_present = "config")]
     pub listen: Vec<String>,
-    /// A backend, with its weight and its name if it needs them; may be given several times
-    #[arg(long, value_name = "IP:PORT[,weight=N][,name=NAME]", required_unless_present = "config")]
+    /// A backend, with its weight and its name if it needs them, the sessions that it takes at once, and whether it only
+    /// stands by; may be given several times
+    #[arg(
+        long,
+        value_name = "IP:PORT[,weight=N][,name=NAME][,max-connections=N][,backup]",
+        required_unless_present = "config"
+    )]
     pub backend: Vec<String>,
-    /// How a backend is chosen: round-robin, weighted-round-robin or least-connections [default: round-robin]
+    /// How a backend is chosen: round-robin, weighted-round-robin, least-connections, least-response-time, peak-ewma,
+    /// random, power-of-two, source-hash, maglev or first [default: round-robin]
     #[arg(long, value_name = "NAME")]
     pub algorithm: Option<String>,
     /// How many workers, or on which cores: auto, 4, 0,2-3 [default: auto]
@@ -154,7 +177,8 @@ pub struct DemoArgs {
     /// The first of the four ports, one after the other, on which the backends of the demo serve
     #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..=65_532))]
     pub backend_port: u16,
-    /// How a backend is chosen: round-robin, weighted-round-robin or least-connections [default: round-robin]
+    /// How a backend is chosen: round-robin, weighted-round-robin, least-connections, least-response-time, peak-ewma,
+    /// random, power-of-two, source-hash, maglev or first [default: round-robin]
     #[arg(long, value_name = "NAME")]
     pub algorithm: Option<String>,
     /// How many workers, or on which cores: auto, 4, 0,2-3; each takes turns of its own, one makes them plain to see
@@ -163,6 +187,31 @@ pub struct DemoArgs {
     /// How often each backend is checked
     #[arg(long, value_name = "TIME", default_value = "500ms")]
     pub health_interval: String,
+}
+
+/// `ringway simulate`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = SIMULATE_EXAMPLES)]
+pub struct SimulateArgs {
+    /// Which situations; all unless some are named
+    #[arg(value_name = "SCENARIO", value_parser = word::<Scenario>())]
+    pub scenarios: Vec<Scenario>,
+    /// Which algorithms, with commas between them; all unless some are named
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = word::<Algorithm>())]
+    pub algorithms: Vec<Algorithm>,
+    /// What the dice of clients and backends come from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// For how many seconds of the model clients come; troubles begin after ten
+    #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+}
+
+/// One of the words of a closed set.
+fn word<T: Choice + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    let find = |word: String| T::ALL.iter().copied().find(|value| value.word() == word);
+    PossibleValuesParser::new(T::ALL.iter().map(|value| value.word()))
+        .map(move |word| find(word).expect("only its words are let through"))
 }
 
 /// Reads the command line; on wrong flags, `--help` and `--version` it prints and ends the process.
@@ -245,19 +294,57 @@ fn print_understood(config: &Config) -> ExitCode {
         text += if index == 0 { "\n" } else { "" };
         text += &format!("warning: {warning}\n");
     }
-    // Whoever reads only the first lines (`| head`) closes the pipe; the file is right all the same.
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("standard output: cannot be written: {error}");
-            ExitCode::FAILURE
+    print(&text).map_or_else(|code| code, |_| ExitCode::SUCCESS)
+}
+
+/// Runs each algorithm through each situation and prints a table for each of these.
+pub fn simulate(args: &SimulateArgs) -> ExitCode {
+    let or_all = |some: &[Scenario]| if some.is_empty() { Scenario::ALL } else { some }.to_vec();
+    let algorithms = if args.algorithms.is_empty() { Algorithm::ALL } else { &args.algorithms };
+    let shows_progress = io::stderr().is_terminal();
+    for (index, scenario) in or_all(&args.scenarios).into_iter().enumerate() {
+        let told = |algorithm: Algorithm| {
+            if shows_progress {
+                eprint!("\r\x1b[K{}: {} ...", scenario.word(), algorithm.word());
+            }
+        };
+        let seconds = Duration::from_secs(args.seconds);
+        let table = model::table(scenario, algorithms, seconds, args.seed, told);
+        if shows_progress {
+            eprint!("\r\x1b[K");
         }
-        _ => ExitCode::SUCCESS,
+        let gap = if index == 0 { "" } else { "\n" };
+        match print(&format!("{gap}{table}")) {
+            Ok(Reader::Listens) => {}
+            Ok(Reader::Left) => break,
+            Err(code) => return code,
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Whether anybody still reads what is printed.
+enum Reader {
+    Listens,
+    Left,
+}
+
+/// Whoever reads only the first lines (`| head`) closes the pipe: no failure, and nothing more to say.
+fn print(text: &str) -> Result<Reader, ExitCode> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(Reader::Listens),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Left),
+        Err(error) => {
+            eprintln!("standard output: cannot be written: {error}");
+            Err(ExitCode::FAILURE)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Algorithm;
     use clap::CommandFactory as _;
 
     fn parsed(line: &str) -> Result<Command, String> {
@@ -308,6 +395,20 @@ mod tests {
         let ports: Vec<u16> = config.pools[0].backends.iter().map(|backend| backend.address.port()).collect();
         assert_eq!(ports, [9000, 9001, 9002, 9003]);
         assert!(parsed("demo --backend-port 65533").is_err());
+    }
+
+    #[test]
+    fn the_help_names_every_algorithm() {
+        let command = Cli::command();
+        for of in ["run", "demo"] {
+            let arguments = command.find_subcommand(of).unwrap().get_arguments();
+            let help = arguments.filter(|arg| arg.get_id() == "algorithm").find_map(|arg| arg.get_help());
+            let help = help.unwrap().to_string();
+            let (listed, _) = help.trim_start_matches("How a backend is chosen: ").split_once(" [").unwrap();
+            let listed: Vec<&str> = listed.split(", ").flat_map(|words| words.split(" or ")).collect();
+            let words: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.word()).collect();
+            assert_eq!(listed, words, "{of}");
+        }
     }
 
     #[test]

@@ -11,6 +11,10 @@ pub enum End {
     BackendReset,
     /// No backend of the pool was up.
     NoBackend,
+    /// Every backend was at its limit, and so was the queue.
+    QueueFull,
+    /// Every backend was at its limit for all of `queue_timeout`.
+    QueueTimeout,
     /// Every attempt to connect to a backend failed.
     ConnectFailed,
     /// This machine had no port, descriptor or memory left to connect with.
@@ -21,6 +25,8 @@ pub enum End {
     HalfClosedTimeout,
     /// It lasted as long as `lifetime_max` allows.
     LifetimeMax,
+    /// Its backend went down, and the pool has `on_down = "close"`.
+    BackendDown,
     /// It was still running when `drain_timeout` was over.
     Drained,
     /// A defect of ringway's ended it.
@@ -29,16 +35,19 @@ pub enum End {
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 11] = [
+    pub const ALL: [End; 14] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
         End::NoBackend,
+        End::QueueFull,
+        End::QueueTimeout,
         End::ConnectFailed,
         End::NoResources,
         End::IdleTimeout,
         End::HalfClosedTimeout,
         End::LifetimeMax,
+        End::BackendDown,
         End::Drained,
         End::Panicked,
     ];
@@ -52,11 +61,14 @@ impl End {
             End::ClientReset => "client-reset",
             End::BackendReset => "backend-reset",
             End::NoBackend => "no-backend",
+            End::QueueFull => "queue-full",
+            End::QueueTimeout => "queue-timeout",
             End::ConnectFailed => "connect-failed",
             End::NoResources => "no-resources",
             End::IdleTimeout => "idle-timeout",
             End::HalfClosedTimeout => "half-closed-timeout",
             End::LifetimeMax => "lifetime-max",
+            End::BackendDown => "backend-down",
             End::Drained => "drained",
             End::Panicked => "panicked",
         }

@@ -32,22 +32,30 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 
+pub mod explain;
+pub mod figures;
 pub mod health;
 pub mod limits;
+pub mod model;
 pub mod output;
 pub mod server;
 pub mod status;
 
+pub mod decision;
 pub mod end;
 pub mod epoch;
+pub mod gate;
 pub mod phase;
+pub mod samples;
 pub mod stats;
 pub mod table;
+pub mod times;
 
 pub mod balance;
 pub mod load;
 pub mod pool;
 
+pub mod answer;
 pub mod buffers;
 pub mod relay;
 pub mod session;

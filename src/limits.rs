@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::{Check, Config};
-use crate::{health, worker};
+use crate::{figures, health, worker};
 
 /// Descriptors that one session holds: the client's and the backend's.
 const PER_SESSION: u64 = 2;
@@ -12,6 +12,8 @@ const PER_WORKER: u64 = 4;
 /// Each worker but one may overshoot the limit on sessions by a batch: two that look at the same moment both see the
 /// last places free.
 const OVERSHOOT_PER_WORKER: u64 = worker::ACCEPT_BATCH as u64 * PER_SESSION;
+/// A program that checks: its standard error, its process. What starting one takes for a moment is in [`PROCESS`].
+const PER_COMMAND: u64 = 2;
 /// Standard streams, signal pipe, the health thread's epoll, and room for a debugger, a core file, a log.
 const PROCESS: u64 = 64;
 
@@ -28,6 +30,9 @@ pub struct Limits {
     pub buffer_bytes: u64,
     /// Bytes that may come from the heap beside them: when every session moves bytes both ways and no cell is left.
     pub spill_bytes: u64,
+    /// Bytes that the histograms of response times may take: when every backend has answered from the fastest to the
+    /// slowest within one window.
+    pub figure_bytes: u64,
 }
 
 /// The limit on open files is too low for what is asked.
@@ -62,14 +67,19 @@ impl std::error::Error for TooFewFiles {}
 pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) -> Result<Limits, TooFewFiles> {
     let workers = workers as u64;
     let addresses: usize = config.listeners.iter().map(|listener| listener.bind.len()).sum();
-    let checked = config.pools.iter().filter(|pool| pool.health.check != Check::None);
-    let checks: usize = checked.map(|pool| pool.backends.len()).sum();
+    let backends = |wanted: fn(&Check) -> bool| -> usize {
+        let pools = config.pools.iter().filter(|pool| wanted(&pool.health.check));
+        pools.map(|pool| pool.backends.len()).sum()
+    };
+    let checks = backends(|check| !matches!(check, Check::None | Check::Command(_)));
+    let commands = backends(|check| matches!(check, Check::Command(_)));
     let mut reserved = vec![
         ("process", PROCESS),
         ("workers", workers * PER_WORKER),
         ("accepts at the same moment", (workers - 1) * OVERSHOOT_PER_WORKER),
         ("listening sockets", workers * addresses as u64),
         ("health checks", checks.min(health::CHECKS_AT_ONCE) as u64),
+        ("check commands", commands.min(health::COMMANDS_AT_ONCE) as u64 * PER_COMMAND),
     ];
     if elsewhere > 0 {
         reserved.push(("embedded backends", elsewhere));
@@ -82,7 +92,16 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
     }
     let buffer_bytes = workers * config.server.buffers_per_worker as u64 * config.server.buffer_size as u64;
     let spill_bytes = wanted * 2 * config.server.buffer_size as u64;
-    Ok(Limits { sessions_max: wanted as usize, open_files, reserved, buffer_bytes, spill_bytes })
+    let backends: usize = config.pools.iter().map(|pool| pool.backends.len()).sum();
+    let figure_bytes = backends as u64 * figures::BYTES_PER_BACKEND_MAX as u64;
+    Ok(Limits {
+        sessions_max: wanted as usize,
+        open_files,
+        reserved,
+        buffer_bytes,
+        spill_bytes,
+        figure_bytes,
+    })
 }
 
 impl fmt::Display for Limits {
@@ -115,6 +134,16 @@ mod tests {
         assert_eq!(limits.sessions_max, (1000 - 205) / 2);
         let sum: u64 = limits.reserved.iter().map(|(_, count)| count).sum();
         assert!(sum + 2 * limits.sessions_max as u64 <= 1000);
+    }
+
+    #[test]
+    fn programs_that_check_are_counted_apart_and_so_many_at_once() {
+        let mut config = config(None);
+        config.pools[0].health.check = Check::Command(vec!["true".into()]);
+        config.pools[0].backends = vec![config.pools[0].backends[0].clone(); 100];
+        let limits = plan(&config, 2, 1000, 0).unwrap();
+        assert!(limits.reserved.contains(&("health checks", 0)), "{limits}");
+        assert!(limits.reserved.contains(&("check commands", 64)), "{limits}");
     }
 
     #[test]

@@ -1,77 +1,324 @@
-//! Load: what this worker knows of one backend.
+//! Loads: how many sessions each backend of a pool has, in the whole process, as one worker sees it.
+//!
+//! Each worker counts its own sessions in a row that only it writes ([`crate::stats::Row`]). What a pick looks at is a
+//! total per backend: the worker's own, always up to date, and a sum over the other workers that is read anew, a bounded
+//! number of cache lines at each pick. So the rules compare plain numbers that lie side by side.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::stats::{BackendStats, WorkerStats};
+use crate::config::Signal;
+use crate::gate::{Place, Progress, Queue, Trial};
+use crate::samples::{Sample, Samples};
+use crate::stats::{BackendStats, LINE, Stats, WorkerStats};
 use crate::table::BackendId;
 
-/// What this worker knows of one backend. Lives as long as the worker, through every change of the table.
+/// Cache lines of other workers that one pick reads at most.
+///
+/// Up to nine workers with 32 backends see each other's counts exactly at each pick; more see counts that are a few
+/// picks old, and never older than a tick.
+const LINES_PER_PICK: usize = 8;
+/// Cache lines that one tick reads at most: some 0.1 ms.
+const LINES_PER_TICK: usize = 4096;
+
+/// The sessions of one pool's backends.
 #[derive(Debug)]
-pub struct Load {
-    active: Cell<u32>,
-    id: BackendId,
-    stats: Arc<WorkerStats>,
+pub struct Loads {
+    /// Where the pool's backends begin in the table.
+    first: usize,
+    /// Own sessions and those of the others when they were read last.
+    totals: Box<[Cell<u32>]>,
+    others: RefCell<Others>,
+    worker: usize,
+    stats: Arc<Stats>,
+    own: Arc<WorkerStats>,
+    samples: Rc<Samples>,
+    /// What the pool measures.
+    signal: Signal,
+    queue: Arc<Queue>,
 }
 
-impl Load {
-    /// No sessions yet.
-    pub fn new(id: BackendId, stats: Arc<WorkerStats>) -> Rc<Load> {
-        Rc::new(Load { active: Cell::new(0), id, stats })
+/// What the loads of a pool are tied to.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// The counters of all workers.
+    pub stats: Arc<Stats>,
+    /// Where this worker notes what it measured.
+    pub samples: Rc<Samples>,
+    /// What the pool measures.
+    pub signal: Signal,
+    /// Where the pool's sessions wait.
+    pub queue: Arc<Queue>,
+}
+
+/// The sum over the other workers, read line by line.
+#[derive(Debug)]
+struct Others {
+    sums: Box<[u32]>,
+    /// The sum of the line that is being read.
+    partial: [u32; LINE],
+    /// Which line of the pool that is.
+    line: usize,
+    /// Which of the other workers' lines is read next.
+    next: usize,
+}
+
+impl Loads {
+    /// No sessions yet, for the backends at these places of the table.
+    pub fn new(places: Range<usize>, worker: usize, links: Links) -> Rc<Loads> {
+        let (first, count) = (places.start, places.len());
+        let Links { stats, samples, signal, queue } = links;
+        let others = Others { sums: vec![0; count].into(), partial: [0; LINE], line: 0, next: 0 };
+        Rc::new(Loads {
+            first,
+            totals: vec![Cell::new(0); count].into(),
+            others: RefCell::new(others),
+            worker,
+            own: Arc::clone(&stats.workers[worker]),
+            stats,
+            samples,
+            signal,
+            queue,
+        })
     }
 
-    /// Sessions of this worker on the backend, including those that are still connecting.
-    pub fn active(&self) -> u32 {
-        self.active.get()
+    /// Sessions of the whole process on the backend at this place of the pool, including those that still connect.
+    pub fn active(&self, place: usize) -> u32 {
+        self.totals[place].get()
+    }
+
+    /// Those of this worker.
+    pub fn own(&self, place: usize) -> u32 {
+        self.own.sessions.get(self.id(place))
+    }
+
+    /// The backend at this place of the pool.
+    pub fn id(&self, place: usize) -> BackendId {
+        BackendId::new(self.first + place)
+    }
+
+    /// How many backends there are.
+    pub fn len(&self) -> usize {
+        self.totals.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.totals.is_empty()
+    }
+
+    /// Where sessions wait when all are full.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Looks at other workers' counts before a pick.
+    #[inline]
+    pub fn look_around(&self) {
+        if self.stats.workers.len() > 1 {
+            self.read_lines(LINES_PER_PICK);
+        }
+    }
+
+    /// Looks at more of them, now and then.
+    pub fn look_around_widely(&self) {
+        if self.stats.workers.len() > 1 {
+            self.read_lines(LINES_PER_TICK);
+        }
+    }
+
+    /// Reads so many lines and goes on where the last call left off; no line twice.
+    fn read_lines(&self, budget: usize) {
+        let mut others = self.others.borrow_mut();
+        let (lines, workers) = (self.lines(), self.stats.workers.len() - 1);
+        for _ in 0..budget.min(lines * workers) {
+            let Others { partial, line, next, .. } = &mut *others;
+            // The others are all but this one.
+            let worker = *next + usize::from(*next >= self.worker);
+            self.stats.workers[worker].sessions.add_line(self.first / LINE + *line, partial);
+            *next += 1;
+            if *next == workers {
+                self.commit(&mut others);
+                others.next = 0;
+                others.line = (others.line + 1) % lines;
+            }
+        }
+    }
+
+    /// Over how many lines the pool's backends are spread.
+    fn lines(&self) -> usize {
+        (self.first + self.len()).div_ceil(LINE) - self.first / LINE
+    }
+
+    /// One line has been read from every other worker: makes its sums the ones that count.
+    fn commit(&self, others: &mut Others) {
+        let start = (self.first / LINE + others.line) * LINE;
+        for (offset, sum) in std::mem::take(&mut others.partial).into_iter().enumerate() {
+            let Some(place) = (start + offset).checked_sub(self.first) else { continue };
+            let Some(known) = others.sums.get_mut(place) else { break };
+            *known = sum;
+            self.totals[place].set(self.own(place) + sum);
+        }
     }
 
     /// Counts a pick. The count is given back when the lease is dropped.
     ///
     /// Counted at the pick and not when connected: a backend that is slow to connect is busy too.
-    pub fn lease(self: &Rc<Load>) -> Lease {
-        self.active.set(self.active.get() + 1);
-        self.counters().sessions.add(1);
-        self.counters().picked.add(1);
-        Lease { load: Rc::clone(self) }
-    }
-
-    fn counters(&self) -> &BackendStats {
-        &self.stats.backends[self.id.index()]
+    #[inline]
+    pub fn lease(self: &Rc<Loads>, place: usize) -> Lease {
+        let total = &self.totals[place];
+        total.set(total.get() + 1);
+        let id = self.id(place);
+        self.own.sessions.add(id);
+        self.own.backends[id.index()].picked.add(1);
+        let lease =
+            Lease { loads: Rc::clone(self), place, inside: None, trial: None, waiting: Cell::new(None) };
+        debug_assert_eq!(lease.backend(), id);
+        lease
     }
 }
 
 /// A counted pick. Gives the count back by drop, on every way out of a session.
 #[derive(Debug)]
 pub struct Lease {
-    load: Rc<Load>,
+    loads: Rc<Loads>,
+    /// The backend's place in its pool.
+    place: usize,
+    /// A place inside a backend with a limit.
+    inside: Option<Place>,
+    /// The right to try out a backend that was ejected.
+    trial: Option<Rc<Trial>>,
+    /// Since when the session waits for what its pool measures; counted in the worker's figures meanwhile.
+    waiting: Cell<Option<Duration>>,
 }
 
 impl Lease {
     /// The backend that was picked.
     pub fn backend(&self) -> BackendId {
-        self.load.id
+        self.loads.id(self.place)
     }
 
-    /// Notes that the connection was made.
-    pub fn connected(&self) {
-        self.load.counters().connected.add(1);
-        self.load.counters().failures_in_row.reset();
+    /// Has it hold a place inside.
+    pub fn hold(&mut self, place: Place) {
+        self.inside = Some(place);
+    }
+
+    /// Makes it the trial of its backend.
+    pub fn try_out(&mut self, trial: Trial) {
+        self.trial = Some(Rc::new(trial));
+    }
+
+    /// The trial of its backend that it is, if it is one.
+    pub fn trial(&self) -> Option<Rc<Trial>> {
+        self.trial.clone()
+    }
+
+    /// Whether it is the trial of its backend.
+    pub fn is_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// Notes that the backend owes something from this moment on (since the start of the process). If it is what the
+    /// pool measures, the wait counts as soon as it is longer than the usual.
+    pub fn expect(&self, signal: Signal, since: Duration) {
+        if signal == self.loads.signal && self.waiting.get().is_none() {
+            self.waiting.set(Some(since));
+            self.counters().waiting.begin(since);
+        }
+    }
+
+    /// Notes that the backend gave what it owed, after so long.
+    pub fn measured(&self, signal: Signal, took: Duration) {
+        if signal == self.loads.signal {
+            self.stop_waiting();
+        }
+        match signal {
+            Signal::Connect => {
+                self.counters().connected.add(1);
+                self.counters().failures_in_row.reset();
+                self.tell_trial(Progress::Connected);
+            }
+            Signal::FirstByte => self.counters().answered.add(1),
+            Signal::Session => {}
+        }
+        self.loads.samples.note(Sample { backend: self.backend(), signal, nanos: nanos(took) });
+    }
+
+    /// Notes that the backend has served the session, and in time.
+    pub fn served(&self) {
+        self.counters().served.add(1);
+        self.counters().unanswered_in_row.reset();
+        self.tell_trial(Progress::Served);
     }
 
     /// Notes that the backend refused or did not answer. The health thread reads it.
     pub fn failed(&self) {
-        self.load.counters().connect_failures.add(1);
-        self.load.counters().failures_in_row.add(1);
-        self.load.stats.connect_failures.add(1);
+        self.counters().connect_failures.add(1);
+        self.counters().failures_in_row.add(1);
+        self.loads.own.failures.add(1);
+        self.tell_trial(Progress::Failed);
+    }
+
+    /// Notes that the backend broke the connection before its first byte. (The worker's tick notes a byte that is late.)
+    pub fn unanswered(&self) {
+        self.counters().unanswered.add(1);
+        self.counters().unanswered_in_row.add(1);
+        self.loads.own.failures.add(1);
+        self.tell_trial(Progress::Failed);
+    }
+
+    fn tell_trial(&self, progress: Progress) {
+        if let Some(trial) = &self.trial {
+            trial.tell(progress);
+        }
+    }
+
+    fn stop_waiting(&self) {
+        if let Some(since) = self.waiting.take() {
+            self.counters().waiting.end(since);
+        }
+    }
+
+    fn counters(&self) -> &BackendStats {
+        &self.loads.own.backends[self.backend().index()]
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let active = self.load.active.get();
-        assert!(active > 0, "a lease was given back twice");
-        self.load.active.set(active - 1);
-        self.load.counters().sessions.subtract(1);
+        self.stop_waiting();
+        let total = &self.loads.totals[self.place];
+        assert!(total.get() > 0, "a lease was given back twice");
+        total.set(total.get() - 1);
+        self.loads.own.sessions.subtract(self.backend());
+        if self.inside.take().is_some() {
+            self.loads.queue.tell_one();
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Loads that are tied to nothing.
+
+    use super::*;
+    use crate::samples;
+
+    /// For this many backends, one worker.
+    pub(crate) fn loads(backends: usize) -> Rc<Loads> {
+        let links = Links {
+            stats: Arc::new(Stats::new(1, 0, backends)),
+            samples: Rc::new(Samples::new(samples::channel(1).0)),
+            signal: Signal::FirstByte,
+            queue: Arc::default(),
+        };
+        Loads::new(0..backends, 0, links)
     }
 }

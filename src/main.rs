@@ -20,6 +20,7 @@ const NO_RING: u8 = 3;
 fn main() -> ExitCode {
     let result = match cli::parse().command {
         Command::Check(args) => return cli::check(&args),
+        Command::Simulate(args) => return cli::simulate(&args),
         Command::Run(args) => with(args.config(), server::run),
         Command::Demo(args) => with(args.config(), demo::run),
     };

@@ -1,72 +1,206 @@
 //! Pool: this worker's own copy of one pool, from which it picks.
 //!
-//! Work that belongs to a change of the table (who is up, in which order, with which weight) is done once, when a new
+//! Work that belongs to a change of the table (who is open, in which tier, with which weight) is done once, when a new
 //! table is adopted. A pick only reads: it does not allocate, lock, look at a clock or touch a socket.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use fastrand::Rng;
+
 use crate::balance::{Balancer, Choice, Member, Tried};
-use crate::load::{Lease, Load};
-use crate::stats::WorkerStats;
-use crate::table::{BackendTable, State};
+use crate::config::Pool as Spec;
+use crate::decision::{Candidate, Verdict};
+use crate::load::{Lease, Links, Loads};
+use crate::table::{Backend, BackendTable};
+use crate::times::Times;
+
+/// What a worker's copy of a pool is made from.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration's pool number this.
+    pub index: usize,
+    /// This worker.
+    pub worker: usize,
+    /// What its loads are tied to.
+    pub links: Links,
+    /// How fast each backend answers.
+    pub times: Arc<Times>,
+}
 
 /// One worker's copy of one pool.
 #[derive(Debug)]
 pub struct Pool {
-    index: usize,
+    setup: Setup,
+    panic_threshold: u32,
     epoch: u64,
-    /// The backends that are up, in table order.
+    /// Empty until the first table is adopted.
+    loads: Rc<Loads>,
+    /// Those that serve, and those that serve when none of these can.
+    tiers: [Tier; 2],
+    /// Members on trial: the next session that they take decides about each. Hardly ever any.
+    on_trial: Vec<Member>,
+}
+
+/// Backends that are chosen from together.
+#[derive(Debug)]
+struct Tier {
     members: Vec<Member>,
-    /// A load for each backend of the pool, up or not, in table order.
-    loads: Vec<Rc<Load>>,
     balancer: Balancer,
-    stats: Arc<WorkerStats>,
+}
+
+/// Who asks for a backend.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// From where.
+    pub client: IpAddr,
+    /// Those that must not be picked again for this session.
+    pub tried: &'a Tried,
+}
+
+/// Why nobody was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nobody {
+    /// Some would serve, but all of them are at their limit.
+    Full,
+    /// There is none that serves and was not tried.
+    Left,
 }
 
 impl Pool {
-    /// The worker's copy of the configuration's pool number `index`; empty until it adopts a table.
-    pub fn new(index: usize, balancer: Balancer, stats: Arc<WorkerStats>) -> Pool {
-        Pool { index, epoch: 0, members: Vec::new(), loads: Vec::new(), balancer, stats }
+    /// The worker's copy of a pool; empty until it adopts a table.
+    pub fn new(spec: &Spec, setup: Setup) -> Pool {
+        let tier = || Tier {
+            members: Vec::new(),
+            balancer: Balancer::new(spec.algorithm, spec.power_of_two_by, setup.worker),
+        };
+        let tiers = [tier(), tier()];
+        let loads = Loads::new(0..0, setup.worker, setup.links.clone());
+        Pool { setup, panic_threshold: spec.panic_threshold, epoch: 0, loads, tiers, on_trial: Vec::new() }
     }
 
     /// Makes `table` what picks are made from. Costs one comparison when it is the one already.
     pub fn adopt(&mut self, table: &BackendTable) {
-        if table.epoch == self.epoch {
-            return;
+        if table.epoch != self.epoch {
+            self.rebuild(table);
         }
-        self.rebuild(table);
     }
 
     #[cold]
     fn rebuild(&mut self, table: &BackendTable) {
         assert!(table.epoch > self.epoch, "an epoch never goes back");
         self.epoch = table.epoch;
-        let mut known = std::mem::take(&mut self.loads).into_iter();
-        self.members.clear();
-        for backend in &table.backends[table.pools[self.index].clone()] {
-            // Ids and their order never change, so that loads are met again in the order in which they were left.
-            let load = known.next().unwrap_or_else(|| Load::new(backend.id, Arc::clone(&self.stats)));
-            if backend.health.state == State::Up {
-                self.members.push(Member {
-                    id: backend.id,
-                    address: backend.address,
-                    weight: backend.weight,
-                    load: Rc::clone(&load),
-                });
-            }
-            self.loads.push(load);
+        let places = table.pools[self.setup.index].clone();
+        let backends = &table.backends[places.clone()];
+        if self.loads.len() != backends.len() {
+            assert!(self.loads.is_empty(), "ids and their order never change");
+            self.loads = Loads::new(places, self.setup.worker, self.setup.links.clone());
         }
-        self.balancer.adopt(&self.members);
+        let in_panic = is_in_panic(backends, self.panic_threshold);
+        self.on_trial.clear();
+        self.tiers.iter_mut().for_each(|tier| tier.members.clear());
+        for (place, backend) in backends.iter().enumerate() {
+            let is_open = backend.is_open() || (in_panic && !backend.backup && backend.is_wanted());
+            if backend.is_on_trial() && !is_open {
+                self.on_trial.push(member(place, backend, false));
+            }
+            self.tiers[usize::from(backend.backup)].members.push(member(place, backend, is_open));
+        }
+        self.tiers.iter_mut().for_each(|tier| tier.balancer.adopt(&tier.members));
     }
 
-    /// Chooses a backend that is up and was not tried, and counts it. `None` when there is none.
-    pub fn pick(&mut self, tried: &Tried) -> Option<(Lease, SocketAddr)> {
-        let chosen = self.balancer.pick(Choice { members: &self.members, tried })?;
-        let member = &self.members[chosen];
-        debug_assert!(!tried.contains(member.id));
-        Some((member.load.lease(), member.address))
+    /// Chooses a backend that is eligible, and counts it.
+    #[inline]
+    pub fn pick(&mut self, request: &Request<'_>, dice: &mut Rng) -> Result<(Lease, SocketAddr), Nobody> {
+        self.loads.look_around();
+        if !self.on_trial.is_empty()
+            && let Some(picked) = self.pick_for_trial(request)
+        {
+            return Ok(picked);
+        }
+        for tier in &mut self.tiers {
+            let choice = Choice {
+                members: &tier.members,
+                loads: &self.loads,
+                times: &self.setup.times,
+                tried: request.tried,
+                client: &request.client,
+            };
+            // More than once only if another worker took the last place between the look and the entry.
+            while let Some(chosen) = tier.balancer.pick(&choice, dice) {
+                let member = &tier.members[chosen];
+                debug_assert!(choice.is_eligible(member) || member.limit.is_some());
+                if let Some(lease) = enter(&self.loads, member) {
+                    return Ok((lease, member.address));
+                }
+            }
+        }
+        Err(self.why_nobody(request.tried))
+    }
+
+    /// A backend that was ejected gets one session to show that it serves again.
+    #[cold]
+    fn pick_for_trial(&self, request: &Request<'_>) -> Option<(Lease, SocketAddr)> {
+        let mut untried = self.on_trial.iter().filter(|member| !request.tried.contains(member.id));
+        untried.find_map(|member| {
+            let trial = member.gate.take_trial()?;
+            let mut lease = enter(&self.loads, member)?;
+            lease.try_out(trial);
+            Some((lease, member.address))
+        })
+    }
+
+    fn why_nobody(&self, tried: &Tried) -> Nobody {
+        let mut members = self.tiers.iter().flat_map(|tier| &tier.members);
+        let is_only_full = |member: &Member| member.is_open && !tried.contains(member.id);
+        if members.any(is_only_full) { Nobody::Full } else { Nobody::Left }
+    }
+
+    /// Every backend of the pool as it looks to the next pick, in table order. For people: it allocates.
+    pub fn candidates(&self, request: &Request<'_>) -> Vec<Candidate> {
+        let of_tier = |tier: &Tier| {
+            let choice = self.choice(tier, request);
+            let candidate = |member: &Member| Candidate {
+                id: member.id,
+                active: self.loads.active(member.place),
+                nanos: self.setup.times.get(member.id).nanos() as u64,
+                verdict: self.verdict(tier, &choice, member),
+            };
+            tier.members.iter().map(candidate).collect::<Vec<_>>()
+        };
+        let mut candidates: Vec<Candidate> = self.tiers.iter().flat_map(of_tier).collect();
+        candidates.sort_by_key(|candidate| candidate.id);
+        candidates
+    }
+
+    fn verdict(&self, tier: &Tier, choice: &Choice<'_>, member: &Member) -> Verdict {
+        let [serving, backup] = &self.tiers;
+        if choice.tried.contains(member.id) {
+            Verdict::Tried
+        } else if self.on_trial.iter().any(|on_trial| on_trial.id == member.id) {
+            Verdict::OnTrial
+        } else if !member.is_open {
+            Verdict::Closed
+        } else if member.is_full() {
+            Verdict::Full
+        } else if std::ptr::eq(tier, backup) && serving.members.iter().any(|first| choice.is_eligible(first))
+        {
+            Verdict::Backup
+        } else {
+            Verdict::Eligible(tier.balancer.score(choice, member))
+        }
+    }
+
+    fn choice<'a>(&'a self, tier: &'a Tier, request: &'a Request<'a>) -> Choice<'a> {
+        Choice {
+            members: &tier.members,
+            loads: &self.loads,
+            times: &self.setup.times,
+            tried: request.tried,
+            client: &request.client,
+        }
     }
 
     /// The epoch of the table that picks are made from.
@@ -74,13 +208,48 @@ impl Pool {
         self.epoch
     }
 
-    /// Backends that are up.
-    pub fn members(&self) -> &[Member] {
-        &self.members
+    /// Every backend of the pool: those that serve, then those that serve when none of these can.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.tiers.iter().flat_map(|tier| &tier.members)
     }
 
-    /// Sessions of this worker on each backend of the pool, in table order.
-    pub fn active(&self) -> impl Iterator<Item = u32> + '_ {
-        self.loads.iter().map(|load| load.active())
+    /// How many sessions each backend has.
+    pub fn loads(&self) -> &Rc<Loads> {
+        &self.loads
     }
+}
+
+/// Lets a session in and counts it, unless somebody else took the last place.
+#[inline]
+fn enter(loads: &Rc<Loads>, member: &Member) -> Option<Lease> {
+    let Some(max) = member.limit else {
+        return Some(loads.lease(member.place));
+    };
+    let place = member.gate.enter(max)?;
+    let mut lease = loads.lease(member.place);
+    lease.hold(place);
+    Some(lease)
+}
+
+fn member(place: usize, backend: &Backend, is_open: bool) -> Member {
+    let share = backend.weight.saturating_mul(backend.ramp).max(1);
+    Member {
+        id: backend.id,
+        place,
+        address: backend.address,
+        weight: backend.weight,
+        share: NonZeroU32::new(share).unwrap_or(NonZeroU32::MIN),
+        per_share: 1.0 / f64::from(share),
+        is_open,
+        limit: backend.max_connections,
+        gate: Arc::clone(&backend.gate),
+    }
+}
+
+/// Whether so few backends are up that it is better to try them all: of those that are wanted and no backup, less than
+/// `threshold` percent.
+fn is_in_panic(backends: &[Backend], threshold: u32) -> bool {
+    let wanted = backends.iter().filter(|backend| !backend.backup && backend.is_wanted());
+    let (wanted, open) = (wanted.clone().count(), wanted.filter(|backend| backend.is_open()).count());
+    (open * 100) < (wanted * threshold as usize)
 }

@@ -50,6 +50,8 @@ pub struct Meter {
     bytes: [Cell<u64>; 2],
     writing: [Cell<bool>; 2],
     ended: [Cell<bool>; 2],
+    /// The direction that ended before the other.
+    ended_first: Cell<Option<Direction>>,
 }
 
 impl Meter {
@@ -75,6 +77,18 @@ impl Meter {
         self.ended.iter().any(Cell::get)
     }
 
+    /// Which side's stream ended before the other's.
+    pub fn ended_first(&self) -> Option<Direction> {
+        self.ended_first.get()
+    }
+
+    fn end(&self, direction: Direction) {
+        self.ended[direction as usize].set(true);
+        if self.ended_first.get().is_none() {
+            self.ended_first.set(Some(direction));
+        }
+    }
+
     /// True exactly while a write is submitted: the reader of that direction is slow, or gone.
     pub fn is_writing(&self, direction: Direction) -> bool {
         self.writing[direction as usize].get()
@@ -86,10 +100,18 @@ impl Meter {
     }
 }
 
-/// Carries bytes both ways until it is over.
-pub async fn run(client: &Socket, backend: &Socket, arena: &Arena, meter: &Meter) -> Outcome {
+/// Carries bytes both ways until it is over. Calls `first` once for each direction: when the first byte has been
+/// written to the backend, and when the first byte has come from the backend.
+pub async fn run(
+    client: &Socket,
+    backend: &Socket,
+    arena: &Arena,
+    meter: &Meter,
+    first: impl Fn(Direction),
+) -> Outcome {
     let broken = Cell::new(None);
-    let way = |direction| Way { client, backend, arena, meter, broken: &broken, direction };
+    let first = &first;
+    let way = |direction| Way { client, backend, arena, meter, broken: &broken, direction, first };
     tokio::join!(way(Direction::ToBackend).run(), way(Direction::ToClient).run());
     let Some(side) = broken.get() else {
         return Outcome::Complete;
@@ -106,7 +128,7 @@ pub async fn run(client: &Socket, backend: &Socket, arena: &Arena, meter: &Meter
 }
 
 /// One direction of a relay.
-struct Way<'a> {
+struct Way<'a, F> {
     client: &'a Socket,
     backend: &'a Socket,
     arena: &'a Arena,
@@ -114,13 +136,15 @@ struct Way<'a> {
     /// The side that broke first. What the other direction meets after that is a consequence, not news.
     broken: &'a Cell<Option<Side>>,
     direction: Direction,
+    /// Told of the first byte.
+    first: &'a F,
 }
 
-impl Way<'_> {
+impl<F: Fn(Direction)> Way<'_, F> {
     async fn run(self) {
         let result = self.copy().await.and_then(|()| self.pass_the_end_on());
         self.set_writing(false);
-        self.meter.ended[self.direction as usize].set(true);
+        self.meter.end(self.direction);
         let Err(side) = result else {
             return;
         };
@@ -138,6 +162,7 @@ impl Way<'_> {
     /// Carries every byte up to the end of the stream. Fails with the side that broke.
     async fn copy(&self) -> Result<(), Side> {
         let (from, to) = (self.source(), self.destination());
+        let mut is_first = true;
         loop {
             let buffer = match self.arena.take_to_wait() {
                 Some(buffer) => buffer,
@@ -149,6 +174,10 @@ impl Way<'_> {
             let Some(mut chunk) = ring::read(from, buffer).await.map_err(|_| self.source_side())? else {
                 return self.judge_the_end();
             };
+            // From the backend it counts when it has come, however slowly the client takes it.
+            if is_first && self.direction == Direction::ToClient {
+                (self.first)(self.direction);
+            }
             self.set_writing(true);
             while chunk.remaining() > 0 {
                 let before = chunk.remaining();
@@ -156,6 +185,10 @@ impl Way<'_> {
                 self.meter.carried(self.direction, before - chunk.remaining());
             }
             self.set_writing(false);
+            if is_first && self.direction == Direction::ToBackend {
+                (self.first)(self.direction);
+            }
+            is_first = false;
         }
     }
 

@@ -8,19 +8,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
+use crate::answer::Answer;
 use crate::balance::Tried;
 use crate::buffers::{Arena, Chunk};
-use crate::config::{self, Config, NoBackend};
+use crate::config::{self, Config, NoBackend, Signal};
+use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
 use crate::epoch::Subscriber;
+use crate::gate::Queue;
 use crate::load::Lease;
 use crate::net::{self, Socket};
-use crate::pool::Pool;
+use crate::pool::{Nobody, Pool, Request};
 use crate::relay::{self, Direction, Outcome, Side};
 use crate::ring;
+use crate::samples::Samples;
 use crate::stats::{ListenerStats, WorkerStats};
 use crate::watch::{Stage, Watch, Watches};
 
@@ -32,6 +37,10 @@ pub struct Shared {
     pub tables: RefCell<Subscriber>,
     /// This worker's copies of the pools, in the order of the configuration.
     pub pools: RefCell<Vec<Pool>>,
+    /// What this worker measured since the last tick.
+    pub samples: Rc<Samples>,
+    /// This worker's dice.
+    pub dice: RefCell<Rng>,
     /// The relay's buffers.
     pub arena: Arena,
     /// This worker's counters.
@@ -44,6 +53,14 @@ pub struct Shared {
     pub short_of_resources: Cell<usize>,
     /// The worker's clock, as of the last tick.
     pub now: Cell<Duration>,
+    /// What measured moments are told from.
+    pub begun: Instant,
+    /// Where sessions wait, by pool.
+    pub queues: Arc<[Arc<Queue>]>,
+    /// Whether the backends of each pool speak first, as the last session showed.
+    pub speaks_first: Vec<Cell<bool>>,
+    /// Whether the next pick is to be written down; set by the tick.
+    pub explains: Cell<bool>,
     /// How long connecting took, in microseconds.
     pub connect_times: RefCell<Histogram<u64>>,
 }
@@ -58,12 +75,17 @@ impl Shared {
         self.short_of_resources.get() > 0
     }
 
-    /// Looks for news once, then picks from one whole table.
-    fn pick(&self, pool: usize, tried: &Tried) -> Option<(Lease, SocketAddr)> {
-        let mut tables = self.tables.borrow_mut();
-        let pool = &mut self.pools.borrow_mut()[pool];
-        pool.adopt(tables.refresh());
-        pool.pick(tried)
+    fn pool(&self, watch: &Watch) -> &config::Pool {
+        &self.config.pools[self.listener(watch).pool]
+    }
+
+    fn queue(&self, watch: &Watch) -> &Queue {
+        &self.queues[self.listener(watch).pool]
+    }
+
+    /// The time since the process began to serve.
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
     }
 }
 
@@ -73,6 +95,10 @@ pub struct Admitted {
     watch: Rc<Watch>,
     key: usize,
     address: SocketAddr,
+    /// When, since the process began to serve.
+    accepted: Duration,
+    /// The last pick, if it is one of those that are written down, and when it was.
+    note: Cell<Option<(Number, Duration)>>,
     end: Option<End>,
 }
 
@@ -81,7 +107,8 @@ impl Admitted {
     pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
         let watch = Rc::new(Watch::new(listener, client, shared.now.get()));
         let key = shared.watches.insert(Rc::clone(&watch));
-        let admitted = Admitted { shared, watch, key, address, end: None };
+        let accepted = shared.elapsed();
+        let admitted = Admitted { shared, watch, key, address, accepted, note: Cell::new(None), end: None };
         admitted.shared.stats.active.add(1);
         admitted.counters().accepted.add(1);
         admitted.counters().active.add(1);
@@ -90,6 +117,58 @@ impl Admitted {
 
     fn counters(&self) -> &ListenerStats {
         &self.shared.stats.listeners[self.watch.listener]
+    }
+
+    /// Picks a backend, unless others wait for one: those who came first go first.
+    fn pick(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
+        if self.shared.queue(&self.watch).is_empty() { self.pick_now(tried) } else { Err(Nobody::Full) }
+    }
+
+    /// Looks for news once, then picks from one whole table.
+    fn pick_now(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
+        let shared = &self.shared;
+        let index = shared.listener(&self.watch).pool;
+        let (mut tables, mut pools) = (shared.tables.borrow_mut(), shared.pools.borrow_mut());
+        let pool = &mut pools[index];
+        pool.adopt(tables.refresh());
+        let request = Request { client: self.address.ip(), tried };
+        let candidates = shared.explains.take().then(|| pool.candidates(&request));
+        let picked = pool.pick(&request, &mut shared.dice.borrow_mut());
+        if let Some(candidates) = candidates {
+            self.write_down(index, candidates, tried, &picked);
+        }
+        picked
+    }
+
+    #[cold]
+    fn write_down(
+        &self,
+        pool: usize,
+        candidates: Vec<Candidate>,
+        tried: &Tried,
+        picked: &Result<(Lease, SocketAddr), Nobody>,
+    ) {
+        let chosen = picked.as_ref().ok().map(|(lease, _)| lease.backend());
+        let at = self.shared.elapsed();
+        let decision = Decision {
+            at,
+            client: self.address.ip(),
+            pool,
+            tried: tried.len(),
+            candidates_total: candidates.len(),
+            candidates,
+            chosen,
+            outcome: if chosen.is_some() { PickOutcome::Running } else { PickOutcome::Nobody },
+        };
+        let number = self.shared.stats.decisions.note(decision);
+        self.note.set(number.filter(|_| chosen.is_some()).map(|number| (number, at)));
+    }
+
+    /// Writes down what came of the last pick, if the pick has been.
+    fn conclude(&self, outcome: PickOutcome) {
+        if let Some((number, _)) = self.note.take() {
+            self.shared.stats.decisions.conclude(number, outcome);
+        }
     }
 }
 
@@ -101,6 +180,9 @@ impl Drop for Admitted {
             self.watch.abort();
             if std::thread::panicking() { End::Panicked } else { End::Drained }
         });
+        if let Some((_, at)) = self.note.get() {
+            self.conclude(PickOutcome::Ended(end, self.shared.elapsed().saturating_sub(at)));
+        }
         let (counters, meter) = (self.counters(), &self.watch.meter);
         counters.bytes_to_backend.add(meter.bytes(Direction::ToBackend));
         counters.bytes_to_client.add(meter.bytes(Direction::ToClient));
@@ -114,52 +196,40 @@ impl Drop for Admitted {
 
 /// Serves one client: choose a backend and connect, carry bytes, say how it ended.
 pub async fn run(mut session: Admitted) {
-    let begun = Instant::now();
-    let (shared, watch) = (Rc::clone(&session.shared), Rc::clone(&session.watch));
-    let mut served_by = None;
-    let met = match choose_and_connect(&shared, &watch).await {
-        Ok((backend, lease)) => {
-            served_by = Some(lease.backend());
-            watch.stage.set(Stage::Relaying);
-            let outcome = relay::run(&watch.client, &backend, &shared.arena, &watch.meter).await;
-            drop(lease);
-            match outcome {
-                Outcome::Complete => End::Complete,
-                Outcome::Broken(Side::Client) => End::ClientReset,
-                Outcome::Broken(Side::Backend) => End::BackendReset,
-            }
-        }
+    let met = match choose_and_connect(&session).await {
+        Ok((backend, lease)) => serve(&session, &backend, lease).await,
         Err(end) => {
-            say_farewell(&shared, &watch).await;
+            say_farewell(&session.shared, &session.watch).await;
             end
         }
     };
     // What the tick decided comes first: what the session met then is its consequence. The verdict on a client that
     // did not take its farewell is not one on the session.
+    let watch = &session.watch;
     let farewell = matches!(watch.stage.get(), Stage::Farewell(_));
     let end = if farewell { met } else { watch.verdict().unwrap_or(met) };
-    session.end = Some(end);
     tracing::debug!(
         client = %session.address,
-        listener = %shared.listener(&watch).name,
-        backend = served_by.map(|id| id.index()),
+        listener = %session.shared.listener(watch).name,
+        backend = watch.served_by.get().map(|id| id.index()),
         end = end.name(),
         bytes_to_backend = watch.meter.bytes(Direction::ToBackend),
         bytes_to_client = watch.meter.bytes(Direction::ToClient),
-        duration_us = begun.elapsed().as_micros() as u64,
+        duration_us = (session.shared.elapsed() - session.accepted).as_micros() as u64,
         "session ended"
     );
+    session.end = Some(end);
 }
 
 /// Tries one backend after the other, at once and none twice, until one connects or attempts or time are used up.
 ///
 /// No byte of the client has been read yet: what it sends meanwhile waits in its socket and goes to whoever connects.
-async fn choose_and_connect(shared: &Shared, watch: &Watch) -> Result<(Socket, Lease), End> {
-    let pool_index = shared.listener(watch).pool;
-    let pool = &shared.config.pools[pool_index];
+async fn choose_and_connect(session: &Admitted) -> Result<(Socket, Lease), End> {
+    let (shared, watch) = (&*session.shared, &*session.watch);
+    let pool = shared.pool(watch);
     let attempts_max = pool.connect_attempts.map_or(usize::MAX, |attempts| attempts.get() as usize);
     // On the worker's clock, which does not count time in which the process did not run.
-    let begun = shared.now.get();
+    let mut begun = shared.now.get();
     let mut tried = Tried::default();
     let mut failure = End::NoBackend;
     while tried.len() < attempts_max {
@@ -167,20 +237,35 @@ async fn choose_and_connect(shared: &Shared, watch: &Watch) -> Result<(Socket, L
         if left.is_zero() {
             break;
         }
-        let Some((lease, address)) = shared.pick(pool_index, &tried) else {
-            break;
+        let picked = match session.pick(&tried) {
+            Err(Nobody::Left) => break,
+            Err(Nobody::Full) => {
+                let joined = shared.now.get();
+                let picked = wait_for_a_place(session, &tried).await?;
+                // Time in the queue is not time of connecting.
+                begun += shared.now.get() - joined;
+                picked
+            }
+            Ok(picked) => Some(picked),
         };
-        let attempt = Instant::now();
+        let Some((lease, address)) = picked else { break };
+        watch.served_by.set(Some(lease.backend()));
+        watch.trial.replace(lease.trial());
+        let attempt = shared.elapsed();
+        lease.expect(Signal::Session, session.accepted);
+        lease.expect(Signal::Connect, attempt);
         let limit = pool.connect_timeout.min(left);
         let error = match connect(watch, address, pool.tcp, limit).await {
             Ok(socket) => {
-                lease.connected();
-                let micros = attempt.elapsed().as_micros() as u64;
-                shared.connect_times.borrow_mut().saturating_record(micros);
+                let took = shared.elapsed() - attempt;
+                lease.measured(Signal::Connect, took);
+                shared.connect_times.borrow_mut().saturating_record(took.as_micros() as u64);
                 return Ok((socket, lease));
             }
             Err(error) => error,
         };
+        session.conclude(PickOutcome::ConnectFailed);
+        watch.trial.take();
         if let Some(verdict) = watch.verdict() {
             return Err(verdict);
         }
@@ -204,6 +289,69 @@ async fn choose_and_connect(shared: &Shared, watch: &Watch) -> Result<(Socket, L
         tried.add(lease.backend());
     }
     Err(failure)
+}
+
+/// Waits in the pool's queue until a backend that is not at its limit can be picked. `None` when there is nobody left to
+/// wait for.
+async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(Lease, SocketAddr)>, End> {
+    /// A place can also come by a change of the table, of which nobody tells the queue: look now and then.
+    const LOOK: Duration = Duration::from_millis(50);
+    let (shared, watch) = (&session.shared, &session.watch);
+    let pool = shared.pool(watch);
+    let queue = shared.queue(watch);
+    let Some(waiting) = queue.join(pool.queue_max) else {
+        return Err(End::QueueFull);
+    };
+    watch.stage.set(Stage::Queued);
+    let joined = shared.now.get();
+    loop {
+        // Nothing is in flight here: dropping the wait loses nothing but a wake-up, which the next look makes good.
+        let _ = tokio::time::timeout(LOOK, waiting.freed()).await;
+        if let Some(verdict) = watch.verdict() {
+            return Err(verdict);
+        }
+        match session.pick_now(tried) {
+            Ok(picked) => {
+                watch.stage.set(Stage::Connecting);
+                return Ok(Some(picked));
+            }
+            Err(Nobody::Left) => {
+                watch.stage.set(Stage::Connecting);
+                return Ok(None);
+            }
+            Err(Nobody::Full) if shared.now.get() - joined >= pool.queue_timeout => {
+                return Err(End::QueueTimeout);
+            }
+            Err(Nobody::Full) => {}
+        }
+    }
+}
+
+/// Carries bytes, and measures how the backend answers.
+async fn serve(session: &Admitted, backend: &Socket, lease: Lease) -> End {
+    let (shared, watch) = (&session.shared, &session.watch);
+    watch.stage.set(Stage::Relaying);
+    let answer = Answer {
+        lease: &lease,
+        watch,
+        begun: shared.begun,
+        accepted: session.accepted,
+        asked: Cell::new(None),
+        has_come: Cell::new(false),
+        speaks_first: &shared.speaks_first[shared.listener(watch).pool],
+    };
+    answer.begin(shared.now.get());
+    let first_byte = |direction| answer.first_byte(direction, shared.now.get());
+    let outcome = relay::run(&watch.client, backend, &shared.arena, &watch.meter, first_byte).await;
+    // A session that was ended from outside tells nothing of its backend.
+    if watch.verdict().is_none() {
+        answer.end(outcome);
+    }
+    match outcome {
+        Outcome::Complete => End::Complete,
+        Outcome::Broken(Side::Client) => End::ClientReset,
+        Outcome::Broken(Side::Backend) => End::BackendReset,
+    }
 }
 
 /// Whose fault a failed connect is.
@@ -308,11 +456,13 @@ async fn write_and_close(shared: &Shared, client: &Socket, text: &str) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::Balancer;
-    use crate::config::Algorithm;
     use crate::epoch;
+    use crate::load::Links;
+    use crate::pool;
+    use crate::samples;
     use crate::stats::Stats;
-    use crate::table::BackendTable;
+    use crate::table::{BackendId, BackendTable};
+    use crate::times::Times;
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
@@ -322,21 +472,33 @@ mod tests {
                     [[pool]]\nname = 'p'\n[[pool.backend]]\naddress = '127.0.0.1:2'\n";
         let config = Arc::new(crate::config::parse("test", text).unwrap());
         let (_, subscriber) = epoch::channel(BackendTable::first(&config.pools, Instant::now()));
-        let stats = Arc::clone(&Stats::new(1, 1, 1).workers[0]);
+        let stats = Arc::new(Stats::new(1, 1, 1));
+        let samples = Rc::new(Samples::new(samples::channel(1).0));
+        let queue = Arc::new(Queue::default());
+        let links = Links {
+            stats: Arc::clone(&stats),
+            samples: Rc::clone(&samples),
+            signal: Signal::FirstByte,
+            queue: Arc::clone(&queue),
+        };
+        let times = Arc::new(Times::new(1));
+        let pool = Pool::new(&config.pools[0], pool::Setup { index: 0, worker: 0, links, times });
         Rc::new(Shared {
             config,
             tables: RefCell::new(subscriber),
-            pools: RefCell::new(vec![Pool::new(
-                0,
-                Balancer::new(Algorithm::RoundRobin, 0),
-                Arc::clone(&stats),
-            )]),
+            pools: RefCell::new(vec![pool]),
+            samples,
+            dice: RefCell::new(Rng::with_seed(1)),
             arena: Arena::plain(16, 4096),
-            stats,
+            stats: Arc::clone(&stats.workers[0]),
             watches: Watches::default(),
             freed: Notify::new(),
             short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
+            begun: stats.begun,
+            queues: [queue].into(),
+            speaks_first: vec![Cell::new(false)],
+            explains: Cell::new(true),
             connect_times: RefCell::new(Histogram::new(3).unwrap()),
         })
     }
@@ -360,7 +522,7 @@ mod tests {
             let task = tokio_uring::spawn(async move {
                 let session = broken;
                 // A read is in flight and a lease is held when it happens.
-                let (_lease, _) = session.shared.pick(0, &Tried::default()).unwrap();
+                let (_lease, _) = session.pick(&Tried::default()).unwrap();
                 let mut reading = pin!(ring::read(&session.watch.client, session.shared.arena.take()));
                 let first = tokio::time::timeout(Duration::from_millis(10), reading.as_mut()).await;
                 assert!(first.is_ok(), "a defect of the session");
@@ -371,7 +533,7 @@ mod tests {
             let counters = &shared.stats.listeners[0];
             assert_eq!(counters.ends[End::Panicked as usize].get(), 1);
             assert_eq!((counters.accepted.get(), counters.active.get()), (2, 1));
-            assert_eq!(shared.stats.backends[0].sessions.get(), 0);
+            assert_eq!(shared.stats.sessions.get(BackendId::new(0)), 0);
             // The read that was in flight completes because its connection is broken, and gives its cell back.
             let deadline = Instant::now() + Duration::from_secs(10);
             while shared.arena.free() < shared.arena.cells() {

@@ -5,8 +5,10 @@
 //! process is quiet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use crate::decision::Decisions;
 use crate::end::End;
 use crate::table::BackendId;
 
@@ -41,6 +43,8 @@ impl Counter {
 /// The counters of all workers.
 #[derive(Debug)]
 pub struct Stats {
+    /// When the process began to serve: moments are told as the time since then.
+    pub begun: Instant,
     /// One for each worker, by its number.
     pub workers: Vec<Arc<WorkerStats>>,
 }
@@ -51,12 +55,16 @@ pub struct Stats {
 pub struct WorkerStats {
     /// Sessions now, over all listeners.
     pub active: Counter,
-    /// Failed connects to any backend: moves whenever one of [`BackendStats::connect_failures`] does.
-    pub connect_failures: Counter,
+    /// Failures of any backend: moves whenever one of the counts of failures in [`BackendStats`] does.
+    pub failures: Counter,
+    /// Sessions now on each backend, including those that are still connecting. Other workers read it at each pick.
+    pub sessions: Row,
     /// Times that accepting paused because descriptors or memory were short.
     pub accept_pauses: Counter,
     /// Buffers that came from the heap because the arena was empty.
     pub buffers_borrowed: Counter,
+    /// How some of the last backends were chosen.
+    pub decisions: Decisions,
     /// By listener, in the order of the configuration.
     pub listeners: Box<[ListenerStats]>,
     /// By [`BackendId`].
@@ -83,16 +91,130 @@ pub struct ListenerStats {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct BackendStats {
-    /// Sessions now, including those that are still connecting.
-    pub sessions: Counter,
     /// Times picked.
     pub picked: Counter,
     /// Connections made.
     pub connected: Counter,
+    /// Connections on which the backend sent something.
+    pub answered: Counter,
+    /// Sessions that were served in time: the first byte came, or all went well without one. Once or twice for each.
+    pub served: Counter,
     /// Connects that failed by the backend's doing: refused, unreachable, not answered in time.
     pub connect_failures: Counter,
-    /// Those of them that came in a row, up to now.
+    /// Those of them that came in a row, up to now: no connection was made in between.
     pub failures_in_row: Counter,
+    /// Connections that the backend broke before its first byte, or on which that byte did not come in time.
+    pub unanswered: Counter,
+    /// Those of them on which the byte did not come in time.
+    pub late: Counter,
+    /// Unanswered ones that came in a row, up to now: nobody was served in time in between.
+    pub unanswered_in_row: Counter,
+    /// Sessions that wait for what the pool measures.
+    pub waiting: Waiting,
+}
+
+/// How many sessions wait, and since when all together, in one word: whoever reads it sees both or neither of a change.
+/// Two words would be read at two moments, and a session that went in between would look like a wait since the start of
+/// the process. One writer.
+#[derive(Debug, Default)]
+pub struct Waiting(AtomicU64);
+
+/// Bits of the sum of the moments; above them is the count, up to four million.
+const SINCE_BITS: u32 = 42;
+const SINCE_MASK: u64 = (1 << SINCE_BITS) - 1;
+/// A moment is told in units of 2^20 ns, about a millisecond. The sum goes round; a difference of two sums does not, as
+/// long as a million sessions do not wait for half an hour at one backend.
+const SINCE_UNIT: u32 = 20;
+
+/// Sessions that wait, and how long all of them together have done so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waits {
+    /// How many.
+    pub count: u64,
+    /// In nanoseconds, to a millisecond for each.
+    pub total: u64,
+}
+
+impl Waiting {
+    /// One begins to wait, at a moment since [`Stats::begun`]; only its worker says so.
+    pub fn begin(&self, since: Duration) {
+        let (count, sum) = self.parts();
+        self.set(count + 1, sum.wrapping_add(units(since)));
+    }
+
+    /// One that has begun at this moment waits no more; only its worker says so.
+    pub fn end(&self, since: Duration) {
+        let (count, sum) = self.parts();
+        assert!(count > 0, "a count goes below zero");
+        self.set(count - 1, sum.wrapping_sub(units(since)));
+    }
+
+    /// Who waits now.
+    pub fn waits(&self, now: Duration) -> Waits {
+        let (count, sum) = self.parts();
+        let passed = units(now).wrapping_mul(count).wrapping_sub(sum) & SINCE_MASK;
+        // Half of what fits is time that has passed; the other half is one that began after `now` was read.
+        let passed = if passed >> (SINCE_BITS - 1) == 0 { passed } else { 0 };
+        Waits { count, total: passed << SINCE_UNIT }
+    }
+
+    fn parts(&self) -> (u64, u64) {
+        let word = self.0.load(Ordering::Relaxed);
+        (word >> SINCE_BITS, word & SINCE_MASK)
+    }
+
+    fn set(&self, count: u64, sum: u64) {
+        self.0.store(count << SINCE_BITS | (sum & SINCE_MASK), Ordering::Relaxed);
+    }
+}
+
+fn units(time: Duration) -> u64 {
+    (time.as_nanos() >> SINCE_UNIT) as u64
+}
+
+/// Backends whose counts share a line of a [`Row`].
+pub const LINE: usize = 32;
+
+/// One small count for each backend, side by side: whoever reads them all reads few cache lines. One writer.
+#[derive(Debug)]
+pub struct Row(Box<[Line]>);
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line([AtomicU32; LINE]);
+
+impl Row {
+    fn new(backends: usize) -> Row {
+        Row((0..backends.div_ceil(LINE)).map(|_| Line::default()).collect())
+    }
+
+    fn cell(&self, id: BackendId) -> &AtomicU32 {
+        &self.0[id.index() / LINE].0[id.index() % LINE]
+    }
+
+    /// The count of one backend.
+    pub fn get(&self, id: BackendId) -> u32 {
+        self.cell(id).load(Ordering::Relaxed)
+    }
+
+    /// Adds one; only its worker does.
+    pub fn add(&self, id: BackendId) {
+        self.cell(id).store(self.get(id) + 1, Ordering::Relaxed);
+    }
+
+    /// Takes one away; only its worker does.
+    pub fn subtract(&self, id: BackendId) {
+        let before = self.get(id);
+        assert!(before > 0, "a count goes below zero");
+        self.cell(id).store(before - 1, Ordering::Relaxed);
+    }
+
+    /// Adds one line of counts to a sum.
+    pub fn add_line(&self, line: usize, sum: &mut [u32; LINE]) {
+        for (sum, count) in sum.iter_mut().zip(&self.0[line].0) {
+            *sum += count.load(Ordering::Relaxed);
+        }
+    }
 }
 
 impl Stats {
@@ -101,14 +223,16 @@ impl Stats {
         let worker = || {
             Arc::new(WorkerStats {
                 active: Counter::default(),
-                connect_failures: Counter::default(),
+                failures: Counter::default(),
+                sessions: Row::new(backends),
                 accept_pauses: Counter::default(),
                 buffers_borrowed: Counter::default(),
+                decisions: Decisions::default(),
                 listeners: (0..listeners).map(|_| ListenerStats::default()).collect(),
                 backends: (0..backends).map(|_| BackendStats::default()).collect(),
             })
         };
-        Stats { workers: (0..workers).map(|_| worker()).collect() }
+        Stats { begun: Instant::now(), workers: (0..workers).map(|_| worker()).collect() }
     }
 
     /// The sum over workers of one of their counters.
@@ -119,6 +243,19 @@ impl Stats {
     /// The sum over workers of one counter of a backend.
     pub fn backend(&self, id: BackendId, counter: impl Fn(&BackendStats) -> &Counter) -> u64 {
         self.sum(|worker| counter(&worker.backends[id.index()]))
+    }
+
+    /// The sessions of all workers that wait for a backend.
+    pub fn waits(&self, id: BackendId, now: Duration) -> Waits {
+        self.workers.iter().fold(Waits::default(), |sum, worker| {
+            let one = worker.backends[id.index()].waiting.waits(now);
+            Waits { count: sum.count + one.count, total: sum.total + one.total }
+        })
+    }
+
+    /// Sessions now on a backend.
+    pub fn sessions(&self, id: BackendId) -> u64 {
+        self.workers.iter().map(|worker| u64::from(worker.sessions.get(id))).sum()
     }
 
     /// Sessions of all listeners.
@@ -178,6 +315,25 @@ mod tests {
     }
 
     #[test]
+    fn waits_are_those_that_have_begun_and_not_ended() {
+        let unit = |count: u64| Duration::from_nanos(count << SINCE_UNIT);
+        let waiting = Waiting::default();
+        assert_eq!(waiting.waits(unit(1_000_000)), Waits::default());
+        // A year after the start: the sums go round many times.
+        let year = 30_000_000_000;
+        (0..1000).for_each(|_| waiting.begin(unit(year)));
+        waiting.begin(unit(year + 50));
+        let waits = waiting.waits(unit(year + 60));
+        assert_eq!((waits.count, waits.total >> SINCE_UNIT), (1001, 60 * 1000 + 10));
+        (0..1000).for_each(|_| waiting.end(unit(year)));
+        assert_eq!(waiting.waits(unit(year + 60)).total >> SINCE_UNIT, 10);
+        // It began after the reader had looked at its clock.
+        assert_eq!(waiting.waits(unit(year + 40)), Waits { count: 1, total: 0 });
+        waiting.end(unit(year + 50));
+        assert_eq!(waiting.waits(unit(year + 60)), Waits::default());
+    }
+
+    #[test]
     #[should_panic(expected = "below zero")]
     fn a_counter_never_goes_below_zero() {
         Counter::default().subtract(1);
@@ -190,7 +346,8 @@ mod tests {
             let own = std::iter::once((&raw const *worker as usize, size_of::<WorkerStats>()));
             let listeners = (worker.listeners.as_ptr() as usize, size_of_val(&*worker.listeners));
             let backends = (worker.backends.as_ptr() as usize, size_of_val(&*worker.backends));
-            own.chain([listeners, backends])
+            let row = (worker.sessions.0.as_ptr() as usize, size_of_val(&*worker.sessions.0));
+            own.chain([listeners, backends, row])
                 .flat_map(|(start, size)| start / 128..(start + size).div_ceil(128))
         };
         let first: Vec<usize> = lines(&stats.workers[0]).collect();

@@ -1,35 +1,44 @@
 //! Status: the table of backends and the totals, as text.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::end::End;
+use crate::gate::Queue;
 use crate::stats::{Stats, Totals};
-use crate::table::BackendTable;
+use crate::table::{Backend, BackendTable, Mode};
+use crate::times::{Figure, Times};
 
-const HEADINGS: [&str; 10] =
-    ["POOL", "BACKEND", "ADDRESS", "WEIGHT", "STATE", "SINCE", "SESSIONS", "TOTAL", "FAILURES", "REASON"];
+const HEADINGS: [&str; 11] = [
+    "POOL", "BACKEND", "ADDRESS", "WEIGHT", "STATE", "SINCE", "SESSIONS", "TOTAL", "FAILURES", "TIME",
+    "REASON",
+];
 
 /// The table of all backends: what they are called, whether they are up, since when, what they serve.
 ///
-/// SESSIONS are those now, TOTAL those that were connected, FAILURES the connects of sessions that failed.
-pub fn backends(config: &Config, table: &BackendTable, stats: &Stats, now: Instant) -> String {
-    let row = |backend: &crate::table::Backend| {
+/// SESSIONS are those now, TOTAL those that were connected, FAILURES the sessions that could not connect or got no answer,
+/// TIME the response time that the pool measures.
+pub fn backends(config: &Config, table: &BackendTable, stats: &Stats, times: &Times, now: Instant) -> String {
+    let row = |backend: &Backend| {
+        let failures = stats.backend(backend.id, |counters| &counters.connect_failures)
+            + stats.backend(backend.id, |counters| &counters.unanswered);
         [
             config.pools[backend.pool].name.clone(),
             backend.name.to_string(),
             backend.address.to_string(),
             backend.weight.to_string(),
-            backend.health.state.name().to_owned(),
+            state(backend).to_owned(),
             age(now.saturating_duration_since(backend.health.since)),
-            stats.backend(backend.id, |counters| &counters.sessions).to_string(),
+            stats.sessions(backend.id).to_string(),
             stats.backend(backend.id, |counters| &counters.connected).to_string(),
-            stats.backend(backend.id, |counters| &counters.connect_failures).to_string(),
+            failures.to_string(),
+            time(times.get(backend.id)),
             backend.health.reason.to_string(),
         ]
     };
-    let rows: Vec<[String; 10]> = table.backends.iter().map(row).collect();
+    let rows: Vec<[String; 11]> = table.backends.iter().map(row).collect();
     let mut text = String::new();
     let widths = widths(&rows);
     line(&mut text, &HEADINGS.map(str::to_owned), &widths);
@@ -53,6 +62,14 @@ pub fn totals(totals: &Totals) -> String {
     text
 }
 
+/// One line of how many sessions wait for a backend that is not at its limit, or nothing when none does.
+pub fn queues(config: &Config, queues: &[Arc<Queue>]) -> String {
+    let waiting = config.pools.iter().zip(queues).filter(|(_, queue)| !queue.is_empty());
+    let waiting: Vec<String> =
+        waiting.map(|(pool, queue)| format!("{} for pool {}", queue.len(), pool.name)).collect();
+    if waiting.is_empty() { String::new() } else { format!("waiting: {}\n", waiting.join(", ")) }
+}
+
 /// One line of what went short, or nothing when nothing did. `listen_drops` are those since the start.
 pub fn shortages(stats: &Stats, listen_drops: u64) -> String {
     let counts = [
@@ -68,7 +85,38 @@ pub fn shortages(stats: &Stats, listen_drops: u64) -> String {
     if short.is_empty() { String::new() } else { format!("shortages: {}\n", short.join(", ")) }
 }
 
-fn widths(rows: &[[String; 10]]) -> [usize; 10] {
+/// What an operator wants goes before what checks say: a backend that drains may be up.
+fn state(backend: &Backend) -> &'static str {
+    match backend.mode {
+        Mode::Ready => backend.health.state.name(),
+        Mode::Drain | Mode::Maintenance => backend.mode.name(),
+    }
+}
+
+fn time(figure: Figure) -> String {
+    if figure.is_unknown() { "-".into() } else { nanos(figure.nanos() as u64) }
+}
+
+/// So many nanoseconds with three digits that count: `87.5us`, `1.20ms`, `12.0s`.
+pub fn nanos(nanos: u64) -> String {
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+    let Some((unit, name)) = units.into_iter().find(|(unit, _)| nanos >= *unit) else {
+        return format!("{nanos}ns");
+    };
+    let value = nanos as f64 / unit as f64;
+    match value {
+        100.0.. => format!("{value:.0}{name}"),
+        10.0.. => format!("{value:.1}{name}"),
+        _ => format!("{value:.2}{name}"),
+    }
+}
+
+/// A time span for people, from nanoseconds to days.
+pub fn span(span: Duration) -> String {
+    if span.as_secs() < 100 { nanos(span.as_nanos() as u64) } else { age(span) }
+}
+
+fn widths(rows: &[[String; 11]]) -> [usize; 11] {
     let mut widths = HEADINGS.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -79,11 +127,13 @@ fn widths(rows: &[[String; 10]]) -> [usize; 10] {
 }
 
 /// Numbers to the right, words to the left, nothing behind the last column.
-fn line(text: &mut String, cells: &[String; 10], widths: &[usize; 10]) {
+fn line(text: &mut String, cells: &[String; 11], widths: &[usize; 11]) {
     let mut line = String::new();
     for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
         let _ = match HEADINGS[column] {
-            "WEIGHT" | "SINCE" | "SESSIONS" | "TOTAL" | "FAILURES" => write!(line, "{cell:>width$}  "),
+            "WEIGHT" | "SINCE" | "SESSIONS" | "TOTAL" | "FAILURES" | "TIME" => {
+                write!(line, "{cell:>width$}  ")
+            }
             _ => write!(line, "{cell:<width$}  "),
         };
     }
@@ -104,6 +154,7 @@ fn age(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::BackendId;
 
     #[test]
     fn the_table_shows_every_backend_in_columns() {
@@ -113,15 +164,16 @@ mod tests {
         let config = crate::config::parse("test", text).unwrap();
         let begun = Instant::now();
         let table = BackendTable::first(&config.pools, begun);
-        let stats = Stats::new(1, 1, 2);
-        stats.workers[0].backends[1].sessions.add(7);
+        let (stats, times) = (Stats::new(1, 1, 2), Times::new(2));
+        times.set(BackendId::new(1), Figure::fresh(1_234_567));
+        (0..7).for_each(|_| stats.workers[0].sessions.add(BackendId::new(1)));
         stats.workers[0].backends[1].connected.add(12_345);
         stats.workers[0].backends[1].connect_failures.add(2);
-        let shown = backends(&config, &table, &stats, begun + Duration::from_secs(3_725));
+        let shown = backends(&config, &table, &stats, &times, begun + Duration::from_secs(3_725));
         let expected = "\
-POOL  BACKEND     ADDRESS         WEIGHT  STATE  SINCE  SESSIONS  TOTAL  FAILURES  REASON
-web   one         127.0.0.1:8080       1  up     1h02m         0      0         0  not checked yet
-web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         2  not checked yet
+POOL  BACKEND     ADDRESS         WEIGHT  STATE  SINCE  SESSIONS  TOTAL  FAILURES    TIME  REASON
+web   one         127.0.0.1:8080       1  up     1h02m         0      0         0       -  not checked yet
+web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         2  1.23ms  not checked yet
 ";
         assert_eq!(shown, expected);
     }

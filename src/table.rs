@@ -9,7 +9,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config;
+use crate::config::{self, Check, InitialState};
+use crate::gate::Gate;
 
 /// Which backend: its place in [`BackendTable::backends`], the same for the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,10 +50,59 @@ pub struct Backend {
     pub name: Arc<str>,
     /// Where it serves.
     pub address: SocketAddr,
-    /// Its share, against the other weights of its pool.
-    pub weight: NonZeroU32,
+    /// Its share, against the other weights of its pool. 0 gets nothing: it can be set so while running.
+    pub weight: u32,
+    /// How many percent of its share it gets, 1 to 100: less after a recovery, if the pool starts slowly.
+    pub ramp: u32,
+    /// Serves only when no other can.
+    pub backup: bool,
+    /// Sessions that it takes at once, now.
+    pub max_connections: Option<NonZeroU32>,
+    /// Whether it is wanted.
+    pub mode: Mode,
     /// Whether it can serve, since when and why.
     pub health: Health,
+    /// Who may be let through, where that is limited.
+    pub gate: Arc<Gate>,
+}
+
+impl Backend {
+    /// Whether it gets sessions.
+    pub fn is_open(&self) -> bool {
+        self.is_wanted() && self.health.state == State::Up
+    }
+
+    /// Whether it would get sessions if it were up.
+    pub fn is_wanted(&self) -> bool {
+        self.mode == Mode::Ready && self.weight > 0
+    }
+
+    /// Whether one session may try it out.
+    pub fn is_on_trial(&self) -> bool {
+        self.is_wanted() && self.health.state == State::OnTrial
+    }
+}
+
+/// What an operator wants of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// That it serves.
+    Ready,
+    /// That it gets no new sessions; those that run go on.
+    Drain,
+    /// That it gets no new sessions and is not checked.
+    Maintenance,
+}
+
+impl Mode {
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Ready => "ready",
+            Mode::Drain => "drain",
+            Mode::Maintenance => "maintenance",
+        }
+    }
 }
 
 /// Whether a backend can serve.
@@ -66,13 +116,17 @@ pub struct Health {
     pub reason: Arc<str>,
 }
 
-/// Up or down.
+/// What checks and sessions say of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Gets sessions.
     Up,
-    /// Gets none.
+    /// Gets none: checks failed.
     Down,
+    /// Gets none for a while: sessions failed there.
+    Ejected,
+    /// Was ejected and gets one session, which decides.
+    OnTrial,
 }
 
 impl State {
@@ -81,6 +135,8 @@ impl State {
         match self {
             State::Up => "up",
             State::Down => "down",
+            State::Ejected => "ejected",
+            State::OnTrial => "on-trial",
         }
     }
 }
@@ -88,7 +144,6 @@ impl State {
 impl BackendTable {
     /// The first table: every backend of the configuration, up until a check says otherwise.
     pub fn first(pools: &[config::Pool], now: Instant) -> BackendTable {
-        let reason: Arc<str> = "not checked yet".into();
         let of_pools =
             pools.iter().enumerate().flat_map(|(pool, spec)| spec.backends.iter().map(move |b| (pool, b)));
         let mut end = 0;
@@ -105,10 +160,25 @@ impl BackendTable {
                 pool,
                 name: backend.name.as_str().into(),
                 address: backend.address,
-                weight: backend.weight,
-                health: Health { state: State::Up, since: now, reason: Arc::clone(&reason) },
+                weight: backend.weight.get(),
+                ramp: 100,
+                backup: backend.backup,
+                max_connections: backend.max_connections,
+                mode: Mode::Ready,
+                health: first_health(&pools[pool].health, now),
+                gate: Arc::default(),
             })
             .collect();
         BackendTable { epoch: 1, backends, pools: ranges }
     }
+}
+
+/// What is held of a backend before anything is known.
+fn first_health(spec: &config::Health, now: Instant) -> Health {
+    let is_up = match spec.initial_state {
+        InitialState::FullyUp | InitialState::Up => true,
+        InitialState::Down | InitialState::FullyDown => spec.check == Check::None,
+    };
+    let state = if is_up { State::Up } else { State::Down };
+    Health { state, since: now, reason: "not checked yet".into() }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::config::Listener;
+use crate::config::{Config, Listener};
 use crate::end::End;
+use crate::gate::{Progress, Trial};
 use crate::net::{self, Socket};
 use crate::relay::{Direction, Meter};
+use crate::table::BackendId;
 
 /// How long a client may take to read the farewell and close.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,6 +27,8 @@ const SWEEP_MIN: usize = 4096;
 pub enum Stage {
     /// Chooses and connects; has a deadline of its own.
     Connecting,
+    /// Waits for a backend that is not at its limit; has a deadline of its own.
+    Queued,
     /// Carries bytes.
     Relaying,
     /// Has told the client that it is over and waits for it to close, since this moment.
@@ -44,6 +48,14 @@ pub struct Watch {
     pub backend: RefCell<Option<Socket>>,
     /// What it is about.
     pub stage: Cell<Stage>,
+    /// The backend that was picked for it last.
+    pub served_by: Cell<Option<BackendId>>,
+    /// The trial of that backend which it is, if it is one.
+    pub trial: RefCell<Option<Rc<Trial>>>,
+    /// Since when the backend owes its first byte.
+    pub owed: Cell<Option<Duration>>,
+    /// Whether that took longer than the pool allows.
+    pub is_late: Cell<bool>,
     /// What it has carried.
     pub meter: Meter,
     seen: Cell<Seen>,
@@ -67,6 +79,10 @@ impl Watch {
             client,
             backend: RefCell::new(None),
             stage: Cell::new(Stage::Connecting),
+            served_by: Cell::new(None),
+            trial: RefCell::new(None),
+            owed: Cell::new(None),
+            is_late: Cell::new(false),
             meter: Meter::default(),
             seen: Cell::new(Seen { progress: 0, since: now }),
             verdict: Cell::new(None),
@@ -107,6 +123,16 @@ impl Watch {
         }
     }
 
+    /// Whether the backend's first byte has just become late: true once.
+    fn has_become_late(&self, config: &Config, now: Duration) -> bool {
+        let pool = &config.pools[config.listeners[self.listener].pool];
+        let is_late = match (self.owed.get(), pool.ejection.first_byte_timeout) {
+            (Some(since), Some(limit)) => now - since >= limit,
+            _ => false,
+        };
+        is_late && !self.is_late.replace(true)
+    }
+
     /// Why the session has to end now, if it has to.
     fn due(&self, limits: &Listener, now: Duration) -> Option<End> {
         if limits.lifetime_max.is_some_and(|limit| now - self.accepted >= limit) {
@@ -117,6 +143,10 @@ impl Watch {
                 // Silence begins when bytes could move.
                 self.seen.set(Seen { progress: 0, since: now });
                 None
+            }
+            Stage::Queued => {
+                self.seen.set(Seen { progress: 0, since: now });
+                net::is_reset(&self.client).then_some(End::ClientReset)
             }
             Stage::Farewell(since) => (now - since >= FAREWELL_TIMEOUT).then_some(End::NoBackend),
             Stage::Relaying => self.silence_due(limits, now),
@@ -193,13 +223,23 @@ impl Watches {
 
     /// Ends those whose time is up. Looks at a part of them, so that a tick stays short with a million sessions; each
     /// gets its look within twenty calls.
-    pub fn sweep(&self, listeners: &[Listener], now: Duration) {
+    ///
+    /// Calls `late` with the backend of each session whose first byte has become late.
+    pub fn sweep(&self, config: &Config, now: Duration, late: impl Fn(BackendId)) {
         let slots = self.slots.borrow();
         let count = SWEEP_MIN.max(slots.capacity() / 20);
         let first = if self.next.get() < slots.capacity() { self.next.get() } else { 0 };
         for index in first..(first + count).min(slots.capacity()) {
             let Some(watch) = slots.get(index) else { continue };
-            watch.look(&listeners[watch.listener], now);
+            watch.look(&config.listeners[watch.listener], now);
+            if watch.has_become_late(config, now)
+                && let Some(backend) = watch.served_by.get()
+            {
+                if let Some(trial) = &*watch.trial.borrow() {
+                    trial.tell(Progress::Failed);
+                }
+                late(backend);
+            }
         }
         self.next.set(first + count);
     }
@@ -213,8 +253,15 @@ impl Watches {
 
     /// Ends every session for this reason.
     pub fn end_all(&self, reason: End) {
+        self.end_those(reason, |_| true);
+    }
+
+    /// Ends some sessions for this reason.
+    pub fn end_those(&self, reason: End, which: impl Fn(&Watch) -> bool) {
         for (_, watch) in &*self.slots.borrow() {
-            watch.end(reason);
+            if which(watch) {
+                watch.end(reason);
+            }
         }
     }
 }

@@ -7,25 +7,31 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::balance::Balancer;
 use crate::buffers::{Arena, Registration};
-use crate::config::Config;
+use crate::config::{Config, OnDown};
 use crate::end::End;
 use crate::epoch::Subscriber;
+use crate::gate::Queue;
+use crate::load::Links;
 use crate::net;
 use crate::phase::{Phase, PhaseFlag};
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::ring::{self, Unavailable};
+use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
 use crate::stats::Stats;
-use crate::watch::Watches;
+use crate::table::{Backend, BackendId, Mode, State};
+use crate::times::Times;
+use crate::watch::{Stage, Watch, Watches};
 
 /// From one housekeeping to the next: how late a deadline can be.
 const TICK: Duration = Duration::from_millis(50);
@@ -55,6 +61,12 @@ pub struct Setup {
     pub subscriber: Subscriber,
     /// The counters of all workers; it writes its own.
     pub stats: Arc<Stats>,
+    /// How fast each backend answers.
+    pub times: Arc<Times>,
+    /// Where it hands over what it measured.
+    pub samples: SyncSender<Vec<Sample>>,
+    /// Where sessions wait, by pool.
+    pub queues: Arc<[Arc<Queue>]>,
     /// What the process is about: running, draining, closing.
     pub phase: PhaseFlag,
     /// Sessions at once in the whole process.
@@ -106,6 +118,8 @@ struct Worker {
     sockets: Vec<(usize, Rc<TcpListener>)>,
     /// When a pause was last told of.
     pause_told: Cell<Option<Duration>>,
+    /// The table whose losses have been heeded.
+    epoch: Cell<u64>,
 }
 
 impl Worker {
@@ -120,22 +134,35 @@ impl Worker {
         let (arena, registration) = Arena::register(server.buffers_per_worker, server.buffer_size, fair);
         report_registration(setup.id, &registration, server.buffers_per_worker, server.buffer_size);
         let stats = Arc::clone(&setup.stats.workers[setup.id]);
-        let pools = setup.config.pools.iter().enumerate();
-        let pools = pools.map(|(index, pool)| {
-            let balancer = Balancer::new(pool.algorithm, setup.id);
-            Pool::new(index, balancer, Arc::clone(&stats))
+        let samples = Rc::new(Samples::new(setup.samples));
+        let pools = setup.config.pools.iter().zip(&*setup.queues).enumerate();
+        let pools = pools.map(|(index, (spec, queue))| {
+            let links = Links {
+                stats: Arc::clone(&setup.stats),
+                samples: Rc::clone(&samples),
+                signal: spec.response_time.signal,
+                queue: Arc::clone(queue),
+            };
+            let times = Arc::clone(&setup.times);
+            Pool::new(spec, pool::Setup { index, worker: setup.id, links, times })
         });
         let pools = pools.collect();
         let shared = Shared {
             config: setup.config,
             tables: RefCell::new(setup.subscriber),
             pools: RefCell::new(pools),
+            samples,
+            dice: RefCell::new(Rng::new()),
             arena,
             stats,
             watches: Watches::default(),
             freed: Notify::new(),
             short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
+            begun: setup.stats.begun,
+            speaks_first: setup.queues.iter().map(|_| Cell::new(false)).collect(),
+            queues: setup.queues,
+            explains: Cell::new(true),
             connect_times: RefCell::new(histogram()),
         };
         Rc::new(Worker {
@@ -150,6 +177,7 @@ impl Worker {
                 .map(|(listener, socket)| (listener, Rc::new(socket)))
                 .collect(),
             pause_told: Cell::new(None),
+            epoch: Cell::new(0),
         })
     }
 
@@ -192,13 +220,44 @@ impl Worker {
     fn tick(&self, step: Duration) {
         let shared = &self.shared;
         shared.now.set(shared.now.get() + step);
-        shared.watches.sweep(&shared.config.listeners, shared.now.get());
-        // So that a worker without traffic does not hold an old table for ever.
-        let mut tables = shared.tables.borrow_mut();
-        let table = tables.refresh();
-        shared.pools.borrow_mut().iter_mut().for_each(|pool| pool.adopt(table));
+        let late = |backend: BackendId| {
+            let counters = &shared.stats.backends[backend.index()];
+            counters.unanswered.add(1);
+            counters.late.add(1);
+            counters.unanswered_in_row.add(1);
+            shared.stats.failures.add(1);
+        };
+        shared.watches.sweep(&shared.config, shared.now.get(), late);
+        self.adopt_news();
+        shared.explains.set(true);
+        shared.samples.hand_over();
         let borrowed = &shared.stats.buffers_borrowed;
         borrowed.add(shared.arena.borrowed() - borrowed.get());
+    }
+
+    /// So that a worker without traffic does not hold an old table for ever, and sees the others' counts.
+    fn adopt_news(&self) {
+        let shared = &self.shared;
+        let mut tables = shared.tables.borrow_mut();
+        let table = tables.refresh();
+        for pool in &mut *shared.pools.borrow_mut() {
+            pool.adopt(table);
+            pool.loads().look_around_widely();
+        }
+        if self.epoch.replace(table.epoch) != table.epoch {
+            let is_lost = |watch: &Watch| {
+                let backend = watch.served_by.get().map(|id| &table.backends[id.index()]);
+                watch.stage.get() == Stage::Relaying
+                    && backend.is_some_and(|backend| self.is_to_be_closed(backend))
+            };
+            shared.watches.end_those(End::BackendDown, is_lost);
+        }
+    }
+
+    /// Whether the sessions of a backend have to end because it is down.
+    fn is_to_be_closed(&self, backend: &Backend) -> bool {
+        let is_down = backend.health.state == State::Down || backend.mode == Mode::Maintenance;
+        is_down && self.shared.config.pools[backend.pool].on_down == OnDown::Close
     }
 
     async fn accept_loop(self: Rc<Self>, listener: usize, socket: Rc<TcpListener>) {

@@ -8,47 +8,61 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
     ("main", &["cli", "config", "demo", "output", "server"]),
-    ("cli", &["config"]),
+    ("cli", &["config", "model"]),
     ("config", &[]),
     ("demo", &["config", "output", "server"]),
     // CONTROL: cold
     (
         "server",
         &[
-            "config", "epoch", "health", "limits", "net", "output", "phase", "ring", "stats", "status",
-            "table", "worker",
+            "config", "epoch", "explain", "figures", "gate", "health", "limits", "net", "output", "phase",
+            "ring", "samples", "stats", "status", "table", "times", "worker",
         ],
     ),
-    ("health", &["config", "epoch", "net", "stats", "table"]),
+    ("health", &["config", "epoch", "gate", "net", "stats", "table"]),
+    ("figures", &["config", "samples", "stats", "table", "times"]),
+    (
+        "model",
+        &[
+            "balance", "config", "epoch", "figures", "health", "load", "pool", "samples", "stats", "status",
+            "table", "times",
+        ],
+    ),
     ("output", &[]),
-    ("limits", &["config", "health", "worker"]),
-    ("status", &["config", "end", "stats", "table"]),
+    ("limits", &["config", "figures", "health", "worker"]),
+    ("status", &["config", "end", "gate", "stats", "table", "times"]),
+    ("explain", &["config", "decision", "stats", "status", "table"]),
     // BORDER: what crosses threads
     ("epoch", &["table"]),
     ("phase", &[]),
-    ("stats", &["end", "table"]),
+    ("stats", &["decision", "end", "table"]),
+    ("decision", &["end", "table"]),
     ("end", &[]),
-    ("table", &["config"]),
+    ("table", &["config", "gate"]),
+    ("gate", &[]),
+    ("times", &["table"]),
+    ("samples", &["config", "table"]),
     // CHOICE: pure
-    ("pool", &["balance", "load", "stats", "table"]),
-    ("balance", &["config", "load", "table"]),
-    ("load", &["stats", "table"]),
+    ("pool", &["balance", "config", "decision", "load", "table", "times"]),
+    ("balance", &["config", "gate", "load", "table", "times"]),
+    ("load", &["config", "gate", "samples", "stats", "table"]),
     // DATA: hot
     (
         "worker",
         &[
-            "balance", "buffers", "config", "end", "epoch", "net", "phase", "pool", "ring", "session",
-            "stats", "watch",
+            "buffers", "config", "end", "epoch", "gate", "load", "net", "phase", "pool", "ring", "samples",
+            "session", "stats", "table", "times", "watch",
         ],
     ),
     (
         "session",
         &[
-            "balance", "buffers", "config", "end", "epoch", "load", "net", "pool", "relay", "ring", "stats",
-            "watch",
+            "answer", "balance", "buffers", "config", "decision", "end", "epoch", "gate", "load", "net",
+            "pool", "relay", "ring", "samples", "stats", "watch",
         ],
     ),
-    ("watch", &["config", "end", "net", "relay"]),
+    ("answer", &["config", "load", "relay", "watch"]),
+    ("watch", &["config", "end", "gate", "net", "relay", "table"]),
     ("relay", &["buffers", "net", "ring"]),
     ("buffers", &[]),
     // SYSTEM

@@ -1,7 +1,8 @@
 //! Least connections: the backend with the fewest sessions for its weight.
 
+use std::num::NonZeroU32;
+
 use super::Choice;
-use crate::balance::Member;
 
 /// Where the search begins, so that ties take turns.
 #[derive(Debug)]
@@ -16,69 +17,65 @@ impl LeastConnections {
     }
 
     /// The eligible member with the smallest load. Among equals, the one behind the last that was chosen.
-    pub fn pick(&mut self, choice: Choice<'_>) -> Option<usize> {
+    pub fn pick(&mut self, choice: &Choice<'_>) -> Option<usize> {
         let count = choice.members.len();
         let first = self.first.checked_rem(count)?;
-        let (before, from) = (0..first, first..count);
-        let mut best: Option<usize> = None;
-        for index in from.chain(before) {
-            let member = &choice.members[index];
-            if choice.is_eligible(member) && best.is_none_or(|best| is_less(member, &choice.members[best])) {
-                best = Some(index);
+        let mut best: Option<(usize, Load)> = None;
+        choice.each_eligible(first, |index, member| {
+            let load = Load { active: choice.active(member), share: member.share };
+            if best.is_none_or(|(_, least)| load.is_less(least)) {
+                best = Some((index, load));
             }
-        }
-        self.first = best? + 1;
-        best
+        });
+        let (chosen, _) = best?;
+        self.first = chosen + 1;
+        Some(chosen)
     }
 }
 
-/// Compares what the load of each would be with one session more, for its weight. Multiplied crosswise: no division.
-///
-/// With one more, because an idle backend of weight 3 is then preferred to an idle one of weight 1.
-fn is_less(one: &Member, other: &Member) -> bool {
-    let cost =
-        |of: &Member, against: &Member| (u64::from(of.load.active()) + 1) * u64::from(against.weight.get());
-    cost(one, other) < cost(other, one)
+/// Sessions for a share.
+#[derive(Clone, Copy)]
+struct Load {
+    active: u32,
+    share: NonZeroU32,
+}
+
+impl Load {
+    /// Compared crosswise: no division, nothing rounded.
+    fn is_less(self, other: Load) -> bool {
+        let cost = |of: Load, against: Load| u64::from(of.active) * u64::from(against.share.get());
+        cost(self, other) < cost(other, self)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::balance::testing::{members, picks};
-    use crate::balance::{Balancer, Choice};
-    use crate::balance::{Member, Tried};
+    use crate::balance::testing::Field;
     use crate::config::Algorithm;
     use crate::load::Lease;
 
-    fn pick_and_keep(balancer: &mut Balancer, members: &[Member]) -> (usize, Lease) {
-        let tried = Tried::default();
-        let chosen = balancer.pick(Choice { members, tried: &tried }).unwrap();
-        (chosen, members[chosen].load.lease())
-    }
-
     #[test]
     fn the_least_busy_is_chosen_and_a_busy_one_is_not() {
-        let members = members(&[1, 1, 1]);
-        let _busy = [members[0].load.lease(), members[0].load.lease(), members[1].load.lease()];
-        let mut balancer = Balancer::new(Algorithm::LeastConnections, 0);
-        assert_eq!(picks(&mut balancer, &members, 3), [2, 2, 2]);
+        let mut field = Field::new(&[1, 1, 1]);
+        let _busy = [0, 0, 1].map(|place| field.loads.lease(place));
+        let mut balancer = field.balancer(Algorithm::LeastConnections);
+        assert_eq!(field.picks(&mut balancer, 3), [2, 2, 2]);
     }
 
     #[test]
     fn ties_take_turns() {
-        let members = members(&[1, 1, 1]);
-        let mut balancer = Balancer::new(Algorithm::LeastConnections, 0);
-        assert_eq!(picks(&mut balancer, &members, 6), [0, 1, 2, 0, 1, 2]);
+        let mut field = Field::new(&[1, 1, 1]);
+        let mut balancer = field.balancer(Algorithm::LeastConnections);
+        assert_eq!(field.picks(&mut balancer, 6), [0, 1, 2, 0, 1, 2]);
     }
 
     #[test]
     fn sessions_that_stay_are_held_in_proportion_to_the_weights() {
-        let members = members(&[1, 3, 4]);
-        let mut balancer = Balancer::new(Algorithm::LeastConnections, 0);
-        let kept: Vec<(usize, Lease)> = (0..80).map(|_| pick_and_keep(&mut balancer, &members)).collect();
-        assert_eq!(kept.len(), 80);
-        let held: Vec<u32> = members.iter().map(|member| member.load.active()).collect();
-        assert_eq!(held, [10, 30, 40]);
+        let mut field = Field::new(&[1, 3, 4]);
+        let mut balancer = field.balancer(Algorithm::LeastConnections);
+        let kept: Vec<(usize, Lease)> = (0..80).map(|_| field.pick_and_keep(&mut balancer)).collect();
+        assert_eq!([0, 1, 2].map(|place| field.loads.active(place)), [10, 30, 40]);
         drop(kept);
-        assert!(members.iter().all(|member| member.load.active() == 0));
+        assert_eq!([0, 1, 2].map(|place| field.loads.active(place)), [0, 0, 0]);
     }
 }

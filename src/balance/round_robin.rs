@@ -15,7 +15,7 @@ impl RoundRobin {
     }
 
     /// The next member in turn that is eligible.
-    pub fn pick(&mut self, choice: Choice<'_>) -> Option<usize> {
+    pub fn pick(&mut self, choice: &Choice<'_>) -> Option<usize> {
         let count = choice.members.len();
         // Behind the last member, or fewer members than at the last pick: go round.
         let first = self.next.checked_rem(count)?;
@@ -28,34 +28,33 @@ impl RoundRobin {
 
 #[cfg(test)]
 mod tests {
-    use crate::balance::Tried;
-    use crate::balance::testing::{members, picks};
-    use crate::balance::{Balancer, Choice};
+    use crate::balance::testing::Field;
     use crate::config::Algorithm;
 
     #[test]
     fn each_takes_its_turn_and_weights_do_not_count() {
-        let members = members(&[1, 200, 1]);
-        let mut balancer = Balancer::new(Algorithm::RoundRobin, 0);
-        assert_eq!(picks(&mut balancer, &members, 7), [0, 1, 2, 0, 1, 2, 0]);
+        let mut field = Field::new(&[1, 200, 1]);
+        let mut balancer = field.balancer(Algorithm::RoundRobin);
+        assert_eq!(field.picks(&mut balancer, 7), [0, 1, 2, 0, 1, 2, 0]);
     }
 
     #[test]
     fn a_retry_goes_to_the_next_and_the_turn_goes_on_from_there() {
-        let members = members(&[1, 1, 1]);
-        let mut balancer = Balancer::new(Algorithm::RoundRobin, 0);
-        assert_eq!(picks(&mut balancer, &members, 1), [0]);
-        let mut tried = Tried::default();
-        tried.add(members[1].id);
-        assert_eq!(balancer.pick(Choice { members: &members, tried: &tried }), Some(2));
-        assert_eq!(picks(&mut balancer, &members, 1), [0]);
+        let mut field = Field::new(&[1, 1, 1]);
+        let mut balancer = field.balancer(Algorithm::RoundRobin);
+        assert_eq!(field.picks(&mut balancer, 1), [0]);
+        field.tried.add(field.members[1].id);
+        assert_eq!(field.picks(&mut balancer, 1), [2]);
+        field.tried = Default::default();
+        assert_eq!(field.picks(&mut balancer, 1), [0]);
     }
 
     #[test]
     fn fewer_members_than_before_go_round() {
-        let many = members(&[1, 1, 1]);
-        let mut balancer = Balancer::new(Algorithm::RoundRobin, 0);
-        assert_eq!(picks(&mut balancer, &many, 3), [0, 1, 2]);
-        assert_eq!(picks(&mut balancer, &many[..1], 2), [0, 0]);
+        let mut field = Field::new(&[1, 1, 1]);
+        let mut balancer = field.balancer(Algorithm::RoundRobin);
+        assert_eq!(field.picks(&mut balancer, 3), [0, 1, 2]);
+        field.members.truncate(1);
+        assert_eq!(field.picks(&mut balancer, 2), [0, 0]);
     }
 }

@@ -29,7 +29,7 @@ impl WeightedRoundRobin {
     }
 
     /// The member with the most credit; the first in the table among equals.
-    pub fn pick(&mut self, choice: Choice<'_>) -> Option<usize> {
+    pub fn pick(&mut self, choice: &Choice<'_>) -> Option<usize> {
         debug_assert_eq!(self.credits.len(), choice.members.len());
         let mut best: Option<(usize, i64)> = None;
         let mut gained = 0;
@@ -37,7 +37,7 @@ impl WeightedRoundRobin {
             if !choice.is_eligible(member) {
                 continue;
             }
-            let weight = i64::from(member.weight.get());
+            let weight = i64::from(member.share.get());
             let credit = &mut self.credits[index].1;
             *credit += weight;
             gained += weight;
@@ -54,40 +54,53 @@ impl WeightedRoundRobin {
 #[cfg(test)]
 mod tests {
     use crate::balance::Balancer;
-    use crate::balance::testing::{members, picks};
+    use crate::balance::testing::{Field, Vectors};
     use crate::config::Algorithm;
-
-    fn balancer(members: &[crate::balance::Member]) -> Balancer {
-        let mut balancer = Balancer::new(Algorithm::WeightedRoundRobin, 0);
-        balancer.adopt(members);
-        balancer
-    }
 
     #[test]
     fn weights_5_1_1_give_the_known_sequence_and_then_repeat() {
-        let members = members(&[5, 1, 1]);
-        let mut balancer = balancer(&members);
+        let mut field = Field::new(&[5, 1, 1]);
+        let mut balancer = field.balancer(Algorithm::WeightedRoundRobin);
         let sequence = [0, 0, 1, 0, 2, 0, 0];
-        assert_eq!(picks(&mut balancer, &members, 7), sequence);
-        assert_eq!(picks(&mut balancer, &members, 7), sequence);
+        assert_eq!(field.picks(&mut balancer, 7), sequence);
+        assert_eq!(field.picks(&mut balancer, 7), sequence);
     }
 
     #[test]
     fn after_as_many_picks_as_the_weights_add_up_to_all_credits_are_zero() {
-        let members = members(&[7, 3, 256, 1]);
-        let mut balancer = balancer(&members);
-        picks(&mut balancer, &members, 267);
+        let mut field = Field::new(&[7, 3, 256, 1]);
+        let mut balancer = field.balancer(Algorithm::WeightedRoundRobin);
+        field.picks(&mut balancer, 267);
         let Balancer::WeightedRoundRobin(rule) = balancer else { unreachable!() };
         assert!(rule.credits.iter().all(|&(_, credit)| credit == 0));
     }
 
     #[test]
     fn credit_survives_a_change_of_the_members() {
-        let all = members(&[5, 1, 1]);
-        let mut balancer = balancer(&all);
-        assert_eq!(picks(&mut balancer, &all, 2), [0, 0]);
+        let mut field = Field::new(&[5, 1, 1]);
+        let mut balancer = field.balancer(Algorithm::WeightedRoundRobin);
+        assert_eq!(field.picks(&mut balancer, 2), [0, 0]);
         // The last one goes: the second is still owed its turn.
-        balancer.adopt(&all[..2]);
-        assert_eq!(picks(&mut balancer, &all[..2], 1), [1]);
+        field.members.truncate(2);
+        balancer.adopt(&field.members);
+        assert_eq!(field.picks(&mut balancer, 1), [1]);
+    }
+
+    #[test]
+    fn whole_rounds_are_those_of_the_vectors() {
+        let numbers =
+            |text: &str| text.split(' ').map(|number| number.parse().unwrap()).collect::<Vec<u32>>();
+        let vectors = Vectors::parse(include_str!("../../tests/vectors/smooth-weighted-round-robin.txt"));
+        assert!(vectors.others.len() >= 14);
+        for pair in vectors.others.chunks(2) {
+            let [("weights", weights), ("picks", picks)] = pair else { panic!("{pair:?}") };
+            let (mut field, picks) = (Field::new(&numbers(weights)), numbers(picks));
+            let mut balancer = field.balancer(Algorithm::WeightedRoundRobin);
+            for round in 0..2 {
+                let got: Vec<u32> =
+                    field.picks(&mut balancer, picks.len()).into_iter().map(|pick| pick as u32).collect();
+                assert_eq!(got, picks, "{weights}, round {round}");
+            }
+        }
     }
 }

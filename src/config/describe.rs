@@ -3,7 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use super::types::{Choice, Config, Listener, NoBackend, Pool, Server, TcpOptions, Workers};
+use super::types::{
+    Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, NoBackend, Pool, Server,
+    TcpOptions, Workers,
+};
 use super::units::{format_duration, format_size};
 
 impl Display for Config {
@@ -20,7 +23,7 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     writeln!(f, "server")?;
     line(f, "workers", &workers(&server.workers))?;
     line(f, "drain_timeout", &format_duration(server.drain_timeout))?;
-    line(f, "sessions_max", &number_or(server.sessions_max, "auto (from the limit on open files)"))?;
+    line(f, "sessions_max", &or(server.sessions_max, "auto (from the limit on open files)"))?;
     let arena = server.buffer_size * server.buffers_per_worker;
     line(f, "buffer_size", &format_size(bytes(server.buffer_size)))?;
     line(f, "buffers_per_worker", &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))))?;
@@ -53,31 +56,134 @@ fn listener(f: &mut Formatter<'_>, listener: &Listener, pool: &str) -> fmt::Resu
 fn pool(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
     writeln!(f, "\npool {}", pool.name)?;
     line(f, "algorithm", &pool.algorithm.word())?;
+    if pool.algorithm == Algorithm::PowerOfTwo {
+        line(f, "power_of_two_by", &pool.power_of_two_by.word())?;
+    }
     line(f, "connect_timeout", &format_duration(pool.connect_timeout))?;
     line(f, "connect_total_timeout", &format_duration(pool.connect_total_timeout))?;
-    line(f, "connect_attempts", &number_or(pool.connect_attempts, "all"))?;
+    line(f, "connect_attempts", &or(pool.connect_attempts, "all"))?;
+    line(f, "queue_max", &pool.queue_max)?;
+    line(f, "queue_timeout", &format_duration(pool.queue_timeout))?;
+    line(f, "slow_start", &or_off(pool.slow_start))?;
+    line(f, "panic_threshold", &pool.panic_threshold)?;
+    line(f, "on_down", &pool.on_down.word())?;
     tcp(f, pool.tcp)?;
-    line(f, "health.check", &pool.health.check.word())?;
-    line(f, "health.interval", &format_duration(pool.health.interval))?;
-    line(f, "health.timeout", &format_duration(pool.health.timeout))?;
-    line(f, "health.rise", &pool.health.rise)?;
-    line(f, "health.fall", &pool.health.fall)?;
-    line(f, "health.passive", &pool.health.passive)?;
+    line(f, "response_time.signal", &pool.response_time.signal.word())?;
+    line(f, "response_time.statistic", &pool.response_time.statistic.word())?;
+    line(f, "response_time.window", &format_duration(pool.response_time.window))?;
+    health(f, &pool.health)?;
+    line(f, "ejection.failures", &or(pool.ejection.failures, "off"))?;
+    line(f, "ejection.time", &format_duration(pool.ejection.time))?;
+    line(f, "ejection.time_max", &format_duration(pool.ejection.time_max))?;
+    line(f, "ejection.share_max", &pool.ejection.share_max)?;
+    line(f, "ejection.first_byte_timeout", &or_off(pool.ejection.first_byte_timeout))?;
     backends(f, pool)
 }
 
-fn backends(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
-    let rows: Vec<_> =
-        pool.backends.iter().map(|each| (&each.name, each.address.to_string(), each.weight)).collect();
-    let name_width = rows.iter().map(|(name, ..)| name.len()).chain(["backend".len()]).max().unwrap_or(0);
-    let address_width =
-        rows.iter().map(|(_, address, _)| address.len()).chain(["address".len()]).max().unwrap_or(0);
-    writeln!(f)?;
-    writeln!(f, "  {:name_width$}  {:address_width$}  weight", "backend", "address")?;
-    for (name, address, weight) in rows {
-        writeln!(f, "  {name:name_width$}  {address:address_width$}  {weight:>6}")?;
+fn health(f: &mut Formatter<'_>, health: &Health) -> fmt::Result {
+    check(f, &health.check)?;
+    line(f, "health.port", &or(health.port, "that of the backend"))?;
+    line(f, "health.interval", &format_duration(health.interval))?;
+    line(f, "health.fast_interval", &format_duration(health.fast_interval))?;
+    line(f, "health.down_interval", &format_duration(health.down_interval))?;
+    line(f, "health.jitter", &health.jitter)?;
+    line(f, "health.timeout", &format_duration(health.timeout))?;
+    line(f, "health.rise", &health.rise)?;
+    line(f, "health.fall", &health.fall)?;
+    line(f, "health.initial_state", &health.initial_state.word())?;
+    line(f, "health.passive", &health.passive)
+}
+
+/// The check with the keys that it has.
+fn check(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
+    match check {
+        Check::None => line(f, "health.check", &"none"),
+        Check::Tcp(exchange) => {
+            line(f, "health.check", &"tcp")?;
+            let send = Some(in_quotes(&exchange.send)).filter(|_| !exchange.send.is_empty());
+            line(f, "health.send", &or(send, "nothing"))?;
+            expect(f, exchange.expect.as_ref())
+        }
+        Check::Http(request) => {
+            line(f, "health.check", &"http")?;
+            http(f, request)
+        }
+        Check::Https(request, tls) => {
+            line(f, "health.check", &"https")?;
+            http(f, request)?;
+            line(f, "health.tls_name", &tls.name.as_deref().unwrap_or("the IP address that is checked"))?;
+            line(f, "health.tls_verify", &tls.verify)?;
+            let authorities = tls.authorities.as_ref().map(|path| path.display());
+            line(f, "health.tls_authorities", &or(authorities, "those of the system"))
+        }
+        Check::Command(texts) => {
+            line(f, "health.check", &"command")?;
+            line(f, "health.command", &format!("{texts:?}"))
+        }
     }
-    Ok(())
+}
+
+fn http(f: &mut Formatter<'_>, request: &HttpCheck) -> fmt::Result {
+    line(f, "health.method", &request.method)?;
+    line(f, "health.path", &request.path)?;
+    line(f, "health.host", &request.host.as_deref().unwrap_or("the address that is checked"))?;
+    let range = |&(first, last): &(u16, u16)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let status: Vec<String> = request.status.iter().map(range).collect();
+    line(f, "health.status", &status.join(", "))?;
+    expect(f, request.body.as_ref())
+}
+
+fn expect(f: &mut Formatter<'_>, expected: Option<&Expect>) -> fmt::Result {
+    match expected {
+        None => line(f, "health.expect", &"nothing"),
+        Some(Expect::Bytes(bytes)) => line(f, "health.expect", &in_quotes(bytes)),
+        Some(Expect::Regex(regex)) => line(f, "health.expect_regex", &format!("{:?}", regex.as_str())),
+    }
+}
+
+fn in_quotes(bytes: &[u8]) -> String {
+    format!("\"{}\"", bytes.escape_ascii())
+}
+
+fn backends(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
+    const HEADS: [&str; 6] = ["backend", "address", "weight", "backup", "max_connections", "check_address"];
+    let rows: Vec<_> = pool.backends.iter().map(|each| cells(pool, each)).collect();
+    let mut widths = HEADS.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    writeln!(f)?;
+    row(f, widths, HEADS)?;
+    rows.iter().try_for_each(|cells| row(f, widths, cells.each_ref().map(String::as_str)))
+}
+
+fn cells(pool: &Pool, backend: &Backend) -> [String; 6] {
+    let mut checked_at = backend.address;
+    checked_at.set_port(pool.health.port.unwrap_or(checked_at.port()));
+    [
+        backend.name.clone(),
+        backend.address.to_string(),
+        backend.weight.to_string(),
+        backend.backup.to_string(),
+        or(backend.max_connections, "off"),
+        backend.check_address.unwrap_or(checked_at).to_string(),
+    ]
+}
+
+/// Numbers end in the same column, words begin there.
+fn row(f: &mut Formatter<'_>, widths: [usize; 6], cells: [&str; 6]) -> fmt::Result {
+    let [name_width, address_width, weight_width, backup_width, max_width, _] = widths;
+    let [name, address, weight, backup, max, check_address] = cells;
+    writeln!(
+        f,
+        "  {name:name_width$}  {address:address_width$}  {weight:>weight_width$}  {backup:backup_width$}  \
+         {max:>max_width$}  {check_address}"
+    )
 }
 
 fn tcp(f: &mut Formatter<'_>, tcp: TcpOptions) -> fmt::Result {
@@ -87,7 +193,7 @@ fn tcp(f: &mut Formatter<'_>, tcp: TcpOptions) -> fmt::Result {
 }
 
 fn line(f: &mut Formatter<'_>, name: &str, value: &dyn Display) -> fmt::Result {
-    writeln!(f, "  {name:22} {value}")
+    writeln!(f, "  {name:27} {value}")
 }
 
 fn workers(workers: &Workers) -> String {
@@ -105,8 +211,8 @@ fn or_off(time: Option<Duration>) -> String {
     time.map_or_else(|| "off".to_owned(), format_duration)
 }
 
-fn number_or(number: Option<impl Display>, word: &str) -> String {
-    number.map_or_else(|| word.to_owned(), |number| number.to_string())
+fn or(value: Option<impl Display>, word: &str) -> String {
+    value.map_or_else(|| word.to_owned(), |value| value.to_string())
 }
 
 fn bytes(count: usize) -> u64 {

@@ -147,6 +147,13 @@ pub enum Reason {
         /// How many are allowed.
         max: usize,
     },
+    /// A text that does not have the form that its key needs.
+    Malformed {
+        /// As typed.
+        typed: String,
+        /// Why, and what to write instead.
+        why: String,
+    },
     /// Two keys that do not go together, in words.
     Conflict(String),
 }
@@ -360,6 +367,7 @@ impl fmt::Display for Reason {
                 }
             }
             Self::TooMany { what, count, max } => write!(f, "{count} {what}; at most {max} are allowed"),
+            Self::Malformed { typed, why } => write!(f, "{typed} {why}"),
             Self::Conflict(words) => f.write_str(words),
         }
     }

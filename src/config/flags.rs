@@ -14,7 +14,7 @@ const NAME: &str = "main";
 pub struct Flags {
     /// `--listen`, each time it was given.
     pub listen: Vec<String>,
-    /// `--backend`, each time it was given: `ip:port[,weight=N][,name=NAME]`.
+    /// `--backend`, each time it was given: `ip:port[,weight=N][,name=NAME][,max-connections=N][,backup]`.
     pub backends: Vec<String>,
     /// `--algorithm`
     pub algorithm: Option<String>,
@@ -92,9 +92,16 @@ fn given<'f>(flags: &[Flag<'f>]) -> Table<'f> {
     table
 }
 
-/// `10.0.0.1:8080,weight=3,name=a` as a table.
+/// What may follow the address of a backend: as it is typed, its key, and how to write it.
+const EXTRAS: [(&str, &str, &str); 4] = [
+    ("weight", "weight", "weight=N"),
+    ("name", "name", "name=NAME"),
+    ("max-connections", "max_connections", "max-connections=N"),
+    ("backup", "backup", "backup"),
+];
+
+/// `10.0.0.1:8080,weight=3,name=a,backup` as a table.
 fn backend<'f>(typed: &'f str, report: &Report) -> Node<'f> {
-    const EXTRAS: [&str; 2] = ["weight", "name"];
     let place = flag("--backend", typed);
     let wrong = |reason| {
         report.push(Error { place: place.clone(), key: String::new(), owner: String::new(), reason });
@@ -103,15 +110,17 @@ fn backend<'f>(typed: &'f str, report: &Report) -> Node<'f> {
     let mut table = Table::new();
     insert(&mut table, "address", Node::word(place.clone(), parts.next().unwrap_or_default()));
     for part in parts {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        match EXTRAS.into_iter().find(|extra| *extra == name) {
+        // A switch is on when it is named.
+        let if_alone = if part == "backup" { "true" } else { "" };
+        let (name, value) = part.split_once('=').unwrap_or((part, if_alone));
+        match EXTRAS.into_iter().find(|(extra, ..)| *extra == name) {
             None => wrong(Reason::NotAChoice {
-                typed: format!("\"{name}\""),
-                near: near(name, EXTRAS),
-                choices: vec!["weight=N".to_owned(), "name=NAME".to_owned()],
+                typed: format!("\"{}\"", super::typed::shown(name)),
+                near: near(name, EXTRAS.map(|(extra, ..)| extra)),
+                choices: EXTRAS.map(|(.., how)| how.to_owned()).to_vec(),
             }),
-            Some(known) if table.contains_key(known) => wrong(Reason::KeyTwice(known.to_owned())),
-            Some(known) => insert(&mut table, known, Node::word(place.clone(), value)),
+            Some((_, key, _)) if table.contains_key(key) => wrong(Reason::KeyTwice(name.to_owned())),
+            Some((_, key, _)) => insert(&mut table, key, Node::word(place.clone(), value)),
         }
     }
     Node { place, typed, value: Value::Table(table) }
@@ -159,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_can_have_a_limit_or_stand_by() -> Result<(), Errors> {
+        let config = from_flags(&flags(&[
+            "127.0.0.1:1,max-connections=100",
+            "127.0.0.1:2,backup,max-connections=off",
+            "127.0.0.1:3,backup=false",
+        ]))?;
+        let backends = config.pools[0].backends.iter();
+        let found: Vec<_> = backends.map(|b| (b.backup, b.max_connections.map(|max| max.get()))).collect();
+        assert_eq!(found, [(false, Some(100)), (true, None), (false, None)]);
+        Ok(())
+    }
+
+    #[test]
     fn every_flag_reaches_its_key() -> Result<(), Errors> {
         let some = |text: &str| Some(text.to_owned());
         let config = from_flags(&Flags {
@@ -198,6 +220,21 @@ mod tests {
         assert_eq!(
             error(&flags(&["127.0.0.1:8080,wieght=1"])),
             "--backend 127.0.0.1:8080,wieght=1: \"wieght\" is not a choice; did you mean \"weight\"?\n"
+        );
+        assert_eq!(
+            error(&flags(&["127.0.0.1:8080,port=1"])),
+            "--backend 127.0.0.1:8080,port=1: \"port\" is not a choice; write \"weight=N\", \"name=NAME\", \
+             \"max-connections=N\" or \"backup\"\n"
+        );
+        assert_eq!(
+            error(&flags(&["127.0.0.1:8080,max-connections=0"])),
+            "--backend 127.0.0.1:8080,max-connections=0: 0 is too small; max_connections goes from 1 to 10000000, or is \
+             \"off\"; to take a backend out, remove it\n"
+        );
+        assert_eq!(
+            error(&flags(&["127.0.0.1:8080,backup"])),
+            "--backend: every backend of the pool is a backup, and none is left to stand in for; remove backup from those \
+             that are to serve first\n"
         );
         let drain_timeout = Some("30".to_owned());
         assert_eq!(

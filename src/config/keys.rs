@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::forms::{METHOD_BYTES_MAX, PATH_BYTES_MAX};
 use super::units::{format_duration, format_size};
 
 /// One table of the file.
@@ -83,6 +84,26 @@ pub enum Kind {
     },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A text that stands for its bytes, at most so many.
+    Bytes(usize),
+    /// At most so many bytes, as hex digits.
+    Hex(usize),
+    /// A regular expression of at most so many bytes.
+    Regex(usize),
+    /// The method of an HTTP request.
+    Method,
+    /// What an HTTP request asks for.
+    RequestPath,
+    /// A host name or an IP address, with a port or without.
+    Host,
+    /// A host name or an IP address.
+    HostName,
+    /// The path of a file; whether it can be read is found out by who reads it.
+    File,
+    /// At most so many texts.
+    Texts(usize),
+    /// At most so many HTTP statuses or ranges of them.
+    Statuses(usize),
 }
 
 /// What holds when a key is not given.
@@ -92,7 +113,7 @@ pub enum Preset {
     Required,
     /// This value, written as in a file but without quotes.
     Is(&'static str),
-    /// It depends on another key; in words.
+    /// It depends on another key, or there is none; in words.
     Follows(&'static str),
 }
 
@@ -112,6 +133,15 @@ pub const CORE_MAX: u64 = 4_095;
 pub const NAME_BYTES_MAX: usize = 64;
 /// The most memory that one worker's relay buffers may take: `buffer_size` times `buffers_per_worker`.
 pub const ARENA_BYTES_MAX: u64 = 1 << 30;
+
+/// The most that a check sends.
+pub const SEND_BYTES_MAX: usize = 4_096;
+/// The longest text, and the longest expression, that a check looks for.
+pub const EXPECT_BYTES_MAX: usize = 1_024;
+/// At most this many texts in one `command`.
+pub const COMMAND_TEXTS_MAX: usize = 64;
+/// At most this many statuses and ranges in one `status`.
+pub const STATUSES_MAX: usize = 64;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -169,8 +199,10 @@ const USER_TIMEOUT: Key = key(
     "TCP_USER_TIMEOUT: sent bytes that stay unacknowledged this long end the connection",
 );
 
+const CHECK_INTERVAL: Kind = time(times(100, MILLISECOND), DAY);
+
 /// Every section with every key.
-pub const SECTIONS: &[Section] = &[SERVER, LISTENER, POOL, HEALTH, BACKEND];
+pub const SECTIONS: &[Section] = &[SERVER, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
 
 /// What may stand at the top of a file.
 pub const ROOT: Section =
@@ -283,14 +315,31 @@ pub const LISTENER: Section = Section {
 pub const POOL: Section = Section {
     path: "pool",
     header: "[[pool]]",
-    tables: &["health", "backend"],
+    tables: &["response_time", "health", "ejection", "backend"],
     keys: &[
         key("name", Kind::Name, Required, "what it is called in logs and tables; unique among pools"),
         key(
             "algorithm",
-            Kind::Choice(&["round-robin", "weighted-round-robin", "least-connections"]),
+            Kind::Choice(&[
+                "round-robin",
+                "weighted-round-robin",
+                "least-connections",
+                "least-response-time",
+                "peak-ewma",
+                "random",
+                "power-of-two",
+                "source-hash",
+                "maglev",
+                "first",
+            ]),
             Is("round-robin"),
             "how a backend is chosen",
+        ),
+        key(
+            "power_of_two_by",
+            Kind::Choice(&["connections", "response-time"]),
+            Is("connections"),
+            "what `algorithm = \"power-of-two\"` compares its two candidates by",
         ),
         key(
             "connect_timeout",
@@ -310,9 +359,61 @@ pub const POOL: Section = Section {
             Is("all"),
             "backends tried for one session; all tries each that is up once",
         ),
+        key(
+            "queue_max",
+            number(0, 1_000_000),
+            Is("1024"),
+            "sessions that may wait while every backend is at its max_connections; 0 is none",
+        ),
+        key(
+            "queue_timeout",
+            time(MILLISECOND, HOUR),
+            Is("5s"),
+            "how long a session may wait for a backend that is not at its limit",
+        ),
+        key(
+            "slow_start",
+            time_or_off(times(100, MILLISECOND), HOUR),
+            Is("off"),
+            "a backend that has come back gets its full share only after this long",
+        ),
+        key(
+            "panic_threshold",
+            number(0, 100),
+            Is("0"),
+            "when fewer than this many percent of the backends are up, all get sessions; 0 is never",
+        ),
+        key(
+            "on_down",
+            Kind::Choice(&["keep", "close"]),
+            Is("keep"),
+            "what becomes of the sessions of a backend that goes down",
+        ),
         NODELAY,
         KEEPALIVE,
         USER_TIMEOUT,
+    ],
+};
+
+/// `[pool.response_time]`
+pub const RESPONSE_TIME: Section = Section {
+    path: "pool.response_time",
+    header: "[pool.response_time]",
+    tables: &[],
+    keys: &[
+        key(
+            "signal",
+            Kind::Choice(&["connect", "first_byte", "session"]),
+            Is("first_byte"),
+            "which time of a session counts: its connect, up to the backend's first byte, or all of it",
+        ),
+        key(
+            "statistic",
+            Kind::Choice(&["p50", "p90", "p99", "ewma", "peak-ewma"]),
+            Follows("p50, or peak-ewma if that is the algorithm"),
+            "which figure of the measured times counts",
+        ),
+        key("window", time(SECOND, times(10, MINUTE)), Is("10s"), "how far back measured times count"),
     ],
 };
 
@@ -324,29 +425,136 @@ pub const HEALTH: Section = Section {
     keys: &[
         key(
             "check",
-            Kind::Choice(&["tcp", "none"]),
+            Kind::Choice(&["tcp", "http", "https", "command", "none"]),
             Is("tcp"),
-            "what a check does: connect and close, or nothing",
+            "what a check does: connect, ask over HTTP, run a program, or nothing",
         ),
         key(
-            "interval",
-            time(times(100, MILLISECOND), DAY),
-            Is("2s"),
-            "from the start of one check to the start of the next",
+            "port",
+            number(1, 65_535),
+            Follows("the port of the backend"),
+            "the port that is checked; check_address of a backend goes before it",
+        ),
+        key("interval", CHECK_INTERVAL, Is("2s"), "from the start of one check to the start of the next"),
+        key(
+            "fast_interval",
+            CHECK_INTERVAL,
+            Follows("interval"),
+            "the same while the state is about to change or not known yet",
+        ),
+        key(
+            "down_interval",
+            CHECK_INTERVAL,
+            Follows("interval"),
+            "the same while the backend is down for good",
+        ),
+        key(
+            "jitter",
+            number(0, 50),
+            Is("0"),
+            "how many percent an interval may be shorter or longer, at random",
         ),
         key(
             "timeout",
             time(times(10, MILLISECOND), DAY),
-            Follows("1s, or interval if that is shorter"),
-            "how long a check may take; at most the interval",
+            Follows("1s, or the shortest interval if that is shorter"),
+            "how long a check may take; at most the shortest interval, less its jitter",
         ),
         key("rise", number(1, 100), Is("2"), "passes in a row that bring a backend back"),
         key("fall", number(1, 100), Is("3"), "failures in a row that take a backend out"),
+        key(
+            "initial_state",
+            Kind::Choice(&["fully-up", "up", "down", "fully-down"]),
+            Is("up"),
+            "what is held of a backend before its first check",
+        ),
         key(
             "passive",
             Kind::Switch,
             Is("true"),
             "whether a session's failed connect counts as a failed check",
+        ),
+        key("send", Kind::Bytes(SEND_BYTES_MAX), Follows("none"), "tcp: what is sent once connected"),
+        key("send_hex", Kind::Hex(SEND_BYTES_MAX), Follows("none"), "tcp: the same, as bytes in hex"),
+        key(
+            "expect",
+            Kind::Bytes(EXPECT_BYTES_MAX),
+            Follows("none"),
+            "tcp, http, https: what the answer, or the body of it, must have in it",
+        ),
+        key(
+            "expect_hex",
+            Kind::Hex(EXPECT_BYTES_MAX),
+            Follows("none"),
+            "tcp, http, https: the same, as bytes in hex",
+        ),
+        key(
+            "expect_regex",
+            Kind::Regex(EXPECT_BYTES_MAX),
+            Follows("none"),
+            "tcp, http, https: the same, as a regular expression",
+        ),
+        key("method", Kind::Method, Is("GET"), "http, https: the method of the request"),
+        key("path", Kind::RequestPath, Is("/"), "http, https: the path of the request, with its query"),
+        key("host", Kind::Host, Follows("the address that is checked"), "http, https: the Host header"),
+        key("status", Kind::Statuses(STATUSES_MAX), Is("200-399"), "http, https: the statuses that pass"),
+        key(
+            "tls_name",
+            Kind::HostName,
+            Follows("the IP address that is checked"),
+            "https: the name that is asked for (SNI) and that the certificate must have",
+        ),
+        key("tls_verify", Kind::Switch, Is("true"), "https: whether the certificate has to be a good one"),
+        key(
+            "tls_authorities",
+            Kind::File,
+            Follows("those of the system"),
+            "https: a PEM file of the authorities that are trusted in place of the system's",
+        ),
+        key(
+            "command",
+            Kind::Texts(COMMAND_TEXTS_MAX),
+            Follows("none"),
+            "command: the program that is run, and its arguments; exit status 0 passes",
+        ),
+    ],
+};
+
+/// `[pool.ejection]`
+pub const EJECTION: Section = Section {
+    path: "pool.ejection",
+    header: "[pool.ejection]",
+    tables: &[],
+    keys: &[
+        key(
+            "failures",
+            number_or("off", 1, 1_000),
+            Is("5"),
+            "sessions that fail in a row before a backend is taken out for a while",
+        ),
+        key(
+            "time",
+            time(times(100, MILLISECOND), DAY),
+            Is("10s"),
+            "how long it is out the first time; each time that follows at once is longer by as much",
+        ),
+        key(
+            "time_max",
+            time(times(100, MILLISECOND), DAY),
+            Follows("5m, or time if that is longer"),
+            "the longest that it is out",
+        ),
+        key(
+            "share_max",
+            number(0, 100),
+            Is("50"),
+            "at most this many percent of the backends are out at once, or one of several if that is less than one",
+        ),
+        key(
+            "first_byte_timeout",
+            time_or_off(times(10, MILLISECOND), DAY),
+            Is("off"),
+            "a session without a byte from its backend for this long counts as failed, and goes on",
         ),
     ],
 };
@@ -366,6 +574,15 @@ pub const BACKEND: Section = Section {
             Follows("the address"),
             "what it is called in logs and tables; unique in its pool",
         ),
+        key("backup", Kind::Switch, Is("false"), "whether it serves only when no other can"),
+        key(
+            "max_connections",
+            number_or("off", 1, 10_000_000),
+            Is("off"),
+            "sessions that it takes at once, from all workers together",
+        )
+        .cure("to take a backend out, remove it"),
+        key("check_address", Kind::Address, Follows("the address"), "where it is checked"),
     ],
 };
 
@@ -375,6 +592,8 @@ pub const CONNECT_TIMEOUT: Duration = times(3, SECOND);
 pub const CONNECT_TOTAL_TIMEOUT: Duration = times(10, SECOND);
 /// See [`CONNECT_TIMEOUT`].
 pub const HEALTH_TIMEOUT: Duration = SECOND;
+/// See [`CONNECT_TIMEOUT`].
+pub const EJECTION_TIME_MAX: Duration = times(5, MINUTE);
 
 impl Section {
     /// The key of this name.
@@ -420,6 +639,28 @@ impl Kind {
                 format!("{min} to {max}, a multiple of {step}")
             }
             Self::Choice(words) => quoted(words),
+            Self::Bytes(max) => format!("1 to {max} bytes"),
+            Self::Hex(max) => format!("1 to {max} bytes, as in \"0d 0a\""),
+            Self::Regex(max) => format!("an expression of 1 to {max} bytes"),
+            Self::Method => format!("1 to {METHOD_BYTES_MAX} of A-Z -"),
+            Self::RequestPath => format!("\"/\" and what follows, at most {PATH_BYTES_MAX} bytes"),
+            Self::Host => "a host name or an IP address, with \":port\" or without".to_owned(),
+            Self::HostName => "a host name or an IP address".to_owned(),
+            Self::File => "the path of a file".to_owned(),
+            Self::Texts(max) => format!("a list of 1 to {max} texts"),
+            Self::Statuses(max) => {
+                format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
+            }
+        }
+    }
+
+    /// Of a kind that may be a list: what it lists, one of them, and how many there may be.
+    pub(super) fn items(&self) -> Option<(&'static str, &'static str, usize)> {
+        match self {
+            Self::Addresses(max) => Some(("addresses in one listener", "\"ip:port\"", *max)),
+            Self::Texts(max) => Some(("texts in one command", "program", *max)),
+            Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
+            _ => None,
         }
     }
 
@@ -436,11 +677,27 @@ impl Kind {
     /// What to write, with its type: `a whole number: 1 to 256`.
     pub(super) fn wanted(&self) -> String {
         let noun = match self {
-            Self::Name | Self::Text(_) | Self::PoolName => "a text in quotes: ",
+            Self::Name
+            | Self::Text(_)
+            | Self::PoolName
+            | Self::Bytes(_)
+            | Self::Hex(_)
+            | Self::Regex(_)
+            | Self::Method
+            | Self::RequestPath
+            | Self::Host
+            | Self::HostName
+            | Self::File => "a text in quotes: ",
             Self::Number { .. } => "a whole number: ",
             Self::Duration { .. } => "a time in quotes: ",
             Self::Size { .. } => "a size in quotes: ",
-            Self::Address | Self::Addresses(_) | Self::Switch | Self::Workers | Self::Choice(_) => "",
+            Self::Address
+            | Self::Addresses(_)
+            | Self::Switch
+            | Self::Workers
+            | Self::Choice(_)
+            | Self::Texts(_)
+            | Self::Statuses(_) => "",
         };
         format!("{noun}{}", self.range())
     }
@@ -491,6 +748,6 @@ mod tests {
         assert_eq!(range(SERVER, "sessions_max"), "1 to 10000000, or \"auto\"");
         assert_eq!(range(LISTENER, "keepalive"), "1s to 9h in whole seconds, or \"off\"");
         assert_eq!(range(SERVER, "buffer_size"), "4KiB to 1MiB, a multiple of 4KiB");
-        assert_eq!(range(HEALTH, "check"), "\"tcp\" or \"none\"");
+        assert_eq!(range(HEALTH, "initial_state"), "\"fully-up\", \"up\", \"down\" or \"fully-down\"");
     }
 }

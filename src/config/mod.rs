@@ -9,6 +9,7 @@ mod describe;
 mod document;
 mod errors;
 mod flags;
+mod forms;
 pub mod keys;
 mod meaning;
 mod near;
@@ -29,8 +30,9 @@ pub use address::AddressFault;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
-    Algorithm, Backend, Check, Choice, Config, Health, Listener, LogLevel, NoBackend, Pool, Protocol, Server,
-    TcpOptions, Workers,
+    Algorithm, Backend, Check, Choice, Config, Ejection, Exchange, Expect, Health, HttpCheck, InitialState,
+    Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal,
+    Statistic, TcpOptions, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::SocketAddr;
 
 use super::errors::{Error, Place, Reason, Report};
 use super::keys::{Key, Kind, Preset, Section};
 use super::near::near;
 use super::typed::{Node, Table, Value};
-use super::values::{self, wrong_type};
+use super::values::wrong_type;
+
+const COMMAND_EXAMPLE: &str = "[\"/usr/bin/check\", \"--fast\"]";
 
 /// One table under its section. Every getter answers `None` for a value that is wrong and has been reported.
 pub(super) struct Reader<'n, 't> {
@@ -67,30 +68,51 @@ impl<'n, 't> Reader<'n, 't> {
         }
     }
 
-    /// One address or a list of them, each with its place; `None` stands for one that is wrong.
-    pub(super) fn addresses(&self, name: &str) -> Option<Vec<Option<(SocketAddr, Place)>>> {
+    /// One value or a list of them, each with its place; `None` stands for one that is wrong.
+    pub(super) fn list<T>(
+        &self,
+        name: &str,
+        parse: fn(&Key, &Node<'_>) -> Result<T, Reason>,
+    ) -> Option<Vec<Option<(T, Place)>>> {
         let key = self.key(name);
-        let Kind::Addresses(max) = key.kind else { unreachable!("{name} holds no addresses") };
-        let Some(node) = self.node(name) else {
-            self.report(&self.place, name, Reason::Missing(missing_cure(key)));
-            return None;
-        };
+        match (self.node(name), key.default) {
+            (Some(node), _) => self.items(key, node, parse),
+            (None, Preset::Is(word)) => self.items(key, &Node::word(self.place.clone(), word), parse),
+            (None, Preset::Required | Preset::Follows(_)) => {
+                self.report(&self.place, name, Reason::Missing(missing_cure(key)));
+                None
+            }
+        }
+    }
+
+    fn items<T>(
+        &self,
+        key: &Key,
+        node: &Node<'_>,
+        parse: fn(&Key, &Node<'_>) -> Result<T, Reason>,
+    ) -> Option<Vec<Option<(T, Place)>>> {
+        let Some((what, one, max)) = key.kind.items() else { unreachable!("{} is no list", key.name) };
         let items = match &node.value {
             Value::List(items) => items.as_slice(),
+            // A program with its arguments in one text would be taken for a program of that name.
+            _ if matches!(key.kind, Kind::Texts(_)) => {
+                let wanted = format!("{}, such as {COMMAND_EXAMPLE}", key.kind.wanted());
+                self.report(&node.place, key.name, wrong_type(node, wanted));
+                return None;
+            }
             _ => std::slice::from_ref(node),
         };
         if items.is_empty() {
-            let words = "the list is empty; give at least one \"ip:port\"".to_owned();
-            self.report(&node.place, name, Reason::Conflict(words));
+            let words = format!("the list is empty; give at least one {one}");
+            self.report(&node.place, key.name, Reason::Conflict(words));
             return None;
         }
         if items.len() > max {
-            let reason = Reason::TooMany { what: "addresses in one listener", count: items.len(), max };
-            self.report(&node.place, name, reason);
+            self.report(&node.place, key.name, Reason::TooMany { what, count: items.len(), max });
             return None;
         }
-        let one = |item| Some((self.parse(key, item, values::address)?, item.place.clone()));
-        Some(items.iter().map(one).collect())
+        let read = |item| Some((self.parse(key, item, parse)?, item.place.clone()));
+        Some(items.iter().map(read).collect())
     }
 
     /// The table of this name; an empty one if it is not given.
@@ -211,6 +233,7 @@ fn missing_cure(key: &Key) -> String {
         Kind::PoolName => "api",
         Kind::Addresses(_) => "0.0.0.0:8000",
         Kind::Address => "10.0.0.1:8080",
+        Kind::Texts(_) => return format!("add a line such as: {} = {COMMAND_EXAMPLE}", key.name),
         _ => return format!("write {}", key.kind.range()),
     };
     format!("add a line such as: {} = \"{example}\"", key.name)

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything that one run of ringway needs to know.
@@ -123,16 +124,32 @@ pub struct Pool {
     pub name: String,
     /// How a backend is chosen.
     pub algorithm: Algorithm,
+    /// What `power-of-two` compares its two candidates by.
+    pub power_of_two_by: PowerOfTwoBy,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
     /// How long all attempts for one session may take together.
     pub connect_total_timeout: Duration,
     /// Backends tried for one session; `None` tries each that is up once.
     pub connect_attempts: Option<NonZeroU32>,
+    /// Sessions that may wait when every backend is at its `max_connections`; 0 is none.
+    pub queue_max: u32,
+    /// How long a session may wait for a backend that is not at its limit.
+    pub queue_timeout: Duration,
+    /// A backend that has come back gets its full share only after this long.
+    pub slow_start: Option<Duration>,
+    /// When fewer than this many percent of the backends are up, all get sessions; 0 is never.
+    pub panic_threshold: u32,
+    /// What becomes of the sessions of a backend that goes down.
+    pub on_down: OnDown,
     /// TCP options of the backend connections.
     pub tcp: TcpOptions,
+    /// `[pool.response_time]`
+    pub response_time: ResponseTime,
     /// `[pool.health]`
     pub health: Health,
+    /// `[pool.ejection]`
+    pub ejection: Ejection,
     /// `[[pool.backend]]`, in file order; at least one.
     pub backends: Vec<Backend>,
 }
@@ -146,32 +163,202 @@ pub enum Algorithm {
     WeightedRoundRobin,
     /// The one with the fewest sessions for its weight.
     LeastConnections,
+    /// The one with the smallest response time x (sessions + 1) / weight.
+    LeastResponseTime,
+    /// The better of two drawn at random, by the peak EWMA of its response time x (sessions + 1) / weight.
+    PeakEwma,
+    /// Drawn at random, by weight.
+    Random,
+    /// The better of two drawn at random, by sessions or by response time.
+    PowerOfTwo,
+    /// By the client's address: rendezvous hashing.
+    SourceHash,
+    /// By the client's address: Maglev's table.
+    Maglev,
+    /// The first in the order of the file that has room.
+    First,
+}
+
+/// What `power-of-two` compares its two candidates by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PowerOfTwoBy {
+    /// Sessions for its weight.
+    Connections,
+    /// Response time x (sessions + 1) / weight.
+    ResponseTime,
+}
+
+/// What becomes of the sessions of a backend that goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDown {
+    /// They go on as long as they can.
+    Keep,
+    /// They are ended with a reset, so that clients connect again.
+    Close,
+}
+
+/// `[pool.response_time]`: what is measured, and which figure of it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseTime {
+    /// Which time is used to choose.
+    pub signal: Signal,
+    /// Which figure of it.
+    pub statistic: Statistic,
+    /// How far back samples count.
+    pub window: Duration,
+}
+
+/// Which time of a session is used to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// From the start of connecting to its success.
+    Connect,
+    /// From the client's first byte (from the accept where the backend speaks first) to the backend's first byte.
+    FirstByte,
+    /// From the accept to the end.
+    Session,
+}
+
+/// Which figure of the measured times is used to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Statistic {
+    /// The median of the window.
+    P50,
+    /// The 90th percentile of the window.
+    P90,
+    /// The 99th percentile of the window.
+    P99,
+    /// An average in which a sample's weight fades with its age.
+    Ewma,
+    /// The same, but it jumps up to every sample that is above it.
+    PeakEwma,
 }
 
 /// `[pool.health]`: how it is found out whether a backend can serve.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// What is checked.
     pub check: Check,
+    /// The port that is checked in place of the backend's own.
+    pub port: Option<u16>,
     /// From the start of one check to the start of the next.
     pub interval: Duration,
-    /// How long a check may take; at most the interval.
+    /// The same while the state is about to change or not known yet.
+    pub fast_interval: Duration,
+    /// The same while the backend is down for good.
+    pub down_interval: Duration,
+    /// How many percent an interval may be shorter or longer, at random.
+    pub jitter: u32,
+    /// How long a check may take; at most the shortest interval.
     pub timeout: Duration,
     /// Passes in a row that bring a backend back.
     pub rise: NonZeroU32,
     /// Failures in a row that take a backend out.
     pub fall: NonZeroU32,
+    /// What is held of a backend before its first check.
+    pub initial_state: InitialState,
     /// Whether a session's failed connect counts as a failed check.
     pub passive: bool,
 }
 
-/// What a health check does.
+/// What is held of a backend before its first check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitialState {
+    /// Up, and `fall` failures take it out.
+    FullyUp,
+    /// Up, and one failure takes it out.
+    Up,
+    /// Down, and one pass brings it in.
+    Down,
+    /// Down, and `rise` passes bring it in.
+    FullyDown,
+}
+
+/// What a health check does.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
-    /// Connects and closes.
-    Tcp,
     /// Nothing: the backend counts as up.
     None,
+    /// Connects; then, if asked to, sends and waits for an answer.
+    Tcp(Exchange),
+    /// An HTTP/1.1 request.
+    Http(HttpCheck),
+    /// The same over TLS.
+    Https(HttpCheck, TlsCheck),
+    /// A program whose exit status 0 is a pass.
+    Command(Vec<String>),
+}
+
+/// What a TCP check sends and what it waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// These bytes are sent once connected.
+    pub send: Vec<u8>,
+    /// What the answer must have in it.
+    pub expect: Option<Expect>,
+}
+
+/// What an answer must have in it.
+#[derive(Debug, Clone)]
+pub enum Expect {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// A match of this expression.
+    Regex(regex::bytes::Regex),
+}
+
+impl PartialEq for Expect {
+    fn eq(&self, other: &Expect) -> bool {
+        match (self, other) {
+            (Expect::Bytes(one), Expect::Bytes(other)) => one == other,
+            (Expect::Regex(one), Expect::Regex(other)) => one.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Expect {}
+
+/// What an HTTP check asks for and what it accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Such as `GET`.
+    pub method: String,
+    /// Such as `/healthz?full=1`.
+    pub path: String,
+    /// The value of the Host header; `None` is the address that is checked.
+    pub host: Option<String>,
+    /// Statuses that pass: inclusive ranges.
+    pub status: Vec<(u16, u16)>,
+    /// What the body must have in it.
+    pub body: Option<Expect>,
+}
+
+/// How an https check trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsCheck {
+    /// The name that is sent (SNI) and that the certificate must have; `None` is the address.
+    pub name: Option<String>,
+    /// Whether the certificate is verified.
+    pub verify: bool,
+    /// A PEM file of the authorities that are trusted in place of the system's.
+    pub authorities: Option<PathBuf>,
+}
+
+/// `[pool.ejection]`: takes a backend out for a while because of what sessions meet there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejection {
+    /// Sessions that failed in a row (connect failed or timed out, reset before the first byte, no first byte in time)
+    /// that eject a backend; `None` is off.
+    pub failures: Option<NonZeroU32>,
+    /// How long the first time; each ejection that follows at once is longer by as much.
+    pub time: Duration,
+    /// And never longer than this.
+    pub time_max: Duration,
+    /// At most this many percent of the pool's backends are ejected at once.
+    pub share_max: u32,
+    /// A session without a first byte for this long has failed (it goes on); `None` is never.
+    pub first_byte_timeout: Option<Duration>,
 }
 
 /// `[[pool.backend]]`: one server.
@@ -183,6 +370,12 @@ pub struct Backend {
     pub address: SocketAddr,
     /// Its share, against the other weights of its pool; 1 to 256.
     pub weight: NonZeroU32,
+    /// Serves only when no other can.
+    pub backup: bool,
+    /// Sessions that it takes at once; `None` is no limit.
+    pub max_connections: Option<NonZeroU32>,
+    /// Where it is checked, if not where it serves.
+    pub check_address: Option<SocketAddr>,
 }
 
 /// A closed set of words: each value has one, in files, flags and summaries alike.
@@ -219,24 +412,92 @@ impl Choice for Protocol {
 }
 
 impl Choice for Algorithm {
-    const ALL: &'static [Self] = &[Self::RoundRobin, Self::WeightedRoundRobin, Self::LeastConnections];
+    const ALL: &'static [Self] = &[
+        Self::RoundRobin,
+        Self::WeightedRoundRobin,
+        Self::LeastConnections,
+        Self::LeastResponseTime,
+        Self::PeakEwma,
+        Self::Random,
+        Self::PowerOfTwo,
+        Self::SourceHash,
+        Self::Maglev,
+        Self::First,
+    ];
 
     fn word(self) -> &'static str {
         match self {
             Self::RoundRobin => "round-robin",
             Self::WeightedRoundRobin => "weighted-round-robin",
             Self::LeastConnections => "least-connections",
+            Self::LeastResponseTime => "least-response-time",
+            Self::PeakEwma => "peak-ewma",
+            Self::Random => "random",
+            Self::PowerOfTwo => "power-of-two",
+            Self::SourceHash => "source-hash",
+            Self::Maglev => "maglev",
+            Self::First => "first",
         }
     }
 }
 
-impl Choice for Check {
-    const ALL: &'static [Self] = &[Self::Tcp, Self::None];
+impl Choice for PowerOfTwoBy {
+    const ALL: &'static [Self] = &[Self::Connections, Self::ResponseTime];
 
     fn word(self) -> &'static str {
         match self {
-            Self::Tcp => "tcp",
-            Self::None => "none",
+            Self::Connections => "connections",
+            Self::ResponseTime => "response-time",
+        }
+    }
+}
+
+impl Choice for OnDown {
+    const ALL: &'static [Self] = &[Self::Keep, Self::Close];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Close => "close",
+        }
+    }
+}
+
+impl Choice for Signal {
+    const ALL: &'static [Self] = &[Self::Connect, Self::FirstByte, Self::Session];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::FirstByte => "first_byte",
+            Self::Session => "session",
+        }
+    }
+}
+
+impl Choice for Statistic {
+    const ALL: &'static [Self] = &[Self::P50, Self::P90, Self::P99, Self::Ewma, Self::PeakEwma];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P99 => "p99",
+            Self::Ewma => "ewma",
+            Self::PeakEwma => "peak-ewma",
+        }
+    }
+}
+
+impl Choice for InitialState {
+    const ALL: &'static [Self] = &[Self::FullyUp, Self::Up, Self::Down, Self::FullyDown];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::FullyUp => "fully-up",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::FullyDown => "fully-down",
         }
     }
 }

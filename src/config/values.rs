@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use regex::bytes::Regex;
 
 use super::address::address as parse_address;
 use super::errors::{Bound, Reason};
+use super::forms;
 use super::keys::{CORE_MAX, Key, Kind, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
 use super::typed::{Node, Value, shown};
@@ -127,6 +131,89 @@ pub(super) fn text(key: &Key, node: &Node<'_>) -> Outcome<String> {
     match text.len() {
         count if count > max => Err(Reason::TooMany { what: "bytes of text", count, max }),
         _ => Ok(text.to_owned()),
+    }
+}
+
+/// A text as its bytes.
+pub(super) fn bytes(key: &Key, node: &Node<'_>) -> Outcome<Vec<u8>> {
+    let Kind::Bytes(max) = key.kind else { unreachable!("{} holds no bytes", key.name) };
+    formed(key, node, |text| Ok(text.as_bytes().to_vec())).and_then(|bytes| bounded(node, bytes, max))
+}
+
+/// Bytes in hex.
+pub(super) fn hex(key: &Key, node: &Node<'_>) -> Outcome<Vec<u8>> {
+    let Kind::Hex(max) = key.kind else { unreachable!("{} holds no hex", key.name) };
+    formed(key, node, forms::hex).and_then(|bytes| bounded(node, bytes, max))
+}
+
+/// A regular expression.
+pub(super) fn regex(key: &Key, node: &Node<'_>) -> Outcome<Regex> {
+    let Kind::Regex(max) = key.kind else { unreachable!("{} holds no expression", key.name) };
+    // Before it is compiled: that takes time and memory.
+    if let Some(text) = node.text() {
+        bounded(node, text.as_bytes().to_vec(), max)?;
+    }
+    formed(key, node, forms::regex)
+}
+
+/// The method of a request.
+pub(super) fn method(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    formed(key, node, forms::method)
+}
+
+/// The path of a request.
+pub(super) fn request_path(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    formed(key, node, forms::request_path)
+}
+
+/// A host name or an IP address, with a port or without.
+pub(super) fn host(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    formed(key, node, forms::host)
+}
+
+/// A host name or an IP address.
+pub(super) fn host_name(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    formed(key, node, forms::host_name)
+}
+
+/// The path of a file.
+pub(super) fn file(key: &Key, node: &Node<'_>) -> Outcome<PathBuf> {
+    formed(key, node, forms::file).map(PathBuf::from)
+}
+
+/// What can be handed to a program.
+pub(super) fn argument(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    match &node.value {
+        Value::Integer(_) | Value::Float | Value::Boolean(_) => {
+            Err(wrong_type(node, format!("\"{}\", in quotes", node.shown())))
+        }
+        _ => formed(key, node, forms::argument),
+    }
+}
+
+/// One status, or a range of them.
+pub(super) fn statuses(key: &Key, node: &Node<'_>) -> Outcome<(u16, u16)> {
+    let text = match &node.value {
+        Value::Integer(number) => number.to_string().into(),
+        _ => Cow::from(node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?),
+    };
+    forms::statuses(&text).map_err(|why| Reason::Malformed { typed: node.shown(), why })
+}
+
+/// A text that has a form.
+fn formed<T>(key: &Key, node: &Node<'_>, form: fn(&str) -> Result<T, String>) -> Outcome<T> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    form(text).map_err(|why| Reason::Malformed { typed: node.shown(), why })
+}
+
+fn bounded(node: &Node<'_>, bytes: Vec<u8>, max: usize) -> Outcome<Vec<u8>> {
+    match bytes.len() {
+        0 => Err(Reason::Malformed {
+            typed: node.shown(),
+            why: "is empty; give a text or remove it".to_owned(),
+        }),
+        count if count > max => Err(Reason::TooMany { what: "bytes", count, max }),
+        _ => Ok(bytes),
     }
 }
 

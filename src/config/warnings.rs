@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::types::{Algorithm, Config, Listener, Pool};
+use super::types::{Algorithm, Choice, Config, Listener, Pool};
+use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
 pub fn warnings(config: &Config) -> Vec<String> {
@@ -21,6 +22,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
         found
             .extend((!used.contains(&index)).then(|| format!("pool \"{}\": no listener uses it", pool.name)));
         found.extend(unused_weights(pool));
+        found.extend(unused_slow_start(pool));
+        found.extend(uncounted_late_bytes(pool));
+        found.extend(slow_fast_interval(pool));
         found.extend(single_backend(pool));
         found.extend(odd_addresses(pool, &binds));
     }
@@ -38,13 +42,52 @@ fn port_zero(listener: &Listener) -> Option<String> {
 fn unused_weights(pool: &Pool) -> Option<String> {
     let first = pool.backends.first()?.weight;
     let differ = pool.backends.iter().any(|backend| backend.weight != first);
-    (differ && pool.algorithm == Algorithm::RoundRobin).then(|| {
+    (differ && !uses_weights(pool.algorithm)).then(|| {
         format!(
-            "pool \"{}\": the weights differ, but round-robin does not use them; \
+            "pool \"{}\": the weights differ, but {} does not use them; \
              write algorithm = \"weighted-round-robin\" or \"least-connections\"",
+            pool.name,
+            pool.algorithm.word()
+        )
+    })
+}
+
+fn unused_slow_start(pool: &Pool) -> Option<String> {
+    (pool.slow_start.is_some() && !uses_weights(pool.algorithm)).then(|| {
+        format!(
+            "pool \"{}\": slow_start lets the share of a backend grow, but {} gives no shares; \
+             write algorithm = \"weighted-round-robin\" or \"least-connections\", or remove slow_start",
+            pool.name,
+            pool.algorithm.word()
+        )
+    })
+}
+
+fn uncounted_late_bytes(pool: &Pool) -> Option<String> {
+    (pool.ejection.first_byte_timeout.is_some() && pool.ejection.failures.is_none()).then(|| {
+        format!(
+            "pool \"{}\": no backend is ejected for late first bytes, because ejection.failures is off; \
+             give failures a number or remove first_byte_timeout",
             pool.name
         )
     })
+}
+
+fn slow_fast_interval(pool: &Pool) -> Option<String> {
+    let (fast, interval) = (pool.health.fast_interval, pool.health.interval);
+    (fast > interval).then(|| {
+        format!(
+            "pool \"{}\": a fast_interval of {} is slower than the interval of {}; lower it or remove it",
+            pool.name,
+            format_duration(fast),
+            format_duration(interval)
+        )
+    })
+}
+
+/// Whether a backend of twice the weight gets more sessions.
+fn uses_weights(algorithm: Algorithm) -> bool {
+    !matches!(algorithm, Algorithm::RoundRobin | Algorithm::First)
 }
 
 fn single_backend(pool: &Pool) -> Option<String> {
@@ -105,6 +148,26 @@ mod tests {
         };
         starts(of("bind=\"127.0.0.1:0\"", TWO), "listener \"web\": 127.0.0.1:0 accepts on a port");
         starts(of("bind=\"127.0.0.1:8000\"", &format!("{TWO}weight=2")), "pool \"api\": the weights differ");
+        let first = format!("algorithm=\"first\"\n{TWO}weight=2");
+        starts(
+            of("bind=\"127.0.0.1:8000\"", &first),
+            "pool \"api\": the weights differ, but first does not use them",
+        );
+        for algorithm in Algorithm::ALL {
+            let slow = format!("algorithm=\"{}\"\nslow_start=\"30s\"\n{TWO}", algorithm.word());
+            let found = of("bind=\"127.0.0.1:8000\"", &slow);
+            match algorithm {
+                Algorithm::RoundRobin | Algorithm::First => starts(found, "pool \"api\": slow_start lets"),
+                _ => assert_eq!(found, [""; 0]),
+            }
+        }
+        let slow = format!("health.fast_interval=\"3s\"\n{TWO}");
+        starts(of("bind=\"127.0.0.1:8000\"", &slow), "pool \"api\": a fast_interval of 3s is slower");
+        let late = format!("ejection={{failures=\"off\",first_byte_timeout=\"1s\"}}\n{TWO}");
+        starts(
+            of("bind=\"127.0.0.1:8000\"", &late),
+            "pool \"api\": no backend is ejected for late first bytes",
+        );
         starts(
             of("bind=\"127.0.0.1:1\"", TWO),
             "pool \"api\": the backend 127.0.0.1:1 is where listener \"web\"",

@@ -1,36 +1,46 @@
 //! Health: finds out which backends can serve, on a thread of its own, and publishes a new table at each change.
 //!
-//! Two sources feed one state per backend: checks that this thread makes, and the connects of sessions that failed,
-//! which the workers count. Nothing here can hold up a worker: news goes down through the table alone.
+//! Several sources feed one state per backend: checks that this thread makes, what sessions met, which the workers count,
+//! and what operators want. Nothing here can hold up a worker: news goes down through the table and the gates alone.
 
+pub(crate) mod board;
+mod ejection;
+mod order;
 mod probe;
+mod ramp;
+mod schedule;
+mod sessions;
 mod state;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, oneshot};
+use fastrand::Rng;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{self, MissedTickBehavior};
 
-use crate::config::{self, Check, Config};
+use crate::config::Config;
 use crate::epoch::Publisher;
 use crate::stats::Stats;
-use crate::table::{BackendId, BackendTable, Health, State};
+use crate::table::BackendId;
 
-use probe::Finding;
-pub use state::{Change, HealthState};
+use board::{Board, Pace};
+use probe::{Finding, Target};
 
-/// Checks that may be under way at once: each holds a descriptor.
+pub use order::{ORDERS_MAX, Order, Refusal, WEIGHT_MAX};
+pub use probe::{Probes, Unusable};
+
+/// Checks over a socket that may be under way at once: each holds a descriptor.
 pub const CHECKS_AT_ONCE: usize = 1024;
+/// Checks by a program that may be under way at once: each is a process.
+pub const COMMANDS_AT_ONCE: usize = 32;
 /// The first checks are spread over this, or over the interval if that is shorter.
 const SPREAD: Duration = Duration::from_secs(1);
-/// How often the workers' counts of failed connects are read.
-const PASSIVE_INTERVAL: Duration = Duration::from_millis(50);
-
+/// How often the workers' counts and the clock are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Between two tables that are published.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(5);
 
@@ -38,10 +48,16 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(5);
 pub struct Setup {
     /// What was asked for.
     pub config: Arc<Config>,
+    /// How the backends of each pool are checked.
+    pub probes: Probes,
     /// Where tables go.
     pub publisher: Publisher,
-    /// Where the workers count failed connects.
+    /// Where the workers count failures.
     pub stats: Arc<Stats>,
+    /// What operators want.
+    pub orders: mpsc::Receiver<Order>,
+    /// What its dice come from.
+    pub seed: u64,
     /// Ends the thread when its sender is dropped.
     pub stop: oneshot::Receiver<()>,
 }
@@ -49,18 +65,27 @@ pub struct Setup {
 /// Checks until it is told to stop.
 pub fn run(setup: Setup) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let Setup { config, publisher, stats, stop } = setup;
-    let watched: Vec<BackendId> = checked(&config, &publisher);
-    let board = Rc::new(Board::new(config, publisher));
-    let permits = Rc::new(Semaphore::new(CHECKS_AT_ONCE));
+    let Setup { config, probes, publisher, stats, orders, seed, stop } = setup;
+    let board = Board::new(config, stats, publisher, Instant::now());
+    let (watched, changed) = (board.checked(), board.changed());
+    let shared = Rc::new(Shared {
+        board: RefCell::new(board),
+        probes,
+        permits: Semaphore::new(CHECKS_AT_ONCE),
+        command_permits: Semaphore::new(COMMANDS_AT_ONCE),
+    });
     LocalSet::new().block_on(&runtime, async {
         let mut tasks = JoinSet::new();
+        let begun = Instant::now();
         for (place, &id) in watched.iter().enumerate() {
-            let delay = board.spec(id).interval.min(SPREAD).mul_f64(place as f64 / watched.len() as f64);
-            tasks.spawn_local(check_for_ever(Rc::clone(&board), Rc::clone(&permits), id, delay));
+            let interval = shared.board.borrow().spec(id).interval;
+            let first = begun + schedule::spread(place, watched.len(), interval.min(SPREAD));
+            let dice = Rng::with_seed(seed.wrapping_add(place as u64));
+            tasks.spawn_local(check_for_ever(Rc::clone(&shared), id, first, dice));
         }
-        tasks.spawn_local(heed_sessions_for_ever(Rc::clone(&board), stats, watched));
-        tasks.spawn_local(publish_for_ever(board));
+        tasks.spawn_local(look_for_ever(Rc::clone(&shared)));
+        tasks.spawn_local(obey_for_ever(Rc::clone(&shared), orders));
+        tasks.spawn_local(publish_for_ever(shared, changed));
         tokio::select! {
             // Both ways of ending it are the same: a message, or nobody left who could send one.
             _ = stop => {}
@@ -71,152 +96,114 @@ pub fn run(setup: Setup) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Backends whose pool wants checks.
-fn checked(config: &Config, publisher: &Publisher) -> Vec<BackendId> {
-    let table = publisher.current();
-    let wants = |pool: usize| config.pools[pool].health.check != Check::None;
-    table.backends.iter().filter(|backend| wants(backend.pool)).map(|backend| backend.id).collect()
+/// What the tasks of this thread share.
+struct Shared {
+    board: RefCell<Board>,
+    probes: Probes,
+    permits: Semaphore,
+    command_permits: Semaphore,
 }
 
-async fn check_for_ever(board: Rc<Board>, permits: Rc<Semaphore>, id: BackendId, delay: Duration) {
-    let spec = board.spec(id);
-    let address = board.address(id);
-    let mut turns = time::interval_at(time::Instant::now() + delay, spec.interval);
-    // After a gap (the process was stopped) go on in step instead of making up for every missed check at once.
-    turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
+async fn check_for_ever(shared: Rc<Shared>, id: BackendId, first: Instant, mut dice: Rng) {
+    let (target, timeout, paced) = {
+        let board = shared.board.borrow();
+        (target(&board, id), board.spec(id).timeout, board.paced(id))
+    };
+    let probe = shared.probes.of_pool(shared.board.borrow().backend(id).pool);
+    let permits = if probe.is_a_process() { &shared.command_permits } else { &shared.permits };
+    let mut turns = Turns { id, last: None, next: first };
     let mut able = true;
     loop {
-        turns.tick().await;
+        turns.next(&shared, &paced, &mut dice).await;
         let finding = {
             let _permit = permits.acquire().await.expect("the semaphore is never closed");
-            probe::tcp(address, spec.timeout).await
+            probe.look(&target, timeout).await
         };
-        match finding {
-            Finding::Passed => board.observe(id, true, || String::from("check passed")),
-            Finding::Failed(why) => board.observe(id, false, || format!("check failed: {why}")),
+        let (passed, reason) = match finding {
+            Finding::Passed => (true, String::from("check passed")),
+            Finding::Failed(why) => (false, format!("check failed: {why}")),
             Finding::Unable(error) => {
                 // Once for each time that it begins: it can last, and there can be thousands.
                 if std::mem::replace(&mut able, false) {
-                    tracing::warn!(backend = %address, %error, "checks cannot be made; the backend is not blamed");
+                    tracing::warn!(backend = %target.address, %error, "checks cannot be made; the backend is not blamed");
                 }
                 continue;
             }
-        }
+        };
         able = true;
+        shared.board.borrow_mut().observe(id, passed, || reason, Instant::now());
     }
 }
 
-/// Feeds the failed connects of sessions into the states, where the pool wants that.
-async fn heed_sessions_for_ever(board: Rc<Board>, stats: Arc<Stats>, watched: Vec<BackendId>) {
-    let mut failures_seen = 0;
-    let mut failed_before: Vec<u64> = vec![0; watched.len()];
-    let mut turns = time::interval(PASSIVE_INTERVAL);
+fn target(board: &Board, id: BackendId) -> Target {
+    let name = Arc::clone(&board.backend(id).name);
+    Target { pool: board.pool_name(id).to_owned(), name, address: board.check_address(id) }
+}
+
+/// The places of one backend's checks on its grid.
+struct Turns {
+    id: BackendId,
+    last: Option<Instant>,
+    next: Instant,
+}
+
+impl Turns {
+    /// Until the next check is due.
+    async fn next(&mut self, shared: &Shared, paced: &Notify, dice: &mut Rng) {
+        let mut resting = false;
+        loop {
+            let (pace, jitter) = {
+                let board = shared.board.borrow();
+                (board.pace(self.id), board.spec(self.id).jitter)
+            };
+            let Pace::Every(interval) = pace else {
+                paced.notified().await;
+                resting = true;
+                continue;
+            };
+            if resting {
+                // What it was before is over: a new grid.
+                (self.last, self.next) = (None, Instant::now());
+            } else if let Some(last) = self.last {
+                self.next = schedule::next(last, interval, Instant::now());
+            }
+            let due = schedule::jittered(self.next, interval, jitter, dice.f64());
+            resting = false;
+            tokio::select! {
+                () = time::sleep_until(due.into()) => break,
+                // It may be due earlier now, or not at all.
+                () = paced.notified() => {}
+            }
+        }
+        self.last = Some(self.next);
+    }
+}
+
+/// Looks at what sessions met and at what time has brought.
+async fn look_for_ever(shared: Rc<Shared>) {
+    let mut turns = time::interval(LOOK_INTERVAL);
     turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         turns.tick().await;
-        let failures = stats.sum(|worker| &worker.connect_failures);
-        if failures == failures_seen {
-            continue;
-        }
-        failures_seen = failures;
-        for (&id, before) in watched.iter().zip(&mut failed_before) {
-            let failed = stats.backend(id, |backend| &backend.connect_failures);
-            if failed == *before {
-                continue;
-            }
-            let in_row = stats.backend(id, |backend| &backend.failures_in_row);
-            let news = state::Sessions { failed: failed - *before, in_row };
-            *before = failed;
-            if board.spec(id).passive {
-                board.heed(id, news);
-            }
-        }
+        shared.board.borrow_mut().look(Instant::now());
     }
+}
+
+/// Does what operators want.
+async fn obey_for_ever(shared: Rc<Shared>, mut orders: mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        shared.board.borrow_mut().obey(order, Instant::now());
+    }
+    // Nobody is left who could want anything; the thread is told to stop in a moment.
+    std::future::pending().await
 }
 
 /// Publishes changes: the first one at once, those that follow closely together. A table is copied whole each time, and
 /// thousands of backends can change in the same moment.
-async fn publish_for_ever(board: Rc<Board>) {
+async fn publish_for_ever(shared: Rc<Shared>, changed: Rc<Notify>) {
     loop {
-        board.changed.notified().await;
-        board.publish();
+        changed.notified().await;
+        shared.board.borrow_mut().publish();
         time::sleep(PUBLISH_PAUSE).await;
-    }
-}
-
-/// The states of all backends, and the table that will be published next.
-struct Board {
-    config: Arc<Config>,
-    states: RefCell<Vec<HealthState>>,
-    next: RefCell<BackendTable>,
-    changed: Notify,
-    publisher: RefCell<Publisher>,
-}
-
-impl Board {
-    fn new(config: Arc<Config>, publisher: Publisher) -> Board {
-        let next = publisher.current().as_ref().clone();
-        let state =
-            |pool: usize| HealthState::new(config.pools[pool].health.rise, config.pools[pool].health.fall);
-        let states = next.backends.iter().map(|backend| state(backend.pool)).collect();
-        Board {
-            config,
-            states: RefCell::new(states),
-            next: RefCell::new(next),
-            changed: Notify::new(),
-            publisher: RefCell::new(publisher),
-        }
-    }
-
-    fn spec(&self, id: BackendId) -> config::Health {
-        let pool = self.next.borrow().backends[id.index()].pool;
-        self.config.pools[pool].health
-    }
-
-    fn address(&self, id: BackendId) -> SocketAddr {
-        self.next.borrow().backends[id.index()].address
-    }
-
-    fn observe(&self, id: BackendId, passed: bool, reason: impl FnOnce() -> String) {
-        let change = self.states.borrow_mut()[id.index()].observe(passed);
-        if let Some(change) = change {
-            self.note(id, change, reason());
-        }
-    }
-
-    fn heed(&self, id: BackendId, news: state::Sessions) {
-        let change = self.states.borrow_mut()[id.index()].heed(news);
-        if let Some(change) = change {
-            self.note(id, change, format!("sessions could not connect ({} in a row)", news.in_row));
-        }
-    }
-
-    /// Writes a change into the next table, and into the log.
-    fn note(&self, id: BackendId, change: Change, reason: String) {
-        let backend = &mut self.next.borrow_mut().backends[id.index()];
-        let now = Instant::now();
-        let (pool, lasted) = (&self.config.pools[backend.pool].name, now - backend.health.since);
-        let (name, address, lasted) =
-            (&backend.name, backend.address, format!("{:.1}s", lasted.as_secs_f64()));
-        let (state, since) = match change {
-            Change::Up => {
-                tracing::info!(%pool, backend = %name, %address, %reason, was_down = %lasted, "backend is up");
-                (State::Up, now)
-            }
-            Change::Down => {
-                tracing::warn!(%pool, backend = %name, %address, %reason, was_up = %lasted, "backend is down");
-                (State::Down, now)
-            }
-            // No change for anybody but who reads the table.
-            Change::Confirmed => (State::Up, backend.health.since),
-        };
-        backend.health = Health { state, since, reason: reason.into() };
-        self.changed.notify_one();
-    }
-
-    fn publish(&self) {
-        let mut next = self.next.borrow_mut();
-        next.epoch += 1;
-        self.publisher.borrow_mut().publish(next.clone());
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::health::Unusable;
 use crate::limits::TooFewFiles;
 use crate::ring::Unavailable;
 
@@ -12,6 +13,8 @@ use crate::ring::Unavailable;
 pub enum Error {
     /// The kernel does not offer io_uring to this process.
     Ring(Unavailable),
+    /// A health check could never pass.
+    Check(Unusable),
     /// Signals cannot be received.
     Signals(io::Error),
     /// The limit on open files cannot be read or raised.
@@ -70,6 +73,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Ring(error) => error.fmt(f),
+            Error::Check(error) => error.fmt(f),
             Error::Signals(error) => write!(f, "signals cannot be received: {error}"),
             Error::OpenFiles(error) => write!(f, "the limit on open files cannot be raised: {error}"),
             Error::TooFewFiles(error) => error.fmt(f),

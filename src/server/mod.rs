@@ -14,19 +14,24 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
 use crate::config::{Config, Workers};
 use crate::epoch::{self, Subscriber};
-use crate::health;
+use crate::explain;
+use crate::figures;
+use crate::gate::Queue;
+use crate::health::{self, Order, Probes, Refusal};
 use crate::limits::{self, Limits};
 use crate::net;
 use crate::output::Output;
 use crate::phase::{Phase, PhaseFlag};
 use crate::ring::{self, Unavailable};
+use crate::samples;
 use crate::stats::Stats;
 use crate::status;
 use crate::table::BackendTable;
+use crate::times::Times;
 use crate::worker::{self, Report};
 
 pub use error::Error;
@@ -48,7 +53,7 @@ pub fn run(config: Config, output: Output) -> Result<(), Error> {
 /// What somebody outside wants of a running server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// The table of backends on standard output.
+    /// The table of backends, and how the last ones were chosen, on standard output.
     PrintStatus,
     /// An end, in order; at once when it comes a second time.
     Stop,
@@ -93,13 +98,32 @@ pub struct Server {
     addresses: Vec<Vec<SocketAddr>>,
     limits: Limits,
     stats: Arc<Stats>,
+    times: Arc<Times>,
+    queues: Arc<[Arc<Queue>]>,
     tables: Subscriber,
     phase: PhaseFlag,
     events: Receiver<Event>,
     /// What the kernel's counter stood at when we started.
     listen_drops_before: u64,
+    orders: tokio_mpsc::Sender<Order>,
     /// Ends the health thread when it is dropped.
-    _health: oneshot::Sender<()>,
+    _health: HealthGuard,
+    /// Ends the thread that makes figures when it is dropped.
+    _figures: mpsc::Sender<()>,
+}
+
+/// Ends the health thread by drop, and waits until it has: the programs that check end with it.
+struct HealthGuard {
+    stop: Option<oneshot::Sender<()>>,
+    /// Nothing comes; it is disconnected when the thread is over.
+    ended: Receiver<()>,
+}
+
+impl Drop for HealthGuard {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let _ = self.ended.recv_timeout(CLOSE_TIMEOUT);
+    }
 }
 
 impl Server {
@@ -111,18 +135,48 @@ impl Server {
         let open_files = net::raise_open_files_limit().map_err(Error::OpenFiles)?;
         let limits = limits::plan(&config, cores.len(), open_files, descriptors_elsewhere)
             .map_err(Error::TooFewFiles)?;
+        let probes = Probes::new(&config.pools).map_err(Error::Check)?;
         let (addresses, sockets) = listen(&config, cores.len())?;
 
         let config = Arc::new(config);
         let first = BackendTable::first(&config.pools, Instant::now());
         let stats = Arc::new(Stats::new(cores.len(), config.listeners.len(), first.backends.len()));
+        let times = Arc::new(Times::new(first.backends.len()));
         let (publisher, subscriber) = epoch::channel(first);
+        let (samples, inbox) = samples::channel(cores.len());
+        let queues: Arc<[Arc<Queue>]> = config.pools.iter().map(|_| Arc::default()).collect();
         let phase = PhaseFlag::default();
         let (event_sender, events) = mpsc::channel();
 
-        let (health_guard, stop) = oneshot::channel();
-        let setup = health::Setup { config: Arc::clone(&config), publisher, stats: Arc::clone(&stats), stop };
-        spawn("health".into(), &event_sender, move |_| health::run(setup).map(|()| None))?;
+        let (stop_sender, stop) = oneshot::channel();
+        let (lives, ended) = mpsc::channel();
+        let (orders, order_receiver) = tokio_mpsc::channel(health::ORDERS_MAX);
+        let setup = health::Setup {
+            config: Arc::clone(&config),
+            probes,
+            publisher,
+            stats: Arc::clone(&stats),
+            orders: order_receiver,
+            seed: fastrand::u64(..),
+            stop,
+        };
+        spawn("health".into(), &event_sender, move |_| {
+            let _lives: Sender<()> = lives;
+            health::run(setup).map(|()| None)
+        })?;
+
+        let (figures_guard, stop) = mpsc::channel();
+        let setup = figures::Setup {
+            config: Arc::clone(&config),
+            stats: Arc::clone(&stats),
+            inbox,
+            times: Arc::clone(&times),
+            stop,
+        };
+        spawn("figures".into(), &event_sender, move |_| {
+            figures::run(setup);
+            Ok(None)
+        })?;
 
         let workers = cores.len();
         for ((id, core), sockets) in cores.into_iter().enumerate().zip(sockets) {
@@ -132,6 +186,9 @@ impl Server {
                 config: Arc::clone(&config),
                 subscriber: subscriber.clone(),
                 stats: Arc::clone(&stats),
+                times: Arc::clone(&times),
+                samples: samples.clone(),
+                queues: Arc::clone(&queues),
                 phase: phase.clone(),
                 sessions_max: limits.sessions_max,
             };
@@ -149,11 +206,15 @@ impl Server {
             addresses,
             limits,
             stats,
+            times,
+            queues,
             tables: subscriber,
             phase,
             events,
+            orders,
             listen_drops_before: net::listen_drops().unwrap_or(0),
-            _health: health_guard,
+            _health: HealthGuard { stop: Some(stop_sender), ended },
+            _figures: figures_guard,
         };
         server.await_workers(workers)?;
         server.announce();
@@ -200,6 +261,10 @@ impl Server {
             self.limits.buffer_bytes / (1024 * 1024),
             self.limits.spill_bytes / (1024 * 1024)
         );
+        tracing::info!(
+            "response times: up to {} KiB of histograms, as backends answer",
+            self.limits.figure_bytes / 1024
+        );
         tracing::info!("ringway {} is ready on kernel {}", env!("CARGO_PKG_VERSION"), net::kernel_release());
     }
 
@@ -218,17 +283,42 @@ impl Server {
         Arc::clone(self.tables.clone().refresh())
     }
 
+    /// Has the health thread do what an operator wants; the table shows it in a moment.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be done, or not now.
+    pub fn order(&self, order: Order) -> Result<(), Refusal> {
+        let order = order.check(self.table().backends.len())?;
+        self.orders.try_send(order).map_err(|error| match error {
+            tokio_mpsc::error::TrySendError::Full(_) => Refusal::Busy,
+            tokio_mpsc::error::TrySendError::Closed(_) => Refusal::Over,
+        })
+    }
+
     /// The table of backends, as text.
     pub fn status(&self) -> String {
-        let table = status::backends(&self.config, &self.table(), &self.stats, Instant::now());
-        format!("{table}{}", self.summary())
+        let backends =
+            status::backends(&self.config, &self.table(), &self.stats, &self.times, Instant::now());
+        format!("{backends}{}", self.summary())
+    }
+
+    /// How the last backends were chosen, as text; nothing when none was.
+    pub fn explain(&self) -> String {
+        explain::decisions(&self.config, &self.table(), &self.stats)
+    }
+
+    /// The response time that is known of each backend.
+    pub fn times(&self) -> &Times {
+        &self.times
     }
 
     /// Totals, and what went short if anything did.
     fn summary(&self) -> String {
         let drops = net::listen_drops().unwrap_or(0).saturating_sub(self.listen_drops_before);
         let shortages = status::shortages(&self.stats, drops);
-        format!("{}\n{shortages}", status::totals(&self.stats.totals()))
+        let waiting = status::queues(&self.config, &self.queues);
+        format!("{}\n{waiting}{shortages}", status::totals(&self.stats.totals()))
     }
 
     /// Acts on requests until all is over.
@@ -237,7 +327,7 @@ impl Server {
         loop {
             // Threads report to one channel and requests come by another: look at both often enough for a person.
             match requests.recv_timeout(Duration::from_millis(100)) {
-                Ok(Request::PrintStatus) => output.print(&self.status()),
+                Ok(Request::PrintStatus) => output.print(&format!("{}{}", self.status(), self.explain())),
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
                     return self.stop(request, requests, output);
                 }

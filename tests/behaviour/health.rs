@@ -8,7 +8,7 @@ use ringway::table::State;
 use crate::common::*;
 
 fn checked(config: &mut Config) {
-    config.pools[0].health.check = Check::Tcp;
+    config.pools[0].health.check = Check::Tcp(Default::default());
 }
 
 fn state_of(ringway: &Ringway, index: usize) -> State {

@@ -5,9 +5,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod checks;
 mod choosing;
+mod ejection;
 mod failing;
 mod health;
 mod limits;
+mod orders;
+mod peers;
 mod process;
 mod relaying;
+mod tiers;

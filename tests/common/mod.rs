@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ringway::config::{
-    Algorithm, Backend, Check, Config, Health, Listener, LogLevel, NoBackend, Pool, Protocol, Server,
-    TcpOptions, Workers,
+    Algorithm, Backend, Check, Config, Ejection, Health, InitialState, Listener, LogLevel, NoBackend, OnDown,
+    Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -29,8 +29,14 @@ pub fn any_port() -> SocketAddr {
 /// A configuration with one listener on a free port and one pool of these backends; tests alter what they are about.
 pub fn config(backends: &[SocketAddr]) -> Config {
     let tcp = TcpOptions { nodelay: true, keepalive: None, user_timeout: None };
-    let backend =
-        |&address: &SocketAddr| Backend { name: address.to_string(), address, weight: NonZeroU32::MIN };
+    let backend = |&address: &SocketAddr| Backend {
+        name: address.to_string(),
+        address,
+        weight: NonZeroU32::MIN,
+        backup: false,
+        max_connections: None,
+        check_address: None,
+    };
     Config {
         server: Server {
             workers: Workers::Count(NonZeroUsize::new(2).unwrap()),
@@ -56,14 +62,37 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         pools: vec![Pool {
             name: "test".into(),
             algorithm: Algorithm::RoundRobin,
+            power_of_two_by: PowerOfTwoBy::Connections,
             connect_timeout: Duration::from_secs(5),
             connect_total_timeout: Duration::from_secs(20),
             connect_attempts: None,
+            queue_max: 1024,
+            queue_timeout: DEADLINE,
+            slow_start: None,
+            panic_threshold: 0,
+            on_down: OnDown::Keep,
             tcp,
+            response_time: ResponseTime {
+                signal: Signal::FirstByte,
+                statistic: Statistic::P50,
+                window: Duration::from_secs(10),
+            },
+            ejection: Ejection {
+                failures: None,
+                time: Duration::from_secs(1),
+                time_max: Duration::from_secs(10),
+                share_max: 50,
+                first_byte_timeout: None,
+            },
             health: Health {
                 // Tests of health turn it on: elsewhere a check would only be one more client of the backends.
                 check: Check::None,
+                port: None,
                 interval: Duration::from_millis(100),
+                fast_interval: Duration::from_millis(100),
+                down_interval: Duration::from_millis(100),
+                jitter: 0,
+                initial_state: InitialState::Up,
                 timeout: Duration::from_millis(100),
                 rise: NonZeroU32::new(2).unwrap(),
                 fall: NonZeroU32::new(3).unwrap(),
@@ -130,11 +159,9 @@ impl Ringway {
         assert_eq!(totals.accepted, totals.ends.iter().sum::<u64>());
         for index in 0..backends {
             let id = ringway::table::BackendId::new(index);
-            assert_eq!(
-                server.stats().backend(id, |counters| &counters.sessions),
-                0,
-                "leases that did not come back"
-            );
+            assert_eq!(server.stats().sessions(id), 0, "leases that did not come back");
+            let waiting = server.stats().waits(id, Duration::ZERO);
+            assert_eq!(waiting.count, 0, "sessions that still count as waiting");
         }
         totals
     }

@@ -1,0 +1,91 @@
+//! Answer: when a backend came to owe its first byte, and when the byte came.
+//!
+//! Time is read once at each of these moments, and nowhere between them.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::config::Signal;
+use crate::load::Lease;
+use crate::relay::{Direction, Outcome, Side};
+use crate::watch::Watch;
+
+/// What one session measures while its bytes are carried.
+pub struct Answer<'a> {
+    /// The backend's lease: it counts and notes.
+    pub lease: &'a Lease,
+    /// What the tick sees of the session.
+    pub watch: &'a Watch,
+    /// What moments are told from.
+    pub begun: Instant,
+    /// When the client was accepted.
+    pub accepted: Duration,
+    /// When the client's first byte had been passed on.
+    pub asked: Cell<Option<Duration>>,
+    /// Whether the backend has sent a byte.
+    pub has_come: Cell<bool>,
+    /// Whether the pool's backends speak first, as the last session showed.
+    pub speaks_first: &'a Cell<bool>,
+}
+
+impl Answer<'_> {
+    /// Bytes can go from now on. Where backends speak first, this one owes its first byte already.
+    pub fn begin(&self, tick: Duration) {
+        if self.speaks_first.get() {
+            self.owe(self.accepted, tick);
+        }
+    }
+
+    /// The first byte has gone this way. `tick` is the time of the worker's clock.
+    pub fn first_byte(&self, direction: Direction, tick: Duration) {
+        let now = self.begun.elapsed();
+        match direction {
+            Direction::ToBackend if !self.has_come.get() => {
+                self.speaks_first.set(false);
+                self.asked.set(Some(now));
+                self.owe(now, tick);
+            }
+            Direction::ToBackend => {}
+            Direction::ToClient => {
+                let asked = self.asked.get();
+                self.speaks_first.set(asked.is_none());
+                self.has_come.set(true);
+                self.watch.owed.set(None);
+                self.lease.measured(Signal::FirstByte, now - asked.unwrap_or(self.accepted));
+                self.tell_served();
+            }
+        }
+    }
+
+    fn owe(&self, since: Duration, tick: Duration) {
+        self.lease.expect(Signal::FirstByte, since);
+        self.watch.owed.set(Some(tick));
+    }
+
+    /// The relay is over. A backend that broke the connection before its first byte has failed.
+    pub fn end(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Complete if self.has_served() => {
+                self.lease.measured(Signal::Session, self.begun.elapsed() - self.accepted);
+                self.tell_served();
+            }
+            Outcome::Broken(Side::Backend) if !self.has_come.get() && !self.watch.is_late.get() => {
+                self.lease.unanswered();
+            }
+            _ => {}
+        }
+    }
+
+    /// A session whose first byte came too late has failed, whatever came of it afterwards.
+    fn tell_served(&self) {
+        if !self.watch.is_late.get() {
+            self.lease.served();
+        }
+    }
+
+    /// A backend that ended its stream before the client's and without a byte has served nobody: how fast it did that
+    /// is no measure of it.
+    fn has_served(&self) -> bool {
+        self.has_come.get() || self.watch.meter.ended_first() == Some(Direction::ToBackend)
+    }
+}

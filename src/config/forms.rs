@@ -1,0 +1,251 @@
+//! Texts that have to have a form: bytes in hex, regular expressions, what goes into a request, host names, statuses.
+//!
+//! Each function answers with the rest of a sentence that begins with the text as typed.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::units::format_size;
+
+/// The longest method.
+pub(super) const METHOD_BYTES_MAX: usize = 32;
+/// The longest path of a request.
+pub(super) const PATH_BYTES_MAX: usize = 1_024;
+/// The longest path of a file that the kernel takes, and the longest text that we hand to a program.
+const ARGUMENT_BYTES_MAX: usize = 4_096;
+/// What one compiled expression may take: `\w{500}` is a short text and a large program.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// `0d 0a`, in pairs of digits; spaces may stand anywhere.
+pub(super) fn hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Vec<char> = text.chars().filter(|c| *c != ' ').collect();
+    if let Some(odd) = digits.iter().find(|c| !c.is_ascii_hexdigit()) {
+        return Err(format!("has {odd:?} in it, which is no hex digit; write each byte as two of 0-9 a-f"));
+    }
+    if !digits.len().is_multiple_of(2) {
+        return Err("has an odd number of digits; write each byte as two of 0-9 a-f".to_owned());
+    }
+    let digit = |c: char| c.to_digit(16).unwrap_or_default() as u8;
+    Ok(digits.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect())
+}
+
+/// A regular expression over bytes.
+pub(super) fn regex(text: &str) -> Result<Regex, String> {
+    RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            let max = format_size(REGEX_BYTES_MAX as u64);
+            format!("takes more than {max} once compiled; write a simpler expression")
+        }
+        error => {
+            let error = error.to_string();
+            // The rest is a picture of the expression with a mark below it.
+            let words = error.lines().rev().find_map(|line| line.strip_prefix("error: "));
+            let words = words.unwrap_or("it cannot be read");
+            format!("is not a regular expression: {words}; correct it, or give a plain text as `expect`")
+        }
+    })
+}
+
+/// Such as `GET`. Methods are in capitals, and servers take them at their word.
+pub(super) fn method(text: &str) -> Result<String, String> {
+    let is_method = |text: &str| {
+        (1..=METHOD_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+    };
+    if is_method(text) {
+        return Ok(text.to_owned());
+    }
+    let capitals = text.to_ascii_uppercase();
+    Err(match is_method(&capitals) {
+        true => format!("is not in capitals; write {capitals:?}"),
+        false => "is not a method; write one such as \"GET\", \"HEAD\" or \"OPTIONS\"".to_owned(),
+    })
+}
+
+/// Such as `/healthz?full=1`. What could end the request line or a header is refused: one key is one path.
+pub(super) fn request_path(text: &str) -> Result<String, String> {
+    if let Some((_, rest)) = text.split_once("://") {
+        let path = rest.find('/').map_or("/", |at| &rest[at..]);
+        return Err(format!("is a URL; give only the path, such as {:?}", super::typed::shown(path)));
+    }
+    if !text.starts_with('/') {
+        return Err("does not begin with a slash; write a path such as \"/healthz\"".to_owned());
+    }
+    if let Some(odd) = text.chars().find(|c| !c.is_ascii_graphic()) {
+        return Err(format!("has {odd:?} in it, which a path cannot have; write it with percent signs"));
+    }
+    match text.len() {
+        0..=PATH_BYTES_MAX => Ok(text.to_owned()),
+        count => Err(format!("has {count} bytes; at most {PATH_BYTES_MAX} are allowed")),
+    }
+}
+
+/// What a Host header may say: a host name or an IP address, with a port or without.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let without_port = match text.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => host,
+        _ => text,
+    };
+    let in_brackets = without_port.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_host = match in_brackets {
+        Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
+        // Without brackets nobody can tell where an IPv6 address ends and its port begins.
+        None => is_host_name(without_port) || without_port.parse::<std::net::Ipv4Addr>().is_ok(),
+    };
+    match is_host {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("is not a host; write one such as \"api.example\", \"api.example:8080\" or \"[2001:db8::1]\""
+                .to_owned())
+        }
+    }
+}
+
+/// What a certificate can be for: a host name or an IP address.
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    match is_host_name(text) || text.parse::<IpAddr>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("is not a host name; write one such as \"api.example\", without a port".to_owned()),
+    }
+}
+
+/// Labels of letters, digits, dashes and underscores between dots; the last one is not a number, or it would be an address.
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253 && text.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The path of a file.
+pub(super) fn file(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("is empty; give the path of a file".to_owned()),
+        _ => argument(text),
+    }
+}
+
+/// What can be handed to a program.
+pub(super) fn argument(text: &str) -> Result<String, String> {
+    match text.len() {
+        _ if text.contains('\0') => {
+            Err("has a NUL character in it, at which the kernel would cut it".to_owned())
+        }
+        0..=ARGUMENT_BYTES_MAX => Ok(text.to_owned()),
+        count => Err(format!("has {count} bytes; at most {ARGUMENT_BYTES_MAX} are allowed")),
+    }
+}
+
+/// `200-399`, or `204` alone.
+pub(super) fn statuses(text: &str) -> Result<(u16, u16), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let [first, last] = [first, last].map(|end| end.trim().parse::<u16>().ok());
+    match (first, last) {
+        (Some(first), Some(last)) if !(100..=599).contains(&first) || !(100..=599).contains(&last) => {
+            Err("is out of range; statuses go from 100 to 599".to_owned())
+        }
+        (Some(first), Some(last)) if first > last => Err(format!("counts down; write \"{last}-{first}\"")),
+        (Some(first), Some(last)) => Ok((first, last)),
+        _ => Err("is not a status; write a number such as 204 or a range such as \"200-399\"".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hex_is_read_in_pairs() {
+        assert_eq!(hex("0d0A"), Ok(vec![13, 10]));
+        assert_eq!(hex(" ff 00 7f "), Ok(vec![255, 0, 127]));
+        assert_eq!(hex(""), Ok(vec![]));
+        assert!(hex("0d0").unwrap_err().starts_with("has an odd number"));
+        assert!(hex("0x0d").unwrap_err().starts_with("has 'x' in it"));
+        assert!(hex("é0").is_err());
+    }
+
+    #[test]
+    fn an_expression_that_is_wrong_says_why_in_one_line() {
+        assert!(regex(r"^\+PONG\r\n$").unwrap().is_match(b"+PONG\r\n"));
+        assert!(regex("(?-u)\\xff").unwrap().is_match(b"a\xff"));
+        assert!(regex("a(b").unwrap_err().starts_with("is not a regular expression: unclosed group;"));
+        assert!(regex(r"\w{1000}").unwrap_err().starts_with("takes more than 1MiB"));
+        // The parser draws an expression of several lines in another way.
+        for wrong in ["a(b\nc", "*", "[z-a]", "(?P<n", r"\p{nope}", "a{2,1}", "(?x)\n\n ["] {
+            let said = regex(wrong).unwrap_err();
+            assert!(!said.contains('\n') && !said.contains("it cannot be read"), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_goes_into_a_request_cannot_end_its_line() {
+        for good in ["/", "/healthz?full=1&a=%20"] {
+            assert_eq!(request_path(good).as_deref(), Ok(good));
+        }
+        for wrong in
+            ["", "healthz", "/a b", "/a\r\nHost: b", "/é", "/\u{7f}", "http://a/b", &"/".repeat(1_025)]
+        {
+            assert!(request_path(wrong).is_err(), "{wrong}");
+        }
+        assert!(request_path("http://a:1/b").unwrap_err().ends_with("such as \"/b\""));
+        for good in ["GET", "M-SEARCH"] {
+            assert_eq!(method(good).as_deref(), Ok(good));
+        }
+        assert!(method("get").unwrap_err().ends_with("write \"GET\""));
+        for wrong in ["", "GET /", "GÉT", "A\r\n"] {
+            assert!(method(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_names() {
+        for good in ["a", "api.example", "a_b.example", "1.2.3.4", "api.example:8080", "[::1]", "[::1]:80"] {
+            assert_eq!(host(good).as_deref(), Ok(good));
+        }
+        for wrong in
+            ["", "a b", "a/b", "a:0", "a:70000", "::1", "[::1", "[1.2.3.4]", "a\r\nb", "-a", "a..b", "1.2.3"]
+        {
+            assert!(host(wrong).is_err(), "{wrong}");
+        }
+        for good in ["a", "api.example", "1.2.3.4", "::1"] {
+            assert_eq!(host_name(good).as_deref(), Ok(good));
+        }
+        for wrong in ["", "a:80", "[::1]", "*.example", "a.", &"a".repeat(64), "1.2.3"] {
+            assert!(host_name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_numbers_or_ranges() {
+        assert_eq!(statuses("200-399"), Ok((200, 399)));
+        assert_eq!(statuses("204"), Ok((204, 204)));
+        assert_eq!(statuses("399-200"), Err("counts down; write \"200-399\"".to_owned()));
+        for wrong in ["", "2xx", "99", "600", "200-600", "-200", "200-", "1-2-3"] {
+            assert!(statuses(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_every_answer_is_one_line(text in "\\PC{0,40}") {
+            let answers = [
+                hex(&text).err(),
+                regex(&text).err(),
+                method(&text).err(),
+                request_path(&text).err(),
+                host(&text).err(),
+                host_name(&text).err(),
+                statuses(&text).err(),
+            ];
+            for answer in answers.into_iter().flatten() {
+                prop_assert!(!answer.contains('\n'), "{}", answer);
+            }
+        }
+    }
+}

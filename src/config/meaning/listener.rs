@@ -1,0 +1,150 @@
+//! Meaning of `[[listener]]`: where it accepts, for which pool, until when.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
+use crate::config::errors::{Place, Reason, Report};
+use crate::config::keys;
+use crate::config::near::near;
+use crate::config::read::{Reader, all};
+use crate::config::typed::{Table, shown};
+use crate::config::types::{Choice, Listener, NoBackend, Protocol};
+use crate::config::values;
+
+pub(super) fn listeners(
+    tables: &Tables<'_, '_>,
+    pools: Option<&PoolNames>,
+    report: &Report,
+) -> Option<Vec<Listener>> {
+    let mut names = HashMap::new();
+    let mut binds = HashMap::new();
+    all(tables.iter().map(|(table, place)| {
+        let owner = owner("listener", table);
+        let reader = Reader::new(&keys::LISTENER, table, place.clone(), owner, report);
+        listener(&reader, pools, &mut names, &mut binds)
+    }))
+}
+
+fn listener(
+    reader: &Reader<'_, '_>,
+    pools: Option<&PoolNames>,
+    names: &mut HashMap<String, Place>,
+    binds: &mut HashMap<SocketAddr, Place>,
+) -> Option<Listener> {
+    let name = unique_name(reader, names, "among listeners");
+    let bind = reader.list("bind", values::address).and_then(|found| unique_binds(reader, binds, found));
+    let protocol: Option<Protocol> = reader.get("protocol", values::choice);
+    let pool_name = reader.get("pool", values::pool_name);
+    let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
+    let backlog = count(reader, "backlog");
+    let tcp = tcp_options(reader);
+    let idle_timeout = reader.get("idle_timeout", values::duration);
+    let half_closed_timeout = reader.get("half_closed_timeout", values::duration);
+    let lifetime_max = reader.get("lifetime_max", values::duration);
+    let no_backend = no_backend(reader);
+    Some(Listener {
+        name: name?,
+        bind: bind?,
+        protocol: protocol?,
+        pool: pool?,
+        backlog: to_u32(backlog?),
+        tcp: tcp?,
+        idle_timeout: idle_timeout?,
+        half_closed_timeout: half_closed_timeout?,
+        lifetime_max: lifetime_max?,
+        no_backend: no_backend?,
+    })
+}
+
+fn unique_binds(
+    reader: &Reader<'_, '_>,
+    seen: &mut HashMap<SocketAddr, Place>,
+    found: Vec<Option<(SocketAddr, Place)>>,
+) -> Option<Vec<SocketAddr>> {
+    for (address, place) in found.iter().flatten() {
+        // Port 0 is a new port each time.
+        if address.port() != 0 {
+            let shown = format!("\"{address}\"");
+            reader.unique(
+                seen,
+                "bind",
+                *address,
+                shown,
+                place.clone(),
+                "among the addresses of all listeners",
+            );
+        }
+    }
+    found.into_iter().map(|one| one.map(|(address, _)| address)).collect()
+}
+
+/// The pools that the file names, right or wrong, by position.
+pub(super) struct PoolNames {
+    in_order: Vec<String>,
+    index: HashMap<String, usize>,
+}
+
+impl PoolNames {
+    pub(super) fn new(tables: &Tables<'_, '_>) -> Self {
+        let name =
+            |table: &Table<'_>| table.get("name").and_then(|entry| entry.node.text().map(str::to_owned));
+        let found = tables.iter().enumerate().filter_map(|(at, (table, _))| Some((name(table)?, at)));
+        let in_order = found.clone().map(|(name, _)| name).collect();
+        Self { in_order, index: found.collect() }
+    }
+
+    fn find(&self, reader: &Reader<'_, '_>, name: &str) -> Option<usize> {
+        const KNOWN_MAX: usize = 8;
+        let found = self.index.get(name).copied();
+        if found.is_none() {
+            let names = self.in_order.iter().map(String::as_str);
+            let reason = Reason::UnknownPool {
+                typed: format!("\"{}\"", shown(name)),
+                near: near(name, names.clone()),
+                known: names.take(KNOWN_MAX).map(shown).collect(),
+                count: self.in_order.len(),
+            };
+            reader.report(&reader.place_of("pool"), "pool", reason);
+        }
+        found
+    }
+}
+
+fn no_backend(reader: &Reader<'_, '_>) -> Option<NoBackend> {
+    let word = reader.get("no_backend", values::choice);
+    let message = reader.get("no_backend_message", values::text);
+    if reader.is_given("no_backend_message") && word.is_some_and(|word| word != NoBackendWord::Message) {
+        let words = "the text is never sent, because no_backend is not \"message\"; set no_backend to \"message\" or remove it";
+        reader.report(
+            &reader.place_of("no_backend_message"),
+            "no_backend_message",
+            Reason::Conflict(words.to_owned()),
+        );
+    }
+    Some(match word? {
+        NoBackendWord::Reset => NoBackend::Reset,
+        NoBackendWord::Close => NoBackend::Close,
+        NoBackendWord::Message => NoBackend::Message(message?),
+    })
+}
+
+/// `no_backend` as typed, before its message joins it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoBackendWord {
+    Reset,
+    Close,
+    Message,
+}
+
+impl Choice for NoBackendWord {
+    const ALL: &'static [Self] = &[Self::Reset, Self::Close, Self::Message];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Close => "close",
+            Self::Message => "message",
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Http: one HTTP/1.1 request on a connection of its own, with or without TLS.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::config::{Expect, HttpCheck};
+
+use super::expect::{self, Answer};
+use super::tls::Client;
+use super::{Finding, Obstacle, connect, failed};
+
+/// What hyper holds of an answer's head at most.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// A request and what its answer must be.
+pub(in crate::health) struct HttpProbe {
+    check: HttpCheck,
+    tls: Option<Client>,
+}
+
+impl HttpProbe {
+    /// Over TLS if there is a client for that.
+    pub(super) fn new(check: &HttpCheck, tls: Option<Client>) -> HttpProbe {
+        HttpProbe { check: check.clone(), tls }
+    }
+
+    /// One look, in this time.
+    pub(super) async fn look(&self, address: SocketAddr, timeout: Duration) -> Result<Finding, Obstacle> {
+        let mut answer = Answer::default();
+        match tokio::time::timeout(timeout, self.ask(address, &mut answer)).await {
+            Ok(finding) => finding,
+            Err(_) if answer.is_empty() => failed(format_args!("no answer within {timeout:?}")),
+            Err(_) => failed(format_args!("body {answer} and no more within {timeout:?}")),
+        }
+    }
+
+    async fn ask(&self, address: SocketAddr, answer: &mut Answer) -> Result<Finding, Obstacle> {
+        let stream = connect(address).await?;
+        match &self.tls {
+            None => self.ask_over(stream, address, answer).await,
+            Some(client) => self.ask_over(client.connect(stream, address.ip()).await?, address, answer).await,
+        }
+    }
+
+    async fn ask_over<S>(
+        &self,
+        stream: S,
+        address: SocketAddr,
+        answer: &mut Answer,
+    ) -> Result<Finding, Obstacle>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let request = self.request(address)?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_MAX)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(obstacle)?;
+        // The connection may end before its answer has been read: what it had to say waits in a channel then.
+        let driven = async {
+            let _ = connection.await;
+            pending::<Infallible>().await
+        };
+        let asked = async {
+            let response = sender.send_request(request).await.map_err(obstacle)?;
+            self.judge(response, answer).await
+        };
+        tokio::select! {
+            finding = asked => finding,
+            never = driven => match never {},
+        }
+    }
+
+    fn request(&self, address: SocketAddr) -> Result<Request<Empty<Bytes>>, Obstacle> {
+        let host = self.check.host.clone().unwrap_or_else(|| address.to_string());
+        Request::builder()
+            .method(self.check.method.as_str())
+            .uri(self.check.path.as_str())
+            .header(HOST, host)
+            .header(USER_AGENT, "ringway")
+            .header(CONNECTION, "close")
+            .body(Empty::new())
+            .map_err(|error| Obstacle::Backend(format!("the request is not valid: {error}")))
+    }
+
+    async fn judge(&self, response: Response<Incoming>, answer: &mut Answer) -> Result<Finding, Obstacle> {
+        let status = response.status().as_u16();
+        if !self.check.status.iter().any(|&(first, last)| (first..=last).contains(&status)) {
+            return failed(format_args!("status {status}, expected {}", ranges(&self.check.status)));
+        }
+        let Some(expect) = &self.check.body else { return Ok(Finding::Passed) };
+        let mut body = response.into_body();
+        if answer.meets(expect) {
+            return Ok(Finding::Passed);
+        }
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(obstacle)?.into_data() {
+                answer.take(&data);
+            }
+            if answer.meets(expect) {
+                return Ok(Finding::Passed);
+            }
+            if answer.is_full() {
+                return failed(format_args!("{} in the first part of it", unmet(expect, status, answer)));
+            }
+        }
+        failed(unmet(expect, status, answer))
+    }
+}
+
+fn unmet(expect: &Expect, status: u16, answer: &Answer) -> String {
+    format!("status {status}, body {answer}, expected {}", expect::name(expect))
+}
+
+/// `200-399, 404`.
+fn ranges(ranges: &[(u16, u16)]) -> String {
+    let range = |&(first, last): &(u16, u16)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
+}
+
+/// hyper says what it was about; why is below it.
+fn obstacle(error: hyper::Error) -> Obstacle {
+    let cause = std::error::Error::source(&error);
+    Obstacle::Backend(cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")))
+}

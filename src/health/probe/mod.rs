@@ -1,0 +1,141 @@
+//! Probe: one look at one backend, in the way that its pool asks for.
+
+mod command;
+mod expect;
+mod http;
+mod tcp;
+mod tls;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::config::{self, Check, Exchange};
+use crate::net;
+
+use http::HttpProbe;
+
+pub use tls::Unusable;
+
+/// What a probe found.
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// The backend answers.
+    Passed,
+    /// It does not, for this reason.
+    Failed(String),
+    /// This machine could not ask: no port or descriptor was left.
+    Unable(io::Error),
+}
+
+/// Whom a probe looks at.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// The pool's name.
+    pub(super) pool: String,
+    /// The backend's.
+    pub(super) name: Arc<str>,
+    /// Where it is checked.
+    pub(super) address: SocketAddr,
+}
+
+/// How the backends of each pool are checked.
+pub struct Probes(Vec<Option<Probe>>);
+
+/// How the backends of one pool are checked.
+pub(super) enum Probe {
+    /// Connects, and asks if there is something to ask.
+    Tcp(Exchange),
+    /// An HTTP request, with or without TLS.
+    Http(HttpProbe),
+    /// A program and its arguments.
+    Command(Vec<String>),
+}
+
+impl Probes {
+    /// Reads what the checks need from files, so that what is missing is told at the start and not by checks that fail.
+    pub fn new(pools: &[config::Pool]) -> Result<Probes, Unusable> {
+        pools.iter().map(Probe::new).collect::<Result<_, _>>().map(Probes)
+    }
+
+    /// Those of this pool, which has checks.
+    pub(super) fn of_pool(&self, pool: usize) -> &Probe {
+        self.0[pool].as_ref().expect("only backends of pools with checks are looked at")
+    }
+}
+
+impl Probe {
+    fn new(pool: &config::Pool) -> Result<Option<Probe>, Unusable> {
+        let probe = match &pool.health.check {
+            Check::None => return Ok(None),
+            Check::Tcp(exchange) => Probe::Tcp(exchange.clone()),
+            Check::Http(check) => Probe::Http(HttpProbe::new(check, None)),
+            Check::Https(check, trust) => {
+                Probe::Http(HttpProbe::new(check, Some(tls::Client::new(&pool.name, trust)?)))
+            }
+            Check::Command(words) => Probe::Command(words.clone()),
+        };
+        Ok(Some(probe))
+    }
+
+    /// Whether a look is a process instead of a connection.
+    pub(super) fn is_a_process(&self) -> bool {
+        matches!(self, Probe::Command(_))
+    }
+
+    /// One look. It is over when the time is.
+    pub(super) async fn look(&self, target: &Target, timeout: Duration) -> Finding {
+        let finding = match self {
+            Probe::Tcp(exchange) => tcp::look(exchange, target.address, timeout).await,
+            Probe::Http(probe) => probe.look(target.address, timeout).await,
+            Probe::Command(words) => command::look(words, target, timeout).await,
+        };
+        finding.unwrap_or_else(Obstacle::into_finding)
+    }
+}
+
+/// What keeps a probe from its question.
+enum Obstacle {
+    Backend(String),
+    Machine(io::Error),
+}
+
+impl Obstacle {
+    fn into_finding(self) -> Finding {
+        match self {
+            Obstacle::Backend(why) => Finding::Failed(why),
+            Obstacle::Machine(error) => Finding::Unable(error),
+        }
+    }
+}
+
+impl From<io::Error> for Obstacle {
+    fn from(error: io::Error) -> Obstacle {
+        if net::is_out_of_ports(&error) || net::is_shortage(&error) {
+            Obstacle::Machine(error)
+        } else {
+            Obstacle::Backend(error.to_string())
+        }
+    }
+}
+
+/// A failure, in these words.
+fn failed(why: impl fmt::Display) -> Result<Finding, Obstacle> {
+    Ok(Finding::Failed(why.to_string()))
+}
+
+/// A connection that ends with a reset, whenever and however it is dropped: thousands of checks must not leave thousands
+/// of ports in TIME_WAIT.
+async fn connect(address: SocketAddr) -> Result<TcpStream, Obstacle> {
+    let stream = TcpStream::connect(address).await?;
+    if net::is_connected_to_itself(&stream, address) {
+        return Err(Obstacle::Backend("nobody listens: the connection met itself".into()));
+    }
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    Ok(stream)
+}

@@ -1,0 +1,117 @@
+//! Samples: how a worker hands what it measured to the thread that makes figures of it.
+//!
+//! A worker only appends to a list; its tick hands the list over, whole, through a bounded channel. Histograms are kept
+//! once per backend, where the lists arrive, and not once per worker: with 64 workers they would be 64 times the memory
+//! for the same figure.
+
+use std::cell::RefCell;
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+
+use crate::config::Signal;
+use crate::table::BackendId;
+
+/// Samples that a worker keeps between two ticks at most: over a million a second.
+const SAMPLES_MAX: usize = 65_536;
+/// Lists under way per worker.
+const LISTS_MAX: usize = 16;
+
+/// One thing that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Where.
+    pub backend: BackendId,
+    /// What.
+    pub signal: Signal,
+    /// How long it took.
+    pub nanos: u64,
+}
+
+/// A worker's list of samples.
+#[derive(Debug)]
+pub struct Samples {
+    list: RefCell<Vec<Sample>>,
+    sender: SyncSender<Vec<Sample>>,
+}
+
+/// Where the lists of all workers arrive.
+#[derive(Debug)]
+pub struct Inbox(Receiver<Vec<Sample>>);
+
+/// The sending end, which each worker clones, and the receiving end.
+pub fn channel(workers: usize) -> (SyncSender<Vec<Sample>>, Inbox) {
+    let (sender, receiver) = mpsc::sync_channel(workers * LISTS_MAX);
+    (sender, Inbox(receiver))
+}
+
+impl Samples {
+    /// An empty list.
+    pub fn new(sender: SyncSender<Vec<Sample>>) -> Samples {
+        Samples { list: RefCell::default(), sender }
+    }
+
+    /// Adds one. When the list is full it is left out: the others of the same moment tell the same.
+    pub fn note(&self, sample: Sample) {
+        let mut list = self.list.borrow_mut();
+        if list.len() < SAMPLES_MAX {
+            list.push(sample);
+        }
+    }
+
+    /// Hands the list over. Never waits: if the other end is behind, the list goes with the next tick.
+    pub fn hand_over(&self) {
+        let mut list = self.list.borrow_mut();
+        if list.is_empty() {
+            return;
+        }
+        let next = Vec::with_capacity(list.len());
+        match self.sender.try_send(std::mem::replace(&mut *list, next)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(kept) | TrySendError::Disconnected(kept)) => *list = kept,
+        }
+    }
+}
+
+impl Inbox {
+    /// Takes everything that has arrived.
+    pub fn drain(&mut self) -> impl Iterator<Item = Sample> + '_ {
+        self.0.try_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(nanos: u64) -> Sample {
+        Sample { backend: BackendId::new(0), signal: Signal::Connect, nanos }
+    }
+
+    #[test]
+    fn what_was_noted_arrives_in_order_and_once() {
+        let (sender, mut inbox) = channel(1);
+        let samples = Samples::new(sender);
+        samples.note(sample(1));
+        samples.note(sample(2));
+        assert_eq!(inbox.drain().count(), 0, "nothing goes before the tick");
+        samples.hand_over();
+        samples.hand_over();
+        let arrived: Vec<u64> = inbox.drain().map(|sample| sample.nanos).collect();
+        assert_eq!(arrived, [1, 2]);
+    }
+
+    #[test]
+    fn a_receiver_that_is_behind_costs_samples_and_never_waits() {
+        let (sender, mut inbox) = channel(1);
+        let samples = Samples::new(sender);
+        for _ in 0..LISTS_MAX + 5 {
+            samples.note(sample(1));
+            samples.hand_over();
+        }
+        for _ in 0..2 * SAMPLES_MAX {
+            samples.note(sample(1));
+        }
+        assert_eq!(inbox.drain().count(), LISTS_MAX);
+        samples.hand_over();
+        assert_eq!(inbox.drain().count(), SAMPLES_MAX);
+    }
+}

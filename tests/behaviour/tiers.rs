@@ -1,0 +1,245 @@
+//! Who serves when not everybody can: backups, limits, the queue, panic, sessions of a backend that went down.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::num::NonZeroU32;
+use std::thread;
+use std::time::Duration;
+
+use ringway::config::{Algorithm, Check, Config, OnDown};
+use ringway::decision::{Outcome, Verdict};
+use ringway::end::End;
+use ringway::table::State;
+
+use crate::common::*;
+
+fn limit(config: &mut Config, backend: usize, max: u32) {
+    config.pools[0].backends[backend].max_connections = NonZeroU32::new(max);
+}
+
+fn checked(config: &mut Config) {
+    config.pools[0].health.check = Check::Tcp(Default::default());
+}
+
+fn await_state(ringway: &Ringway, backend: usize, state: State) {
+    await_that("the state changes", || ringway.server().table().backends[backend].health.state == state);
+}
+
+/// Clients that have been served and stay.
+fn settle(ringway: &Ringway, count: usize) -> Vec<TcpStream> {
+    let client = |_| {
+        let mut client = ringway.connect();
+        assert_echo(&mut client, b"x");
+        client
+    };
+    (0..count).map(client).collect()
+}
+
+#[test]
+fn a_backup_serves_only_when_no_other_can() {
+    let (mut main, backup) = (TestBackend::named("main"), TestBackend::named("backup"));
+    let address = main.address;
+    let mut config = config(&[backup.address, address]);
+    config.pools[0].backends[0].backup = true;
+    checked(&mut config);
+    let ringway = Ringway::start(config);
+    for _ in 0..10 {
+        assert_eq!(read_all(&mut ringway.connect()), b"main");
+    }
+    main.stop();
+    // Also before anybody has noticed: the one that refuses is tried, and then the backup.
+    for _ in 0..10 {
+        assert_eq!(read_all(&mut ringway.connect()), b"backup");
+    }
+    await_state(&ringway, 1, State::Down);
+    let _main = TestBackend::at(address, |mut stream| drop(stream.write_all(b"main")));
+    await_state(&ringway, 1, State::Up);
+    assert_eq!(read_all(&mut ringway.connect()), b"main");
+    ringway.finish();
+}
+
+#[test]
+fn a_limit_holds_over_all_workers_and_a_session_waits_for_its_place() {
+    let backend = TestBackend::echo();
+    let mut config = config(&[backend.address]);
+    limit(&mut config, 0, 3);
+    let ringway = Ringway::start(config);
+    let mut kept = settle(&ringway, 3);
+    let waiting: Vec<_> = (0..5)
+        .map(|_| {
+            let mut client = ringway.connect();
+            thread::spawn(move || {
+                assert_echo(&mut client, b"waited");
+                drop(client);
+            })
+        })
+        .collect();
+    await_that("all have been accepted", || ringway.totals().accepted == 8);
+    await_that("five wait", || ringway.server().status().contains("waiting: 5 for pool test"));
+    assert_eq!(backend.accepted(), 3, "more than the limit were let through");
+    kept.pop();
+    // One place is enough for all five, one after the other.
+    waiting.into_iter().for_each(|client| client.join().unwrap());
+    assert_eq!(backend.accepted(), 8);
+    drop(kept);
+    assert_eq!(ringway.finish().ended(End::Complete), 8);
+}
+
+#[test]
+fn no_more_than_the_limit_are_ever_inside_while_many_come_and_go() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, max) = (Arc::clone(&inside), Arc::clone(&most));
+    let backend = TestBackend::new(move |stream| {
+        max.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let mut stream = stream;
+        let _ = std::io::Read::read(&mut stream, &mut [0; 1]);
+        now.fetch_sub(1, Ordering::SeqCst);
+        let _ = stream.write_all(b"y");
+    });
+    let mut config = config(&[backend.address]);
+    limit(&mut config, 0, 4);
+    let ringway = Ringway::start(config);
+    let address = ringway.address();
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            thread::spawn(move || {
+                for _ in 0..20 {
+                    let mut client = connect(address);
+                    client.write_all(b"x").unwrap();
+                    assert_eq!(read_all(&mut client), b"y");
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert!(most.load(Ordering::SeqCst) <= 4, "{} were inside at once", most.load(Ordering::SeqCst));
+    assert_eq!(ringway.finish().ended(End::Complete), 320);
+}
+
+#[test]
+fn a_full_queue_and_a_long_wait_end_the_session_each_with_its_reason() {
+    let backend = TestBackend::echo();
+    let mut config = config(&[backend.address]);
+    limit(&mut config, 0, 1);
+    config.pools[0].queue_max = 1;
+    config.pools[0].queue_timeout = Duration::from_millis(300);
+    let ringway = Ringway::start(config);
+    let kept = settle(&ringway, 1);
+    let mut waits = ringway.connect();
+    await_that("it waits", || ringway.server().status().contains("waiting: 1"));
+    // A wait that is over frees its place in the queue: hurry counts, so look at the count of one reason only.
+    assert_connect_is_reset(ringway.address());
+    assert_reset(&mut waits);
+    ringway.await_end(End::QueueTimeout, 1);
+    drop(kept);
+    let totals = ringway.finish();
+    assert_eq!(totals.ended(End::QueueFull) + totals.ended(End::QueueTimeout), 2);
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_the_queue_frees_its_place_there() {
+    let backend = TestBackend::echo();
+    let mut config = config(&[backend.address]);
+    limit(&mut config, 0, 1);
+    config.pools[0].queue_max = 1;
+    let ringway = Ringway::start(config);
+    let kept = settle(&ringway, 1);
+    let leaves = ringway.connect();
+    await_that("it waits", || ringway.server().status().contains("waiting: 1"));
+    reset(leaves);
+    ringway.await_end(End::ClientReset, 1);
+    let mut stays = ringway.connect();
+    await_that("another waits", || ringway.server().status().contains("waiting: 1"));
+    drop(kept);
+    assert_echo(&mut stays, b"served");
+    drop(stays);
+    ringway.finish();
+}
+
+#[test]
+fn full_backends_hand_over_to_a_backup_before_anybody_waits() {
+    let (main, backup) = (TestBackend::echo(), TestBackend::echo());
+    let mut config = config(&[main.address, backup.address]);
+    config.pools[0].backends[1].backup = true;
+    limit(&mut config, 0, 2);
+    let ringway = Ringway::start(config);
+    let kept = settle(&ringway, 5);
+    assert_eq!((main.accepted(), backup.accepted()), (2, 3));
+    drop(kept);
+    ringway.finish();
+}
+
+#[test]
+fn in_a_panic_a_backend_that_is_down_is_tried() {
+    let backend = TestBackend::named("alive");
+    let other = TestBackend::named("other");
+    let mut config = config(&[backend.address, other.address]);
+    // Checks look at a port where nobody is: both are down, and both would serve.
+    let (nobody, _bound) = refusing();
+    config.pools[0].health.port = Some(nobody.port());
+    config.pools[0].backends.iter_mut().for_each(|backend| backend.check_address = Some(nobody));
+    config.pools[0].panic_threshold = 50;
+    checked(&mut config);
+    let ringway = Ringway::start(config);
+    await_state(&ringway, 0, State::Down);
+    await_state(&ringway, 1, State::Down);
+    let answers: Vec<Vec<u8>> = (0..8).map(|_| read_all(&mut ringway.connect())).collect();
+    assert!(answers.iter().all(|answer| answer == b"alive" || answer == b"other"), "{answers:?}");
+    ringway.finish();
+}
+
+#[test]
+fn sessions_of_a_backend_that_goes_down_go_on_or_end_as_asked() {
+    for on_down in [OnDown::Keep, OnDown::Close] {
+        let (served, steady) = (TestBackend::echo(), TestBackend::echo());
+        let mut checks = TestBackend::named("healthy");
+        let mut config = config(&[served.address, steady.address]);
+        checked(&mut config);
+        config.pools[0].backends[0].check_address = Some(checks.address);
+        config.pools[0].on_down = on_down;
+        let ringway = Ringway::start(config);
+        let mut clients = settle(&ringway, 8);
+        let on_it = served.accepted() as u64;
+        assert!(on_it > 0);
+        checks.stop();
+        await_state(&ringway, 0, State::Down);
+        match on_down {
+            OnDown::Keep => clients.iter_mut().for_each(|client| assert_echo(client, b"still here")),
+            OnDown::Close => ringway.await_end(End::BackendDown, on_it),
+        }
+        drop(clients);
+        let closed = if on_down == OnDown::Close { on_it } else { 0 };
+        assert_eq!(ringway.finish().ended(End::BackendDown), closed);
+    }
+}
+
+#[test]
+fn the_last_decisions_say_who_was_compared_who_was_left_out_and_how_it_ended() {
+    let (nobody, _bound) = refusing();
+    let backend = TestBackend::named("serves");
+    let mut config = config(&[nobody, backend.address]);
+    config.pools[0].algorithm = Algorithm::LeastConnections;
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    // One decision is written down per tick: ask until both kinds are there.
+    let seen = |wanted: &dyn Fn(&ringway::decision::Decision) -> bool| {
+        assert_eq!(read_all(&mut ringway.connect()), b"serves");
+        ringway.server().stats().workers[0].decisions.recent().iter().any(wanted)
+    };
+    await_that("a pick whose connect failed", || {
+        seen(&|decision| {
+            decision.outcome == Outcome::ConnectFailed
+                && decision.chosen.is_some_and(|id| id.index() == 0)
+                && matches!(decision.candidates[1].verdict, Verdict::Eligible(Some(_)))
+        })
+    });
+    await_that("a pick that served", || {
+        seen(&|decision| matches!(decision.outcome, Outcome::Ended(End::Complete, _)))
+    });
+    let text = ringway.server().explain();
+    assert!(text.contains("pool test (least-connections)") && text.contains("connect failed"), "{text}");
+    ringway.finish();
+}
