@@ -28,56 +28,50 @@ impl LeastResponseTime {
         let count = choice.members.len();
         let first = self.first.checked_rem(count)?;
         let (mut best, mut least) = (None, f64::INFINITY);
-        let (mut any_unknown, mut any_stale) = (false, false);
+        // One question for each member: nearly always all of them have been measured lately.
+        let mut are_all_fresh = true;
         choice.each_eligible(first, |index, member| {
             let figure = choice.times.get(member.id);
-            any_unknown |= figure.is_unknown();
-            any_stale |= figure.is_stale();
+            are_all_fresh &= figure.is_fresh();
             let score = score(choice, member, figure, self.fastest);
             if is_clearly_less(score, least) {
                 (best, least) = (Some(index), score);
             }
         });
         let mut chosen = best?;
-        if any_unknown {
-            self.fastest = fastest(choice);
-        }
-        if any_stale && self.explore.is_due() {
-            chosen = self.next_stale(choice).unwrap_or(chosen);
+        if !are_all_fresh {
+            chosen = self.explore(choice).unwrap_or(chosen);
         }
         self.first = chosen + 1;
         Some(chosen)
     }
 
-    /// Of those that nobody has measured lately the one behind the last that was tried.
+    /// Some have never been measured, or not lately. Of the latter, now and then, the one behind the last that was tried.
     #[cold]
-    fn next_stale(&mut self, choice: &Choice<'_>) -> Option<usize> {
-        let mut next = None;
+    fn explore(&mut self, choice: &Choice<'_>) -> Option<usize> {
+        let (mut next, mut fastest) = (None, f64::INFINITY);
         choice.each_eligible(self.stale_first % choice.members.len(), |index, member| {
-            if choice.times.get(member.id).is_stale() {
+            let figure = choice.times.get(member.id);
+            if figure.is_stale() {
                 next = next.or(Some(index));
+            } else if figure.is_fresh() {
+                fastest = fastest.min(figure.nanos());
             }
         });
+        self.fastest = if fastest.is_finite() { fastest } else { 1.0 };
+        let stale = next?;
+        if !self.explore.is_due() {
+            return None;
+        }
         self.explore.done();
-        self.stale_first = next? + 1;
-        next
+        self.stale_first = stale + 1;
+        Some(stale)
     }
 
     /// What it compares by.
     pub fn score(&self, choice: &Choice<'_>, member: &Member) -> f64 {
         score(choice, member, choice.times.get(member.id), self.fastest)
     }
-}
-
-/// The smallest response time that is known, in nanoseconds.
-#[cold]
-fn fastest(choice: &Choice<'_>) -> f64 {
-    let mut fastest = f64::INFINITY;
-    choice.each_eligible(0, |_, member| {
-        let figure = choice.times.get(member.id);
-        fastest = if figure.is_fresh() { fastest.min(figure.nanos()) } else { fastest };
-    });
-    if fastest.is_finite() { fastest } else { 1.0 }
 }
 
 #[cfg(test)]

@@ -13,9 +13,15 @@ const NEARLY: f64 = 1.1;
 /// (in nanoseconds).
 #[inline(always)]
 pub(super) fn score(choice: &Choice<'_>, member: &Member, figure: Figure, assumed: f64) -> f64 {
-    let nanos = if figure.is_unknown() { assumed.max(1.0) } else { figure.nanos() };
+    let nanos = if figure.is_fresh() { figure.nanos() } else { odd(figure, assumed) };
     let sessions = f64::from(choice.active(member)) + 1.0;
     nanos * sessions * member.per_share
+}
+
+/// Of a member that was not measured lately, or never.
+#[cold]
+fn odd(figure: Figure, assumed: f64) -> f64 {
+    if figure.is_unknown() { assumed.max(1.0) } else { figure.nanos() }
 }
 
 /// Whether one score is better than another by more than measuring is worth.
