@@ -104,6 +104,14 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
     })
 }
 
+impl Limits {
+    /// Descriptors that are open at once, at most.
+    pub fn descriptors(&self) -> u64 {
+        let reserved: u64 = self.reserved.iter().map(|(_, count)| count).sum();
+        (reserved + self.sessions_max as u64 * PER_SESSION).min(self.open_files)
+    }
+}
+
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} sessions at most ({} open files", self.sessions_max, self.open_files)?;

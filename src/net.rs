@@ -7,7 +7,7 @@
 use std::io;
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -290,6 +290,24 @@ pub fn raise_open_files_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Has the kernel make its table of this process's descriptors as large as it will have to be.
+///
+/// It grows by doubling, and each time the kernel lets one of our threads wait until every core has passed a quiet moment
+/// (synchronize_rcu in expand_fdtable), and with it all that want a descriptor meanwhile. On a busy machine of two cores that
+/// took the health thread many seconds. So it grows once, before there is anybody to wait.
+pub fn make_room_for_descriptors(count: u64) -> io::Result<()> {
+    let highest = libc::c_int::try_from(count.saturating_sub(1)).unwrap_or(libc::c_int::MAX);
+    let any = std::fs::File::open("/dev/null")?;
+    // SAFETY: fcntl with F_DUPFD_CLOEXEC takes two numbers; the descriptor is open for as long as `any` lives.
+    let copy = unsafe { libc::fcntl(any.as_raw_fd(), libc::F_DUPFD_CLOEXEC, highest) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
+    drop(unsafe { OwnedFd::from_raw_fd(copy) });
+    Ok(())
+}
+
 /// Bytes of memory that this user may lock (RLIMIT_MEMLOCK); `None` is unlimited, or exempt by CAP_IPC_LOCK.
 pub fn locked_memory_limit() -> Option<u64> {
     const CAP_IPC_LOCK: u64 = 1 << 14;
@@ -395,6 +413,19 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(is_reset(&ours));
+    }
+
+    #[test]
+    fn room_for_descriptors_is_made_up_to_the_limit_and_not_beyond() {
+        let size = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+            line.trim().parse::<u64>().unwrap()
+        };
+        let limit = resource_limit(libc::RLIMIT_NOFILE).unwrap().rlim_cur;
+        make_room_for_descriptors(limit.min(1000)).unwrap();
+        assert!(size() >= limit.min(1000));
+        assert!(make_room_for_descriptors(limit + 1).is_err());
     }
 
     #[test]

@@ -135,6 +135,9 @@ impl Server {
         let open_files = net::raise_open_files_limit().map_err(Error::OpenFiles)?;
         let limits = limits::plan(&config, cores.len(), open_files, descriptors_elsewhere)
             .map_err(Error::TooFewFiles)?;
+        if let Err(error) = net::make_room_for_descriptors(limits.descriptors()) {
+            tracing::debug!(%error, "the table of descriptors will grow while sessions run");
+        }
         let probes = Probes::new(&config.pools).map_err(Error::Check)?;
         let (addresses, sockets) = listen(&config, cores.len())?;
 

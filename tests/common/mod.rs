@@ -332,11 +332,16 @@ pub fn echo(mut stream: TcpStream) {
 
 /// Listens with SO_REUSEADDR, as servers do.
 pub fn listen(address: SocketAddr) -> TcpListener {
+    listen_with_backlog(address, 1024)
+}
+
+/// The same, with room for so many connections that nobody has accepted yet.
+pub fn listen_with_backlog(address: SocketAddr, backlog: i32) -> TcpListener {
     let socket =
         socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     socket.bind(&address.into()).unwrap();
-    socket.listen(1024).unwrap();
+    socket.listen(backlog).unwrap();
     socket.into()
 }
 
