@@ -29,6 +29,10 @@ pub struct Gauge {
     /// Samples of the pool's signal since the last figure.
     batch: Batch,
     measured: Measured,
+    /// When the last look was that found answers.
+    answered: Option<Duration>,
+    /// The longest wait that was more than usual, and when it was last seen, if nobody has been answered since.
+    stall: Option<(u64, Duration)>,
     /// Nothing has come since the last figure, and nothing has gone.
     is_settled: bool,
 }
@@ -53,6 +57,8 @@ impl Gauge {
             average: Average::default(),
             batch: Batch::default(),
             measured: Measured::default(),
+            answered: None,
+            stall: None,
             is_settled: true,
         }
     }
@@ -63,6 +69,7 @@ impl Gauge {
         if signal == self.spec.signal {
             self.batch.add(nanos);
             self.is_settled = false;
+            self.stall = None;
         }
     }
 
@@ -87,23 +94,38 @@ impl Gauge {
     ///
     /// What was measured, drawn towards the typical when there are few samples, unless sessions have been waiting for
     /// longer than is usual: a backend that has stalled gives no samples, and is noticed by those who wait for them.
-    pub fn figure(&self, now: Duration, waits: Waits, typical: Option<u64>) -> Figure {
+    pub fn figure(&mut self, now: Duration, waits: Waits, typical: Option<u64>) -> Figure {
         let known = self.statistic(now).map(|measured| self.doubt(measured, typical));
-        match waits.total.checked_div(waits.count) {
-            Some(wait) if wait > self.measured.usual.unwrap_or(0) => {
-                Figure::fresh(wait.max(known.unwrap_or(0)))
-            }
-            _ => match known {
-                None => Figure::UNKNOWN,
-                Some(nanos) if self.measured.usual.is_some() => Figure::fresh(nanos),
-                Some(nanos) => Figure::stale(nanos),
-            },
+        match (self.stall(now, waits), known) {
+            (Some(wait), known) => Figure::fresh(wait.max(known.unwrap_or(0))),
+            (None, None) => Figure::UNKNOWN,
+            (None, Some(nanos)) if self.measured.usual.is_some() => Figure::fresh(nanos),
+            (None, Some(nanos)) => Figure::stale(nanos),
         }
+    }
+
+    /// How long sessions have been waiting, if that is longer than usual and nobody was answered for as long: a backend that
+    /// answers others has not stalled because one session waits.
+    ///
+    /// It counts until somebody is answered or a window has passed, also when those who waited have left: clients that lose
+    /// patience must not make room for more of them.
+    fn stall(&mut self, now: Duration, waits: Waits) -> Option<u64> {
+        self.stall = self.stall.filter(|(_, seen)| now.saturating_sub(*seen) < self.spec.window);
+        let before = self.stall.map_or(0, |(wait, _)| wait);
+        let usual = self.measured.usual.unwrap_or(0);
+        let is_silent =
+            self.answered.is_none_or(|answered| now.saturating_sub(answered).as_nanos() > u128::from(usual));
+        let wait = waits.total.checked_div(waits.count).filter(|wait| is_silent && *wait > usual);
+        if let Some(wait) = wait {
+            self.stall = Some((wait.max(before), now));
+        }
+        self.stall.map(|(wait, _)| wait)
     }
 
     /// Looks at the samples anew.
     fn measure(&mut self, now: Duration, scratch: &mut Histogram<u32>) {
         let batch = std::mem::take(&mut self.batch);
+        self.answered = if batch.is_empty() { self.answered } else { Some(now) };
         self.average.take(batch, now, self.fade(), self.rise());
         self.is_settled = true;
         let window = &self.windows[self.spec.signal as usize];
@@ -213,7 +235,36 @@ mod tests {
         assert!(close(figure(&mut gauge, at(1060), waits(3, 60)), MS));
         assert!(close(figure(&mut gauge, at(1500), waits(3, 500)), 500 * MS));
         // They were answered: back to what was measured.
+        gauge.take(Signal::FirstByte, 500 * MS);
         assert!(close(figure(&mut gauge, at(1550), NO_WAITS), MS));
+    }
+
+    #[test]
+    fn one_session_that_waits_for_ever_is_no_stall_while_others_are_answered() {
+        let mut gauge = gauge(Statistic::P50);
+        for ms in (50..5000).step_by(50) {
+            gauge.take(Signal::FirstByte, MS);
+            assert!(close(figure(&mut gauge, at(ms), waits(1, ms)), MS), "after {ms} ms");
+        }
+        // And is one as soon as they are not.
+        assert!(close(figure(&mut gauge, at(5050), waits(1, 5050)), 5050 * MS));
+    }
+
+    #[test]
+    fn those_who_left_without_an_answer_still_count_until_somebody_is_answered_or_a_window_has_passed() {
+        let mut gauge = gauge(Statistic::P50);
+        (0..90).for_each(|_| gauge.take(Signal::FirstByte, MS));
+        assert!(close(figure(&mut gauge, at(50), NO_WAITS), MS));
+        assert!(close(figure(&mut gauge, at(1000), waits(3, 300)), 300 * MS));
+        assert!(close(figure(&mut gauge, at(1200), NO_WAITS), 300 * MS));
+        // New ones have not been waiting for long yet.
+        assert!(close(figure(&mut gauge, at(3000), waits(1, 20)), 300 * MS));
+        assert!(close(figure(&mut gauge, at(12_900), NO_WAITS), 300 * MS));
+        let found = figure(&mut gauge, at(13_100), NO_WAITS);
+        assert!(close(found, MS) && found.is_stale(), "{found:?}");
+        figure(&mut gauge, at(14_000), waits(3, 300));
+        gauge.take(Signal::FirstByte, 2 * MS);
+        assert!(close(figure(&mut gauge, at(14_050), NO_WAITS), 2 * MS));
     }
 
     #[test]

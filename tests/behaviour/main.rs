@@ -11,6 +11,7 @@ mod ejection;
 mod failing;
 mod health;
 mod limits;
+mod measured;
 mod orders;
 mod peers;
 mod process;
