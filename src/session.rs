@@ -273,7 +273,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<(Socket, Lease), End> 
         failure = End::ConnectFailed;
         match blame(&error, limit < pool.connect_timeout) {
             Blame::Backend => lease.failed(),
-            Blame::Clock => {}
+            // That was the end of the time for all. The worker's clock may not have got there yet.
+            Blame::Clock => break,
             Blame::Route => failure = End::NoResources,
             Blame::Process => {
                 failure = End::NoResources;

@@ -62,12 +62,16 @@ fn measured(backends: &[&Paced], algorithm: Algorithm) -> Config {
     config
 }
 
-/// One request and its answer; gives up after a while. Whether it was answered.
+/// One request and its answer; gives up with a reset after a while. Whether it was answered.
 fn ask(address: SocketAddr, patience: Duration) -> bool {
     let mut client = connect(address);
     client.set_read_timeout(Some(patience)).unwrap();
     client.write_all(b"?").unwrap();
-    matches!(client.read(&mut [0; 1]), Ok(1))
+    let is_answered = matches!(client.read(&mut [0; 1]), Ok(1));
+    if !is_answered {
+        reset(client);
+    }
+    is_answered
 }
 
 /// So many clients at once, each of which asks so often.
@@ -111,25 +115,22 @@ fn a_stalled_backend_is_not_picked_any_more_although_nobody_has_the_patience_to_
     ask_many(address, 4, 50);
     assert!(stalls.accepted() > 30);
     stalls.stall(true);
+    let before = stalls.accepted();
     let answered = AtomicUsize::new(0);
-    let caught = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                // 300 answered ones in a row without anybody caught: it has been noticed.
-                while answered.load(Ordering::SeqCst) < 300 {
-                    if ask(address, Duration::from_millis(300)) {
-                        answered.fetch_add(1, Ordering::SeqCst);
-                    } else {
-                        answered.store(0, Ordering::SeqCst);
-                        caught.fetch_add(1, Ordering::SeqCst);
-                    }
+                while answered.load(Ordering::SeqCst) < 4000 {
+                    let is_answered = ask(address, Duration::from_millis(50));
+                    answered.fetch_add(usize::from(is_answered), Ordering::SeqCst);
                 }
             });
         }
     });
-    let caught = caught.load(Ordering::SeqCst);
-    assert!((1..=24).contains(&caught), "{caught} were caught");
+    // Some are caught before it is noticed. Whoever picked by what was measured before would come back each time that
+    // the last one has left: some 50 to 100 times in this test.
+    let caught = stalls.accepted() - before;
+    assert!((1..=15).contains(&caught), "{caught} were caught");
     drop(stalls);
     ringway.finish();
 }
