@@ -78,6 +78,18 @@ fn pick(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The part of a pick that counts it and gives the count back, without choosing.
+fn lease(criterion: &mut Criterion) {
+    let pool = pool(Algorithm::RoundRobin, 16, 1);
+    let mut place = 0;
+    criterion.bench_function("lease", |bencher| {
+        bencher.iter(|| {
+            place = (place + 1) % 16;
+            black_box(pool.loads().lease(place));
+        });
+    });
+}
+
 /// Every size for one worker; more workers for two rules that look at sessions, of which every look is the same.
 fn sizes(algorithm: Algorithm) -> Vec<(usize, usize)> {
     let workers: &[usize] = match algorithm {
@@ -111,5 +123,5 @@ fn refresh(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pick, refresh);
+criterion_group!(benches, pick, lease, refresh);
 criterion_main!(benches);

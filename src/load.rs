@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::Signal;
 use crate::gate::{Place, Progress, Queue, Trial};
 use crate::samples::{Sample, Samples};
-use crate::stats::{BackendStats, LINE, Stats, WorkerStats};
+use crate::stats::{BackendStats, LINE, PAIRS, Stats, WorkerStats, halves};
 use crate::table::BackendId;
 
 /// Cache lines of other workers that one pick reads at most.
@@ -59,7 +59,7 @@ pub struct Links {
 struct Others {
     sums: Box<[u32]>,
     /// The sum of the line that is being read.
-    partial: [u32; LINE],
+    partial: [u64; PAIRS],
     /// Which line of the pool that is.
     line: usize,
     /// Which of the other workers' lines is read next.
@@ -71,7 +71,7 @@ impl Loads {
     pub fn new(places: Range<usize>, worker: usize, links: Links) -> Rc<Loads> {
         let (first, count) = (places.start, places.len());
         let Links { stats, samples, signal, queue } = links;
-        let others = Others { sums: vec![0; count].into(), partial: [0; LINE], line: 0, next: 0 };
+        let others = Others { sums: vec![0; count].into(), partial: [0; PAIRS], line: 0, next: 0 };
         Rc::new(Loads {
             first,
             totals: vec![Cell::new(0); count].into(),
@@ -134,33 +134,44 @@ impl Loads {
     fn read_lines(&self, budget: usize) {
         let mut others = self.others.borrow_mut();
         let (lines, workers) = (self.lines(), self.stats.workers.len() - 1);
-        for _ in 0..budget.min(lines * workers) {
+        for _ in 0..budget.min(lines.len() * workers) {
             let Others { partial, line, next, .. } = &mut *others;
             // The others are all but this one.
             let worker = *next + usize::from(*next >= self.worker);
-            self.stats.workers[worker].sessions.add_line(self.first / LINE + *line, partial);
+            let at = lines.start + *line;
+            self.stats.workers[worker].sessions.add_pairs(at, self.pairs(at), partial);
             *next += 1;
             if *next == workers {
                 self.commit(&mut others);
                 others.next = 0;
-                others.line = (others.line + 1) % lines;
+                others.line = (others.line + 1) % lines.len();
             }
         }
     }
 
-    /// Over how many lines the pool's backends are spread.
-    fn lines(&self) -> usize {
-        (self.first + self.len()).div_ceil(LINE) - self.first / LINE
+    /// The lines over which the pool's backends are spread.
+    fn lines(&self) -> Range<usize> {
+        self.first / LINE..(self.first + self.len()).div_ceil(LINE)
+    }
+
+    /// The pairs of a line that have a backend of the pool.
+    fn pairs(&self, line: usize) -> Range<usize> {
+        let start = self.first.max(line * LINE) - line * LINE;
+        let end = (self.first + self.len()).min((line + 1) * LINE) - line * LINE;
+        start / 2..end.div_ceil(2)
     }
 
     /// One line has been read from every other worker: makes its sums the ones that count.
     fn commit(&self, others: &mut Others) {
-        let start = (self.first / LINE + others.line) * LINE;
-        for (offset, sum) in std::mem::take(&mut others.partial).into_iter().enumerate() {
-            let Some(place) = (start + offset).checked_sub(self.first) else { continue };
-            let Some(known) = others.sums.get_mut(place) else { break };
-            *known = sum;
-            self.totals[place].set(self.own(place) + sum);
+        let line = self.lines().start + others.line;
+        for pair in self.pairs(line) {
+            for (half, sum) in halves(std::mem::take(&mut others.partial[pair])).into_iter().enumerate() {
+                let Some(place) = (line * LINE + 2 * pair + half).checked_sub(self.first) else { continue };
+                // The other half of the last pair can be a backend of the next pool.
+                let Some(known) = others.sums.get_mut(place) else { break };
+                *known = sum;
+                self.totals[place].set(self.own(place) + sum);
+            }
         }
     }
 
@@ -302,6 +313,60 @@ impl Drop for Lease {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    /// The loads of worker 1 of three, for backends `places` of 100.
+    fn loads(places: Range<usize>) -> (Rc<Loads>, Arc<Stats>) {
+        let stats = Arc::new(Stats::new(3, 0, 100));
+        let links = Links {
+            stats: Arc::clone(&stats),
+            samples: Rc::new(Samples::new(samples::channel(1).0)),
+            signal: Signal::FirstByte,
+            queue: Arc::default(),
+        };
+        (Loads::new(places, 1, links), stats)
+    }
+
+    #[test]
+    fn totals_are_exact_wherever_in_the_lines_a_pool_begins_and_ends() {
+        for places in [0..1, 31..33, 29..70, 1..2, 63..64, 64..96, 7..100] {
+            let (loads, stats) = loads(places.clone());
+            // Every backend has a count of its own at each worker; neighbours of the pool have too.
+            for at in 0..100 {
+                for (worker, times) in [(0, at + 1), (2, 2 * at)] {
+                    (0..times).for_each(|_| stats.workers[worker].sessions.add(BackendId::new(at)));
+                }
+            }
+            let held = loads.lease(0);
+            loads.look_around_widely();
+            for (place, at) in places.clone().enumerate() {
+                let own = u32::from(place == 0);
+                assert_eq!(loads.active(place), 3 * at as u32 + 1 + own, "{at} of {places:?}");
+            }
+            drop(held);
+            assert_eq!(loads.active(0), 3 * places.start as u32 + 1);
+        }
+    }
+
+    #[test]
+    fn a_pick_reads_a_bounded_part_and_all_is_read_in_the_end() {
+        let (loads, stats) = loads(0..100);
+        (0..100).for_each(|at| stats.workers[0].sessions.add(BackendId::new(at)));
+        let seen = || (0..100).filter(|&place| loads.active(place) == 1).count();
+        // Four lines at each of two other workers, eight to a pick.
+        loads.look_around();
+        assert_eq!(seen(), 100);
+        stats.workers[2].sessions.add(BackendId::new(99));
+        loads.read_lines(3);
+        assert_eq!(loads.active(99), 1);
+        loads.read_lines(5);
+        assert_eq!(loads.active(99), 2);
+    }
 }
 
 #[cfg(test)]

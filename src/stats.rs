@@ -4,8 +4,9 @@
 //! another core. A reader sees each counter whole, but not all of them at one moment: sums agree exactly only when the
 //! process is quiet.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::decision::Decisions;
@@ -174,6 +175,8 @@ fn units(time: Duration) -> u64 {
 
 /// Backends whose counts share a line of a [`Row`].
 pub const LINE: usize = 32;
+/// Two counts to a word: whoever adds up words adds up two backends at once.
+pub const PAIRS: usize = LINE / 2;
 
 /// One small count for each backend, side by side: whoever reads them all reads few cache lines. One writer.
 #[derive(Debug)]
@@ -181,40 +184,53 @@ pub struct Row(Box<[Line]>);
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Line([AtomicU32; LINE]);
+struct Line([AtomicU64; PAIRS]);
+
+/// The counts of a pair: that of the even place in the lower half. Sums of pairs are pairs of sums, because no count comes
+/// near four billion.
+pub fn halves(pair: u64) -> [u32; 2] {
+    [pair as u32, (pair >> 32) as u32]
+}
 
 impl Row {
     fn new(backends: usize) -> Row {
         Row((0..backends.div_ceil(LINE)).map(|_| Line::default()).collect())
     }
 
-    fn cell(&self, id: BackendId) -> &AtomicU32 {
-        &self.0[id.index() / LINE].0[id.index() % LINE]
+    fn pair(&self, id: BackendId) -> &AtomicU64 {
+        &self.0[id.index() / LINE].0[id.index() % LINE / 2]
     }
 
     /// The count of one backend.
     pub fn get(&self, id: BackendId) -> u32 {
-        self.cell(id).load(Ordering::Relaxed)
+        halves(self.pair(id).load(Ordering::Relaxed))[id.index() % 2]
     }
 
     /// Adds one; only its worker does.
     pub fn add(&self, id: BackendId) {
-        self.cell(id).store(self.get(id) + 1, Ordering::Relaxed);
+        let pair = self.pair(id);
+        pair.store(pair.load(Ordering::Relaxed) + one(id), Ordering::Relaxed);
     }
 
     /// Takes one away; only its worker does.
     pub fn subtract(&self, id: BackendId) {
-        let before = self.get(id);
-        assert!(before > 0, "a count goes below zero");
-        self.cell(id).store(before - 1, Ordering::Relaxed);
+        let pair = self.pair(id);
+        let before = pair.load(Ordering::Relaxed);
+        assert!(halves(before)[id.index() % 2] > 0, "a count goes below zero");
+        pair.store(before - one(id), Ordering::Relaxed);
     }
 
-    /// Adds one line of counts to a sum.
-    pub fn add_line(&self, line: usize, sum: &mut [u32; LINE]) {
-        for (sum, count) in sum.iter_mut().zip(&self.0[line].0) {
-            *sum += count.load(Ordering::Relaxed);
+    /// Adds some of the pairs of one line to a sum.
+    pub fn add_pairs(&self, line: usize, which: Range<usize>, sum: &mut [u64; PAIRS]) {
+        for (sum, pair) in sum[which.clone()].iter_mut().zip(&self.0[line].0[which]) {
+            *sum += pair.load(Ordering::Relaxed);
         }
     }
+}
+
+/// One, in its half of the pair.
+fn one(id: BackendId) -> u64 {
+    1 << (32 * (id.index() % 2))
 }
 
 impl Stats {
@@ -312,6 +328,21 @@ mod tests {
         }
         let totals = stats.totals();
         assert_eq!((totals.accepted, totals.active, totals.ended(End::Complete)), (12, 4, 8));
+    }
+
+    #[test]
+    fn counts_that_share_a_word_do_not_touch_each_other() {
+        let row = Row::new(70);
+        let ids = [0, 1, 2, 33, 68, 69].map(BackendId::new);
+        for (times, &id) in ids.iter().enumerate() {
+            (0..=times).for_each(|_| row.add(id));
+        }
+        row.subtract(ids[1]);
+        assert_eq!(ids.map(|id| row.get(id)), [1, 1, 3, 4, 5, 6]);
+        let mut sum = [0; PAIRS];
+        row.add_pairs(2, 1..3, &mut sum);
+        row.add_pairs(2, 1..3, &mut sum);
+        assert_eq!((halves(sum[1]), halves(sum[2]), sum[0]), ([0, 0], [10, 12], 0));
     }
 
     #[test]
