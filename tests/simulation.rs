@@ -309,6 +309,53 @@ fn every_worker_sees_the_sessions_of_all_at_its_next_pick() {
 }
 
 #[test]
+fn whoever_measures_or_throws_dice_picks_every_backend_within_a_bound() {
+    use Algorithm::{LeastResponseTime, PeakEwma, PowerOfTwo, Random};
+    for seed in 1..=50 {
+        for algorithm in [LeastResponseTime, PeakEwma, PowerOfTwo, Random] {
+            let mut dice = Noise::new(seed);
+            let mut config = config(&mut dice, algorithm);
+            for backend in config.pools.iter_mut().flat_map(|pool| &mut pool.backends) {
+                (backend.backup, backend.max_connections) = (false, None);
+            }
+            let mut world = World::new(config, 1, seed);
+            let places = world.table().pools[0].clone();
+            // Whatever is known of them: nothing, good, bad, or something old.
+            for at in places.clone() {
+                let nanos = 1 + dice.below(1_000_000_000) as u64;
+                let figures = [Figure::UNKNOWN, Figure::fresh(nanos), Figure::stale(nanos)];
+                world.times.set(BackendId::new(at), figures[dice.below(3)]);
+            }
+            let (client, tried) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Tried::default());
+            let weights = &world.config.pools[0].backends;
+            let sum: u32 = weights.iter().map(|backend| backend.weight.get()).sum();
+            // Sessions stay: those that measure go to a slow one when the fast are full, or when it is its turn to be
+            // tried again. With dice, e^-30 is the chance that the lightest one has not come.
+            let picks = match algorithm {
+                Random | PowerOfTwo => 30 * sum as usize,
+                _ => 40_000,
+            };
+            let mut seen = vec![0_u32; places.len()];
+            let mut kept: Vec<Lease> = Vec::new();
+            for _ in 0..picks {
+                let (lease, _) = world.pick(0, 0, client, &tried).unwrap();
+                seen[lease.backend().index() - places.start] += 1;
+                kept.push(lease);
+                // One was fast and is known to be: it is stale no more only if somebody measures it.
+                if seen.iter().all(|&count| count > 0) {
+                    break;
+                }
+            }
+            let worst = world.config.pools[0].backends.iter().zip(&seen).find(|(_, count)| **count == 0);
+            // A fresh time a billion times that of another is no reason to go there, however many sessions those have.
+            let may_starve = |at: usize| world.times.get(BackendId::new(places.start + at)).is_fresh();
+            let starved = seen.iter().enumerate().any(|(at, &count)| count == 0 && !may_starve(at));
+            assert!(!starved, "seed {seed}, {algorithm:?}: {worst:?} was never picked: {seen:?}");
+        }
+    }
+}
+
+#[test]
 fn every_backend_that_is_up_gets_its_turn() {
     for seed in 1..=50 {
         for algorithm in [Algorithm::RoundRobin, Algorithm::WeightedRoundRobin, Algorithm::LeastConnections] {

@@ -17,7 +17,7 @@ use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
-use super::backend::{Backend, Finish};
+use super::backend::{Backend, Finish, Nature};
 use super::scenario::Plan;
 use crate::balance::Tried;
 use crate::config::{self, Algorithm, Choice, Config, Signal};
@@ -323,7 +323,8 @@ impl World {
     }
 }
 
-/// One pool of the plan's backends, all of the same weight, everything else as it is when nothing is said.
+/// One pool of the plan's backends, all of the same weight, everything else as it is when nothing is said. But `first`
+/// makes no sense without a limit: there a backend is full when as many wait as are worked on.
 fn config(plan: &Plan, algorithm: Algorithm) -> Config {
     let head = format!(
         "[[listener]]\nname = 'model'\nbind = '127.0.0.1:1'\npool = 'model'\n\
@@ -332,11 +333,11 @@ fn config(plan: &Plan, algorithm: Algorithm) -> Config {
     );
     let mut config = config::parse("model", &head).expect("it is written above");
     let first = config.pools[0].backends.remove(0);
-    config.pools[0].backends = (0..plan.backends.len() as u32)
-        .map(|index| {
-            let address = SocketAddr::from((Ipv4Addr::from(0x0A00_0000 + index), 80));
-            config::Backend { name: address.to_string(), address, weight: NonZeroU32::MIN, ..first.clone() }
-        })
-        .collect();
+    let backend = |(index, nature): (u32, &Nature)| {
+        let address = SocketAddr::from((Ipv4Addr::from(0x0A00_0000 + index), 80));
+        let full = NonZeroU32::new(2 * nature.slots as u32).filter(|_| algorithm == Algorithm::First);
+        config::Backend { name: address.to_string(), address, max_connections: full, ..first.clone() }
+    };
+    config.pools[0].backends = (0..).zip(&plan.backends).map(backend).collect();
     config
 }
