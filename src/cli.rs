@@ -81,11 +81,23 @@ Examples:
   ringway simulate one-slow one-stalls
   ringway simulate one-slow --algorithms least-connections,least-response-time --seed 7
 
-What chooses is the real thing; the clock, the clients and the backends are a model. So it tells how the algorithms
-differ under the same load, and nothing about the network or how fast ringway is. The same seed gives the same table.
+Scenarios:
+  equal        four backends that are all the same
+  one-slow     one of four takes ten times as long
+  one-stalls   one of four stands still from second 10 to 15
+  one-returns  one of four is dead from second 10 to 20, and returns
+  bimodal      one request in ten takes 25 times as long, wherever it goes
+  thousand     a thousand backends, of which one in ten takes five times as long
 
-Columns: percentiles of the time from a client's arrival to the end of its session; MOST is the most sessions that one
-backend had at once; TROUBLED is the part of the picks that went to the backends with the trouble.";
+Columns:
+  P50 to MAX   percentiles of the time from a client's arrival to the end of its session
+  MOST         the most sessions that one backend had at once
+  FAILED       sessions that nobody served, or that died with their backend
+  TROUBLED     the part of the picks that went to the backends with the trouble
+
+What chooses is the real thing; the clock, the clients and the backends are a model. So it
+tells how the algorithms differ under the same load, and nothing about the network or how
+fast ringway is. The same seed gives the same table.";
 
 /// `ringway run`
 #[derive(Debug, Clone, Default, Args)]

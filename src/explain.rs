@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::config::{Choice, Config};
+use crate::config::{Algorithm, Choice, Config, Pool, PowerOfTwoBy};
 use crate::decision::{Candidate, Decision, Outcome, Verdict};
 use crate::stats::Stats;
 use crate::status::{nanos, span};
@@ -23,7 +23,10 @@ pub fn decisions(config: &Config, table: &BackendTable, stats: &Stats) -> String
     }
     recent.sort_by_key(|decision| decision.at);
     let mut text =
-        String::from("last decisions (each worker writes one down every 50 ms; smaller scores are better)\n");
+        String::from(
+            "last decisions (each worker writes one down every 50 ms; the smallest score is best: sessions, or time x \
+             (sessions + 1), for each unit of weight)\n",
+        );
     for decision in &recent[recent.len().saturating_sub(PRINTED_MAX)..] {
         one(&mut text, config, table, decision, stats.begun.elapsed());
     }
@@ -57,7 +60,7 @@ fn one(text: &mut String, config: &Config, table: &BackendTable, decision: &Deci
             "  {mark} {name:<width$}  sessions {:>5}  time {:>7}  {}",
             candidate.active,
             if candidate.nanos == 0 { "-".into() } else { nanos(candidate.nanos) },
-            verdict(candidate.verdict)
+            verdict(candidate.verdict, is_timed(pool))
         );
     }
     if decision.candidates_total > shown.len() {
@@ -65,10 +68,20 @@ fn one(text: &mut String, config: &Config, table: &BackendTable, decision: &Deci
     }
 }
 
-fn verdict(verdict: Verdict) -> String {
+/// Whether a pool's scores are times, and not sessions.
+fn is_timed(pool: &Pool) -> bool {
+    match pool.algorithm {
+        Algorithm::LeastResponseTime | Algorithm::PeakEwma => true,
+        Algorithm::PowerOfTwo => pool.power_of_two_by == PowerOfTwoBy::ResponseTime,
+        _ => false,
+    }
+}
+
+fn verdict(verdict: Verdict, is_timed: bool) -> String {
     match verdict {
         Verdict::Eligible(None) => "could be chosen".into(),
-        Verdict::Eligible(Some(score)) => format!("score {score:.4}"),
+        Verdict::Eligible(Some(score)) if is_timed => format!("score {:>7}", nanos(score as u64)),
+        Verdict::Eligible(Some(score)) => format!("score {score:>7.2}"),
         Verdict::Backup => "left out: a backup, and others can serve".into(),
         Verdict::Closed => "left out: not up, or not wanted".into(),
         Verdict::OnTrial => "on trial: one session decides".into(),
@@ -123,7 +136,7 @@ mod tests {
         assert!(head.starts_with("last decisions"));
         let expected =
             "client 127.0.0.1, pool web (least-connections), attempt 2: second, complete after 2.35ms
-  * second  sessions     3  time       -  score 0.0300
+  * second  sessions     3  time       -  score    0.03
     one     sessions     3  time  1.20ms  left out: tried before
 ";
         assert_eq!(rest, expected);

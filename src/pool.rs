@@ -232,6 +232,7 @@ fn enter(loads: &Rc<Loads>, member: &Member) -> Option<Lease> {
 }
 
 fn member(place: usize, backend: &Backend, is_open: bool) -> Member {
+    // At a ramp of 100 this is the weight x `SHARE_OF_WEIGHT`.
     let share = backend.weight.saturating_mul(backend.ramp).max(1);
     Member {
         id: backend.id,

@@ -53,7 +53,8 @@ pub struct Member {
     pub address: SocketAddr,
     /// Its weight as set.
     pub weight: u32,
-    /// Its weight x the percentage of it that it gets now, so that a slow start goes in fine steps; 1 at least.
+    /// Its weight x the percentage of it that it gets now ([`SHARE_OF_WEIGHT`]), so that a slow start goes in fine steps; 1
+    /// at least.
     pub share: NonZeroU32,
     /// 1 / `share`: scores multiply, which is cheaper than to divide.
     pub per_share: f64,
@@ -71,6 +72,9 @@ impl Member {
         self.limit.is_some_and(|max| self.gate.is_full(max))
     }
 }
+
+/// The share of a weight of 1 whose slow start is over.
+pub const SHARE_OF_WEIGHT: u32 = 100;
 
 /// Backends that were tried for one session and are not to be tried again. Empty (and unallocated) on the way that
 /// nearly every session takes: the first pick connects.
@@ -221,9 +225,13 @@ impl Balancer {
         }
     }
 
-    /// What the rule compares members by, for who wants to understand a pick; smaller is better. `None` where it
-    /// compares nothing that is measured.
+    /// What the rule compares members by, for who wants to understand a pick; smaller is better. For each unit of weight:
+    /// nanoseconds, or sessions where nothing is timed. `None` where the rule compares nothing that is measured.
     pub fn score(&self, choice: &Choice<'_>, member: &Member) -> Option<f64> {
+        self.score_per_share(choice, member).map(|score| score * f64::from(SHARE_OF_WEIGHT))
+    }
+
+    fn score_per_share(&self, choice: &Choice<'_>, member: &Member) -> Option<f64> {
         match self {
             Balancer::RoundRobin(_)
             | Balancer::WeightedRoundRobin(_)
