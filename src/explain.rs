@@ -22,11 +22,10 @@ pub fn decisions(config: &Config, table: &BackendTable, stats: &Stats) -> String
         return String::new();
     }
     recent.sort_by_key(|decision| decision.at);
-    let mut text =
-        String::from(
-            "last decisions (each worker writes one down every 50 ms; the smallest score is best: sessions, or time x \
+    let mut text = String::from(
+        "last decisions (each worker writes one down every 50 ms; the smallest score is best: sessions, or time x \
              (sessions + 1), for each unit of weight)\n",
-        );
+    );
     for decision in &recent[recent.len().saturating_sub(PRINTED_MAX)..] {
         one(&mut text, config, table, decision, stats.begun.elapsed());
     }

@@ -73,6 +73,12 @@ impl Gate {
         self.trial.store((number + 1) * TRIALS, Ordering::Relaxed);
     }
 
+    /// Lets one session more have the trial that is under way: the first has come to no end for long. Either may speak.
+    pub fn widen_trial(&self) {
+        let open = |word: u64| (!Progress::of(word).is_end()).then_some(word / TRIALS * TRIALS);
+        let _ = self.trial.fetch_update(Ordering::Relaxed, Ordering::Relaxed, open);
+    }
+
     /// Takes the trial that is open, if it is still to be had.
     pub fn take_trial(self: &Arc<Gate>) -> Option<Trial> {
         let open = self.trial.load(Ordering::Relaxed);
@@ -254,6 +260,24 @@ mod tests {
         gate.open_trial();
         late.tell(Progress::Failed);
         assert_eq!(gate.trial(), Progress::Open);
+    }
+
+    #[test]
+    fn a_trial_that_takes_long_gets_company_and_either_may_speak() {
+        for first_speaks in [true, false] {
+            let gate = Arc::new(Gate::default());
+            gate.open_trial();
+            let first = gate.take_trial().unwrap();
+            assert!(gate.take_trial().is_none());
+            gate.widen_trial();
+            let second = gate.take_trial().unwrap();
+            let (speaks, other) = if first_speaks { (first, second) } else { (second, first) };
+            speaks.tell(Progress::Served);
+            assert_eq!(gate.trial(), Progress::Served);
+            other.tell(Progress::Failed);
+            gate.widen_trial();
+            assert_eq!(gate.trial(), Progress::Served, "after an end nothing counts");
+        }
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl Pool {
         self.tiers.iter_mut().for_each(|tier| tier.members.clear());
         for (place, backend) in backends.iter().enumerate() {
             let is_open = backend.is_open() || (in_panic && !backend.backup && backend.is_wanted());
-            if backend.is_on_trial() && !is_open {
+            // Also in a panic, when it is open like everybody: only a trial brings it back, and that may end the panic.
+            if backend.is_on_trial() {
                 self.on_trial.push(member(place, backend, false));
             }
             self.tiers[usize::from(backend.backup)].members.push(member(place, backend, is_open));
@@ -253,4 +254,43 @@ fn is_in_panic(backends: &[Backend], threshold: u32) -> bool {
     let wanted = backends.iter().filter(|backend| !backend.backup && backend.is_wanted());
     let (wanted, open) = (wanted.clone().count(), wanted.filter(|backend| backend.is_open()).count());
     (open * 100) < (wanted * threshold as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{self, Samples};
+    use crate::stats::Stats;
+    use crate::table::State;
+    use std::net::Ipv4Addr;
+    use std::time::Instant;
+
+    #[test]
+    fn in_a_panic_a_backend_on_trial_still_has_its_trial() {
+        let text = "[[listener]]\nname='a'\nbind='127.0.0.1:1'\npool='p'\n[[pool]]\nname='p'\npanic_threshold=60\n\
+                    [[pool.backend]]\naddress='127.0.0.1:2'\n[[pool.backend]]\naddress='127.0.0.1:3'\n";
+        let config = crate::config::parse("test", text).unwrap();
+        let links = Links {
+            stats: Arc::new(Stats::new(1, 1, 2)),
+            samples: Rc::new(Samples::new(samples::channel(1).0)),
+            signal: config.pools[0].response_time.signal,
+            queue: Arc::default(),
+        };
+        let setup = Setup { index: 0, worker: 0, links, times: Arc::new(Times::new(2)) };
+        let mut pool = Pool::new(&config.pools[0], setup);
+        let mut table = BackendTable::first(&config.pools, Instant::now());
+        table.backends[0].health.state = State::OnTrial;
+        table.backends[0].gate.open_trial();
+        pool.adopt(&table);
+        let tried = Tried::default();
+        let request = Request { client: Ipv4Addr::LOCALHOST.into(), tried: &tried };
+        let mut dice = Rng::with_seed(1);
+        let picks: Vec<bool> =
+            (0..4).map(|_| pool.pick(&request, &mut dice).unwrap().0).map(|lease| lease.is_trial()).collect();
+        // Each was given back without a result, and left the trial to the next one.
+        assert_eq!(picks, [true; 4]);
+        let trial = pool.pick(&request, &mut dice).unwrap().0;
+        let other = pool.pick(&request, &mut dice).unwrap().0;
+        assert!(trial.is_trial() && !other.is_trial());
+    }
 }

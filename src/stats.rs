@@ -265,7 +265,7 @@ impl Stats {
     pub fn waits(&self, id: BackendId, now: Duration) -> Waits {
         self.workers.iter().fold(Waits::default(), |sum, worker| {
             let one = worker.backends[id.index()].waiting.waits(now);
-            Waits { count: sum.count + one.count, total: sum.total + one.total }
+            Waits { count: sum.count + one.count, total: sum.total.saturating_add(one.total) }
         })
     }
 

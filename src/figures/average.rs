@@ -40,6 +40,11 @@ impl Average {
         };
     }
 
+    /// The average as it was when the last sample came.
+    pub fn last(&self) -> Option<u64> {
+        self.at.map(|_| self.value as u64)
+    }
+
     /// The average now. One that jumps fades while nothing comes, so that who was slow once is tried again.
     pub fn read(&self, now: Duration, fade: Duration, rise: Rise) -> Option<u64> {
         let at = self.at?;

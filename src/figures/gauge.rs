@@ -29,10 +29,12 @@ pub struct Gauge {
     /// Samples of the pool's signal since the last figure.
     batch: Batch,
     measured: Measured,
-    /// When the last look was that found answers.
-    answered: Option<Duration>,
-    /// The longest wait that was more than usual, and when it was last seen, if nobody has been answered since.
-    stall: Option<(u64, Duration)>,
+    /// Whether the last look found answers.
+    was_answered: bool,
+    /// Those that were waiting when others were answered: they prove nothing.
+    overtaken: Overtaken,
+    /// A wait that was longer than usual, and that nobody has been answered since.
+    stall: Option<Stall>,
     /// Nothing has come since the last figure, and nothing has gone.
     is_settled: bool,
 }
@@ -48,6 +50,37 @@ struct Measured {
     count: u64,
 }
 
+/// Sessions that still wait although others were answered later: one that uploads for an hour, one that hangs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Overtaken {
+    waits: Waits,
+    /// When they were counted.
+    at: Duration,
+}
+
+impl Overtaken {
+    /// How long those that came after them have been waiting, on average.
+    fn later(self, waits: Waits, now: Duration) -> Option<u64> {
+        let later = waits.count.checked_sub(self.waits.count)?;
+        let passed = nanos(now.saturating_sub(self.at)).saturating_mul(self.waits.count);
+        let total = waits.total.saturating_sub(self.waits.total.saturating_add(passed));
+        total.checked_div(later)
+    }
+}
+
+/// A backend that has answered nobody while sessions wait.
+#[derive(Debug, Clone, Copy)]
+struct Stall {
+    /// The longest wait that was seen.
+    wait: u64,
+    /// Since when nobody may try; a window later somebody may.
+    closed: Duration,
+    /// When somebody was last seen to wait for longer than usual.
+    seen: Duration,
+    /// Somebody may try, and so many were waiting when that began.
+    open: Option<u64>,
+}
+
 impl Gauge {
     /// Nothing measured yet.
     pub fn new(spec: ResponseTime) -> Gauge {
@@ -57,7 +90,8 @@ impl Gauge {
             average: Average::default(),
             batch: Batch::default(),
             measured: Measured::default(),
-            answered: None,
+            was_answered: false,
+            overtaken: Overtaken::default(),
             stall: None,
             is_settled: true,
         }
@@ -95,37 +129,53 @@ impl Gauge {
     /// What was measured, drawn towards the typical when there are few samples, unless sessions have been waiting for
     /// longer than is usual: a backend that has stalled gives no samples, and is noticed by those who wait for them.
     pub fn figure(&mut self, now: Duration, waits: Waits, typical: Option<u64>) -> Figure {
-        let known = self.statistic(now).map(|measured| self.doubt(measured, typical));
-        match (self.stall(now, waits), known) {
-            (Some(wait), known) => Figure::fresh(wait.max(known.unwrap_or(0))),
-            (None, None) => Figure::UNKNOWN,
-            (None, Some(nanos)) if self.measured.usual.is_some() => Figure::fresh(nanos),
-            (None, Some(nanos)) => Figure::stale(nanos),
+        let known = self.statistic(now, typical).map(|measured| self.doubt(measured, typical));
+        if let Some(figure) = self.stall(now, waits, known.unwrap_or(0)) {
+            return figure;
+        }
+        match known {
+            None => Figure::UNKNOWN,
+            Some(nanos) if self.measured.usual.is_some() => Figure::fresh(nanos),
+            Some(nanos) => Figure::stale(nanos),
         }
     }
 
-    /// How long sessions have been waiting, if that is longer than usual and nobody was answered for as long: a backend that
-    /// answers others has not stalled because one session waits.
+    /// What is known by who waits, while nobody is answered.
     ///
-    /// It counts until somebody is answered or a window has passed, also when those who waited have left: clients that lose
-    /// patience must not make room for more of them.
-    fn stall(&mut self, now: Duration, waits: Waits) -> Option<u64> {
-        self.stall = self.stall.filter(|(_, seen)| now.saturating_sub(*seen) < self.spec.window);
-        let before = self.stall.map_or(0, |(wait, _)| wait);
-        let usual = self.measured.usual.unwrap_or(0);
-        let is_silent =
-            self.answered.is_none_or(|answered| now.saturating_sub(answered).as_nanos() > u128::from(usual));
-        let wait = waits.total.checked_div(waits.count).filter(|wait| is_silent && *wait > usual);
-        if let Some(wait) = wait {
-            self.stall = Some((wait.max(before), now));
+    /// It counts until somebody is answered, also when those who waited have left: clients that lose patience must not make
+    /// room for more of them. A window later it may be tried again, by whoever is picked before the next figure; what
+    /// they meet decides for another window. So an upload that takes an hour does not keep everybody away for an hour.
+    fn stall(&mut self, now: Duration, waits: Waits, known: u64) -> Option<Figure> {
+        if std::mem::take(&mut self.was_answered) {
+            self.overtaken = Overtaken { waits, at: now };
         }
-        self.stall.map(|(wait, _)| wait)
+        if waits.count < self.overtaken.waits.count {
+            // Which of them have left cannot be told: the rest is counted anew.
+            self.overtaken = Overtaken { waits, at: now };
+        }
+        let window = self.spec.window;
+        let usual = self.measured.usual.unwrap_or(0);
+        let wait = self.overtaken.later(waits, now).filter(|wait| *wait > usual);
+        self.stall = match (self.stall, wait) {
+            (Some(stall), Some(wait)) => Some(Stall { wait: wait.max(stall.wait), seen: now, ..stall }),
+            (None, Some(wait)) => Some(Stall { wait, closed: now, seen: now, open: None }),
+            (stall, None) => stall.filter(|stall| now.saturating_sub(stall.seen) < window),
+        };
+        let stall = self.stall.as_mut()?;
+        match stall.open {
+            Some(count) if waits.count > count => (stall.closed, stall.open) = (now, None),
+            Some(count) => stall.open = Some(count.min(waits.count)),
+            None if now.saturating_sub(stall.closed) >= window => stall.open = Some(waits.count),
+            None => {}
+        }
+        let nanos = stall.wait.max(known);
+        Some(if stall.open.is_some() { Figure::stale(nanos) } else { Figure::fresh(nanos) })
     }
 
     /// Looks at the samples anew.
     fn measure(&mut self, now: Duration, scratch: &mut Histogram<u32>) {
         let batch = std::mem::take(&mut self.batch);
-        self.answered = if batch.is_empty() { self.answered } else { Some(now) };
+        self.was_answered |= !batch.is_empty();
         self.average.take(batch, now, self.fade(), self.rise());
         self.is_settled = true;
         let window = &self.windows[self.spec.signal as usize];
@@ -150,10 +200,21 @@ impl Gauge {
     }
 
     /// What the pool's statistic says of the samples; what it said last when there are none.
-    pub fn statistic(&self, now: Duration) -> Option<u64> {
+    pub fn measured(&self, now: Duration) -> Option<u64> {
         match self.spec.statistic {
             Statistic::P50 | Statistic::P90 | Statistic::P99 => self.measured.statistic,
             Statistic::Ewma | Statistic::PeakEwma => self.average.read(now, self.fade(), self.rise()),
+        }
+    }
+
+    /// The same, but a peak fades to what is typical and not to nothing: else who was not picked for a while would draw
+    /// everybody.
+    fn statistic(&self, now: Duration, typical: Option<u64>) -> Option<u64> {
+        let measured = self.measured(now)?;
+        let last = self.average.last().unwrap_or(measured);
+        match self.rise() {
+            Rise::Jump => Some(measured.max(typical.map_or(measured, |typical| typical.min(last)))),
+            Rise::Smooth => Some(measured),
         }
     }
 
@@ -168,6 +229,10 @@ impl Gauge {
             Statistic::P50 | Statistic::P90 | Statistic::P99 | Statistic::Ewma => Rise::Smooth,
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -240,14 +305,49 @@ mod tests {
     }
 
     #[test]
-    fn one_session_that_waits_for_ever_is_no_stall_while_others_are_answered() {
+    fn one_session_that_waits_for_ever_is_no_stall_once_others_were_answered_after_it() {
         let mut gauge = gauge(Statistic::P50);
         for ms in (50..5000).step_by(50) {
             gauge.take(Signal::FirstByte, MS);
             assert!(close(figure(&mut gauge, at(ms), waits(1, ms)), MS), "after {ms} ms");
         }
-        // And is one as soon as they are not.
-        assert!(close(figure(&mut gauge, at(5050), waits(1, 5050)), 5050 * MS));
+        // Also when it is quiet for a while.
+        assert!(close(figure(&mut gauge, at(5500), waits(1, 5500)), MS));
+        // One that came later, and waits too, is something else: 500 ms beside 6000.
+        let two = Waits { count: 2, total: 6500 * MS };
+        assert!(close(figure(&mut gauge, at(6000), two), 500 * MS));
+    }
+
+    #[test]
+    fn a_stall_that_lasts_is_tried_again_by_somebody_each_window() {
+        let mut gauge = gauge(Statistic::P50);
+        gauge.take(Signal::FirstByte, MS);
+        figure(&mut gauge, at(0), NO_WAITS);
+        // The first upload of the day: nobody was answered after it, and it lasts for an hour.
+        assert!(!figure(&mut gauge, at(1_000), waits(1, 1_000)).is_stale());
+        assert!(!figure(&mut gauge, at(10_900), waits(1, 10_900)).is_stale());
+        let tried = figure(&mut gauge, at(11_000), waits(1, 11_000));
+        assert!(tried.is_stale() && close(tried, 11_000 * MS), "{tried:?}");
+        // Until somebody does.
+        assert!(figure(&mut gauge, at(20_000), waits(1, 20_000)).is_stale());
+        let two = Waits { count: 2, total: 20_060 * MS };
+        assert!(!figure(&mut gauge, at(20_050), two).is_stale());
+        // That one is answered: the upload has been overtaken.
+        gauge.take(Signal::FirstByte, MS);
+        assert!(close(figure(&mut gauge, at(20_100), waits(1, 20_100)), MS));
+        assert!(close(figure(&mut gauge, at(22_000), waits(1, 22_000)), MS));
+    }
+
+    #[test]
+    fn a_peak_fades_to_what_is_typical_and_no_further() {
+        let mut gauge = gauge(Statistic::PeakEwma);
+        (0..1000).for_each(|_| gauge.take(Signal::FirstByte, 100 * MS));
+        gauge.look(at(0), &mut histogram());
+        let figure = |gauge: &mut Gauge, now, typical| gauge.figure(at(now), NO_WAITS, Some(typical * MS));
+        assert!(close(figure(&mut gauge, 0, 5), 99 * MS));
+        assert!(close(figure(&mut gauge, 60_000, 5), 5 * MS));
+        // Whoever is typical, or better, stays as it is.
+        assert!(close(figure(&mut gauge, 60_000, 100), 100 * MS));
     }
 
     #[test]

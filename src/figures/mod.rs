@@ -118,7 +118,7 @@ impl Figures {
     /// worse than all others.
     fn typical(&self, pool: usize, now: Duration) -> Option<u64> {
         let gauges = &self.gauges[self.pools[pool].clone()];
-        let mut known: Vec<u64> = gauges.iter().filter_map(|gauge| gauge.statistic(now)).collect();
+        let mut known: Vec<u64> = gauges.iter().filter_map(|gauge| gauge.measured(now)).collect();
         let middle = known.len() / 2;
         (!known.is_empty()).then(|| *known.select_nth_unstable(middle).1)
     }

@@ -230,7 +230,7 @@ impl Board {
                 let reason = if is_alone { "no other backend is up" } else { "its time is over" };
                 self.set(id, State::OnTrial, format!("{reason}; the next session decides"), now);
             }
-            Some(Turn::TryAgain) => gate.open_trial(),
+            Some(Turn::TryAgain) => gate.widen_trial(),
             Some(Turn::Back(cause)) => {
                 let got = if cause == Cause::Connect { "got a connection" } else { "was answered" };
                 self.set(id, State::Up, format!("trial session {got}"), now);
