@@ -7,8 +7,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use tokio::sync::Notify;
-
 /// The way into one backend, for all workers.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -129,56 +127,6 @@ impl Drop for Trial {
     }
 }
 
-/// Where sessions wait while every backend of a pool is full. Shared by all workers; touched only then.
-#[derive(Debug, Default)]
-pub struct Queue {
-    waiting: AtomicU32,
-    freed: Notify,
-}
-
-impl Queue {
-    /// Joins, unless `max` wait already.
-    pub fn join(&self, max: u32) -> Option<Waiting<'_>> {
-        let one_more = |waiting| (waiting < max).then_some(waiting + 1);
-        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Waiting(self))
-    }
-
-    /// How many wait.
-    pub fn len(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Wakes the one that has waited longest: a place is free.
-    pub fn tell_one(&self) {
-        if !self.is_empty() {
-            self.freed.notify_one();
-        }
-    }
-}
-
-/// Somebody in the queue. Leaves by drop.
-#[derive(Debug)]
-pub struct Waiting<'a>(&'a Queue);
-
-impl Waiting<'_> {
-    /// Until a place has been freed for this one.
-    pub async fn freed(&self) {
-        self.0.freed.notified().await;
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,14 +226,5 @@ mod tests {
             gate.widen_trial();
             assert_eq!(gate.trial(), Progress::Served, "after an end nothing counts");
         }
-    }
-
-    #[test]
-    fn a_queue_takes_so_many_and_lets_go_by_drop() {
-        let queue = Queue::default();
-        let one = queue.join(1).unwrap();
-        assert!(queue.join(1).is_none());
-        drop(one);
-        assert!(queue.is_empty() && queue.join(1).is_some());
     }
 }

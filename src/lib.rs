@@ -46,6 +46,7 @@ pub mod end;
 pub mod epoch;
 pub mod gate;
 pub mod phase;
+pub mod queue;
 pub mod samples;
 pub mod stats;
 pub mod table;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Signal;
-use crate::gate::{Place, Progress, Queue, Trial};
+use crate::gate::{Place, Progress, Trial};
+use crate::queue::Queue;
 use crate::samples::{Sample, Samples};
 use crate::stats::{BackendStats, LINE, PAIRS, Stats, WorkerStats, halves};
 use crate::table::BackendId;
@@ -306,7 +307,7 @@ impl Drop for Lease {
         total.set(total.get() - 1);
         self.loads.own.sessions.subtract(self.backend());
         if self.inside.take().is_some() {
-            self.loads.queue.tell_one();
+            self.loads.queue.call_first();
         }
     }
 }

@@ -19,10 +19,10 @@ use crate::config::{self, Config, NoBackend, Signal};
 use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
 use crate::epoch::Subscriber;
-use crate::gate::Queue;
 use crate::load::Lease;
 use crate::net::{self, Socket};
 use crate::pool::{Nobody, Pool, Request};
+use crate::queue::Queue;
 use crate::relay::{self, Direction, Outcome, Side};
 use crate::ring;
 use crate::samples::Samples;
@@ -295,36 +295,43 @@ async fn choose_and_connect(session: &Admitted) -> Result<(Socket, Lease), End> 
 /// Waits in the pool's queue until a backend that is not at its limit can be picked. `None` when there is nobody left to
 /// wait for.
 async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(Lease, SocketAddr)>, End> {
-    /// A place can also come by a change of the table, of which nobody tells the queue: look now and then.
+    /// A place can also come by a change of the table, of which nobody tells the queue: the first looks now and then.
     const LOOK: Duration = Duration::from_millis(50);
     let (shared, watch) = (&session.shared, &session.watch);
     let pool = shared.pool(watch);
-    let queue = shared.queue(watch);
-    let Some(waiting) = queue.join(pool.queue_max) else {
+    let Some(waiting) = shared.queue(watch).join(pool.queue_max) else {
         return Err(End::QueueFull);
     };
     watch.stage.set(Stage::Queued);
     let joined = shared.now.get();
+    // A place that came free before this one joined was told to nobody.
+    let mut looks = waiting.is_first();
     loop {
-        // Nothing is in flight here: dropping the wait loses nothing but a wake-up, which the next look makes good.
-        let _ = tokio::time::timeout(LOOK, waiting.freed()).await;
         if let Some(verdict) = watch.verdict() {
             return Err(verdict);
         }
-        match session.pick_now(tried) {
-            Ok(picked) => {
-                watch.stage.set(Stage::Connecting);
-                return Ok(Some(picked));
+        if looks {
+            match session.pick_now(tried) {
+                Err(Nobody::Full) => {
+                    // Of no use to this one, because it has tried whoever has room; perhaps to the next.
+                    if !tried.is_empty() {
+                        waiting.call_next();
+                    }
+                }
+                picked => {
+                    watch.stage.set(Stage::Connecting);
+                    // There may be more room than for one.
+                    waiting.call_next();
+                    return Ok(picked.ok());
+                }
             }
-            Err(Nobody::Left) => {
-                watch.stage.set(Stage::Connecting);
-                return Ok(None);
-            }
-            Err(Nobody::Full) if shared.now.get() - joined >= pool.queue_timeout => {
-                return Err(End::QueueTimeout);
-            }
-            Err(Nobody::Full) => {}
         }
+        if shared.now.get() - joined >= pool.queue_timeout {
+            return Err(End::QueueTimeout);
+        }
+        // Nothing is in flight here: a call that the timer overtakes is kept and heard next time.
+        let is_called = tokio::time::timeout(LOOK, waiting.called()).await.is_ok();
+        looks = is_called || waiting.is_first();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::end::End;
-use crate::gate::Queue;
+use crate::queue::Queue;
 use crate::stats::{Stats, Totals};
 use crate::table::{Backend, BackendTable, Mode};
 use crate::times::{Figure, Times};

@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "config", "epoch", "explain", "figures", "gate", "health", "limits", "net", "output", "phase",
+            "config", "epoch", "explain", "figures", "health", "limits", "net", "output", "phase", "queue",
             "ring", "samples", "stats", "status", "table", "times", "worker",
         ],
     ),
@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("output", &[]),
     ("limits", &["config", "figures", "health", "worker"]),
-    ("status", &["config", "end", "gate", "stats", "table", "times"]),
+    ("status", &["config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
     // BORDER: what crosses threads
     ("epoch", &["table"]),
@@ -40,25 +40,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("end", &[]),
     ("table", &["config", "gate"]),
     ("gate", &[]),
+    ("queue", &[]),
     ("times", &["table"]),
     ("samples", &["config", "table"]),
     // CHOICE: pure
     ("pool", &["balance", "config", "decision", "load", "table", "times"]),
     ("balance", &["config", "gate", "load", "table", "times"]),
-    ("load", &["config", "gate", "samples", "stats", "table"]),
+    ("load", &["config", "gate", "queue", "samples", "stats", "table"]),
     // DATA: hot
     (
         "worker",
         &[
-            "buffers", "config", "end", "epoch", "gate", "load", "net", "phase", "pool", "ring", "samples",
+            "buffers", "config", "end", "epoch", "load", "net", "phase", "pool", "queue", "ring", "samples",
             "session", "stats", "table", "times", "watch",
         ],
     ),
     (
         "session",
         &[
-            "answer", "balance", "buffers", "config", "decision", "end", "epoch", "gate", "load", "net",
-            "pool", "relay", "ring", "samples", "stats", "watch",
+            "answer", "balance", "buffers", "config", "decision", "end", "epoch", "load", "net", "pool",
+            "queue", "relay", "ring", "samples", "stats", "watch",
         ],
     ),
     ("answer", &["config", "load", "relay", "watch"]),

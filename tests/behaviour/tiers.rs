@@ -243,3 +243,66 @@ fn the_last_decisions_say_who_was_compared_who_was_left_out_and_how_it_ended() {
     assert!(text.contains("pool test (least-connections)") && text.contains("connect failed"), "{text}");
     ringway.finish();
 }
+
+#[test]
+fn those_who_wait_are_served_in_the_order_in_which_they_came() {
+    use std::io::Read;
+    use std::sync::{Arc, Mutex};
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&order);
+    let backend = TestBackend::new(move |mut stream| {
+        let mut own = [0; 1];
+        if stream.read_exact(&mut own).is_ok() {
+            seen.lock().unwrap().push(own[0]);
+            let _ = stream.write_all(&own);
+        }
+    });
+    let mut config = config(&[backend.address]);
+    limit(&mut config, 0, 1);
+    let ringway = Ringway::start(config);
+    // Holds the only place until it speaks.
+    let mut holder = ringway.connect();
+    await_that("it is served", || backend.accepted() == 1);
+    let mut waiting = Vec::new();
+    for own in 1..=12_u8 {
+        let mut client = ringway.connect();
+        client.write_all(&[own]).unwrap();
+        let line = format!("waiting: {own} for pool test");
+        await_that("it waits", || ringway.server().status().contains(&line));
+        waiting.push(client);
+    }
+    holder.write_all(&[0]).unwrap();
+    assert_eq!(read_all(&mut holder), [0]);
+    drop(holder);
+    for (own, client) in (1..).zip(&mut waiting) {
+        assert_eq!(read_all(client), [own]);
+        client.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), (0..=12).collect::<Vec<u8>>());
+    drop(waiting);
+    ringway.finish();
+}
+
+#[test]
+fn when_a_backend_comes_up_all_who_wait_are_served_although_no_session_ends() {
+    let (full, mut comes) = (TestBackend::echo(), TestBackend::echo());
+    let address = comes.address;
+    let mut config = config(&[full.address, address]);
+    limit(&mut config, 0, 1);
+    config.pools[0].queue_max = 40;
+    checked(&mut config);
+    comes.stop();
+    let ringway = Ringway::start(config);
+    await_state(&ringway, 1, State::Down);
+    let kept = settle(&ringway, 1);
+    let mut waiting: Vec<TcpStream> = (0..40).map(|_| ringway.connect()).collect();
+    await_that("all wait", || ringway.server().status().contains("waiting: 40 for pool test"));
+    let _back = TestBackend::at(address, echo);
+    await_state(&ringway, 1, State::Up);
+    // None of them ends; and who comes now finds nobody waiting, or a short line.
+    waiting.iter_mut().for_each(|client| assert_echo(client, b"served"));
+    let later = settle(&ringway, 100);
+    assert_eq!(ringway.totals().ended(End::QueueFull), 0);
+    drop((kept, waiting, later));
+    ringway.finish();
+}
