@@ -54,7 +54,7 @@ fn pool(algorithm: Algorithm, backends: usize, workers: usize) -> Pool {
     };
     let mut pool = Pool::new(&config.pools[0], pool::Setup { index: 0, worker: 0, links, times });
     pool.adopt(&BackendTable::first(&config.pools, Instant::now()));
-    pool.loads().look_around_widely();
+    pool.loads().look_around_widely(1);
     pool
 }
 

@@ -10,6 +10,25 @@ use crate::load::Lease;
 use crate::relay::{Direction, Outcome, Side};
 use crate::watch::Watch;
 
+/// Whether the backends of a pool speak first, as its last sessions showed.
+///
+/// One session proves nothing: a server that waits for requests may close a silent connection with a word (HTTP's 408).
+#[derive(Debug, Default)]
+pub struct SpeaksFirst(Cell<u8>);
+
+impl SpeaksFirst {
+    /// Sessions in a row after which it is believed.
+    const ENOUGH: u8 = 3;
+
+    fn is_so(&self) -> bool {
+        self.0.get() >= SpeaksFirst::ENOUGH
+    }
+
+    fn saw(&self, backend_was_first: bool) {
+        self.0.set(if backend_was_first { (self.0.get() + 1).min(SpeaksFirst::ENOUGH) } else { 0 });
+    }
+}
+
 /// What one session measures while its bytes are carried.
 pub struct Answer<'a> {
     /// The backend's lease: it counts and notes.
@@ -18,21 +37,22 @@ pub struct Answer<'a> {
     pub watch: &'a Watch,
     /// What moments are told from.
     pub begun: Instant,
-    /// When the client was accepted.
-    pub accepted: Duration,
+    /// When the backend was picked. What the client had to wait before that, for a place or for backends that failed, is not
+    /// this one's doing.
+    pub picked: Duration,
     /// When the client's first byte had been passed on.
     pub asked: Cell<Option<Duration>>,
     /// Whether the backend has sent a byte.
     pub has_come: Cell<bool>,
-    /// Whether the pool's backends speak first, as the last session showed.
-    pub speaks_first: &'a Cell<bool>,
+    /// Whether the pool's backends speak first.
+    pub speaks_first: &'a SpeaksFirst,
 }
 
 impl Answer<'_> {
     /// Bytes can go from now on. Where backends speak first, this one owes its first byte already.
     pub fn begin(&self, tick: Duration) {
-        if self.speaks_first.get() {
-            self.owe(self.accepted, tick);
+        if self.speaks_first.is_so() {
+            self.owe(self.picked, tick);
         }
     }
 
@@ -41,17 +61,20 @@ impl Answer<'_> {
         let now = self.begun.elapsed();
         match direction {
             Direction::ToBackend if !self.has_come.get() => {
-                self.speaks_first.set(false);
+                self.speaks_first.saw(false);
                 self.asked.set(Some(now));
                 self.owe(now, tick);
             }
             Direction::ToBackend => {}
             Direction::ToClient => {
                 let asked = self.asked.get();
-                self.speaks_first.set(asked.is_none());
+                let was_owed = asked.is_some() || self.speaks_first.is_so();
+                self.speaks_first.saw(asked.is_none());
                 self.has_come.set(true);
                 self.watch.owed.set(None);
-                self.lease.measured(Signal::FirstByte, now - asked.unwrap_or(self.accepted));
+                if was_owed {
+                    self.lease.measured(Signal::FirstByte, now - asked.unwrap_or(self.picked));
+                }
                 self.tell_served();
             }
         }
@@ -66,7 +89,7 @@ impl Answer<'_> {
     pub fn end(&self, outcome: Outcome) {
         match outcome {
             Outcome::Complete if self.has_served() => {
-                self.lease.measured(Signal::Session, self.begun.elapsed() - self.accepted);
+                self.lease.measured(Signal::Session, self.begun.elapsed() - self.picked);
                 self.tell_served();
             }
             Outcome::Broken(Side::Backend) if !self.has_come.get() && !self.watch.is_late.get() => {

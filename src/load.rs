@@ -124,10 +124,10 @@ impl Loads {
         }
     }
 
-    /// Looks at more of them, now and then.
-    pub fn look_around_widely(&self) {
+    /// Looks at more of them, now and then. `pools` share what a tick may read.
+    pub fn look_around_widely(&self, pools: usize) {
         if self.stats.workers.len() > 1 {
-            self.read_lines(LINES_PER_TICK);
+            self.read_lines((LINES_PER_TICK / pools).max(LINES_PER_PICK));
         }
     }
 
@@ -233,10 +233,11 @@ impl Lease {
         self.trial.is_some()
     }
 
-    /// Notes that the backend owes something from this moment on (since the start of the process). If it is what the
-    /// pool measures, the wait counts as soon as it is longer than the usual.
+    /// Notes that the backend owes something from this moment on (since the start of the process), and not from an earlier
+    /// one. If it is what the pool measures, the wait counts as soon as it is longer than the usual.
     pub fn expect(&self, signal: Signal, since: Duration) {
-        if signal == self.loads.signal && self.waiting.get().is_none() {
+        if signal == self.loads.signal {
+            self.stop_waiting();
             self.waiting.set(Some(since));
             self.counters().waiting.begin(since);
         }
@@ -253,8 +254,7 @@ impl Lease {
                 self.counters().failures_in_row.reset();
                 self.tell_trial(Progress::Connected);
             }
-            Signal::FirstByte => self.counters().answered.add(1),
-            Signal::Session => {}
+            Signal::FirstByte | Signal::Session => {}
         }
         self.loads.samples.note(Sample { backend: self.backend(), signal, nanos: nanos(took) });
     }
@@ -344,7 +344,7 @@ mod tests {
                 }
             }
             let held = loads.lease(0);
-            loads.look_around_widely();
+            loads.look_around_widely(1);
             for (place, at) in places.clone().enumerate() {
                 let own = u32::from(place == 0);
                 assert_eq!(loads.active(place), 3 * at as u32 + 1 + own, "{at} of {places:?}");

@@ -209,11 +209,6 @@ impl Pool {
         self.epoch
     }
 
-    /// Every backend of the pool: those that serve, then those that serve when none of these can.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.tiers.iter().flat_map(|tier| &tier.members)
-    }
-
     /// How many sessions each backend has.
     pub fn loads(&self) -> &Rc<Loads> {
         &self.loads

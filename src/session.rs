@@ -12,7 +12,7 @@ use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, SpeaksFirst};
 use crate::balance::Tried;
 use crate::buffers::{Arena, Chunk};
 use crate::config::{self, Config, NoBackend, Signal};
@@ -57,8 +57,8 @@ pub struct Shared {
     pub begun: Instant,
     /// Where sessions wait, by pool.
     pub queues: Arc<[Arc<Queue>]>,
-    /// Whether the backends of each pool speak first, as the last session showed.
-    pub speaks_first: Vec<Cell<bool>>,
+    /// Whether the backends of each pool speak first.
+    pub speaks_first: Vec<SpeaksFirst>,
     /// Whether the next pick is to be written down; set by the tick.
     pub explains: Cell<bool>,
     /// How long connecting took, in microseconds.
@@ -197,7 +197,7 @@ impl Drop for Admitted {
 /// Serves one client: choose a backend and connect, carry bytes, say how it ended.
 pub async fn run(mut session: Admitted) {
     let met = match choose_and_connect(&session).await {
-        Ok((backend, lease)) => serve(&session, &backend, lease).await,
+        Ok(connected) => serve(&session, connected).await,
         Err(end) => {
             say_farewell(&session.shared, &session.watch).await;
             end
@@ -221,10 +221,18 @@ pub async fn run(mut session: Admitted) {
     session.end = Some(end);
 }
 
+/// A backend that has been picked and connected to.
+struct Connected {
+    backend: Socket,
+    lease: Lease,
+    /// When it was picked.
+    picked: Duration,
+}
+
 /// Tries one backend after the other, at once and none twice, until one connects or attempts or time are used up.
 ///
 /// No byte of the client has been read yet: what it sends meanwhile waits in its socket and goes to whoever connects.
-async fn choose_and_connect(session: &Admitted) -> Result<(Socket, Lease), End> {
+async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
     let (shared, watch) = (&*session.shared, &*session.watch);
     let pool = shared.pool(watch);
     let attempts_max = pool.connect_attempts.map_or(usize::MAX, |attempts| attempts.get() as usize);
@@ -252,7 +260,7 @@ async fn choose_and_connect(session: &Admitted) -> Result<(Socket, Lease), End> 
         watch.served_by.set(Some(lease.backend()));
         watch.trial.replace(lease.trial());
         let attempt = shared.elapsed();
-        lease.expect(Signal::Session, session.accepted);
+        lease.expect(Signal::Session, attempt);
         lease.expect(Signal::Connect, attempt);
         let limit = pool.connect_timeout.min(left);
         let error = match connect(watch, address, pool.tcp, limit).await {
@@ -260,7 +268,7 @@ async fn choose_and_connect(session: &Admitted) -> Result<(Socket, Lease), End> 
                 let took = shared.elapsed() - attempt;
                 lease.measured(Signal::Connect, took);
                 shared.connect_times.borrow_mut().saturating_record(took.as_micros() as u64);
-                return Ok((socket, lease));
+                return Ok(Connected { backend: socket, lease, picked: attempt });
             }
             Err(error) => error,
         };
@@ -336,21 +344,22 @@ async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(L
 }
 
 /// Carries bytes, and measures how the backend answers.
-async fn serve(session: &Admitted, backend: &Socket, lease: Lease) -> End {
+async fn serve(session: &Admitted, connected: Connected) -> End {
+    let Connected { backend, lease, picked } = connected;
     let (shared, watch) = (&session.shared, &session.watch);
     watch.stage.set(Stage::Relaying);
     let answer = Answer {
         lease: &lease,
         watch,
         begun: shared.begun,
-        accepted: session.accepted,
+        picked,
         asked: Cell::new(None),
         has_come: Cell::new(false),
         speaks_first: &shared.speaks_first[shared.listener(watch).pool],
     };
     answer.begin(shared.now.get());
     let first_byte = |direction| answer.first_byte(direction, shared.now.get());
-    let outcome = relay::run(&watch.client, backend, &shared.arena, &watch.meter, first_byte).await;
+    let outcome = relay::run(&watch.client, &backend, &shared.arena, &watch.meter, first_byte).await;
     // A session that was ended from outside tells nothing of its backend.
     if watch.verdict().is_none() {
         answer.end(outcome);
@@ -505,7 +514,7 @@ mod tests {
             now: Cell::new(Duration::ZERO),
             begun: stats.begun,
             queues: [queue].into(),
-            speaks_first: vec![Cell::new(false)],
+            speaks_first: vec![SpeaksFirst::default()],
             explains: Cell::new(true),
             connect_times: RefCell::new(Histogram::new(3).unwrap()),
         })

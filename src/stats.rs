@@ -96,8 +96,6 @@ pub struct BackendStats {
     pub picked: Counter,
     /// Connections made.
     pub connected: Counter,
-    /// Connections on which the backend sent something.
-    pub answered: Counter,
     /// Sessions that were served in time: the first byte came, or all went well without one. Once or twice for each.
     pub served: Counter,
     /// Connects that failed by the backend's doing: refused, unreachable, not answered in time.
@@ -126,6 +124,8 @@ const SINCE_MASK: u64 = (1 << SINCE_BITS) - 1;
 /// A moment is told in units of 2^20 ns, about a millisecond. The sum goes round; a difference of two sums does not, as
 /// long as a million sessions do not wait for half an hour at one backend.
 const SINCE_UNIT: u32 = 20;
+/// The same in nanoseconds: waits are known to this.
+pub const WAIT_UNIT: u64 = 1 << SINCE_UNIT;
 
 /// Sessions that wait, and how long all of them together have done so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

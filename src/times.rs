@@ -1,6 +1,6 @@
 //! Times: the response time of each backend, as the workers see it when they choose.
 //!
-//! The health thread measures and writes, some twenty times a second; workers read. One number per backend, each whole:
+//! The thread `figures` writes, some twenty times a second; workers read. One number per backend, each whole:
 //! a pick may see the new figure of one backend beside the old one of another, which does no harm.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::answer::SpeaksFirst;
 use crate::buffers::{Arena, Registration};
 use crate::config::{Config, OnDown};
 use crate::end::End;
@@ -29,7 +30,7 @@ use crate::ring::{self, Unavailable};
 use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
 use crate::stats::Stats;
-use crate::table::{Backend, BackendId, Mode, State};
+use crate::table::{Backend, BackendId, BackendTable, Mode, State};
 use crate::times::Times;
 use crate::watch::{Stage, Watch, Watches};
 
@@ -120,6 +121,8 @@ struct Worker {
     pause_told: Cell<Option<Duration>>,
     /// The table whose losses have been heeded.
     epoch: Cell<u64>,
+    /// Backends whose sessions have been closed because they are down, by their places in the table.
+    closed: RefCell<Vec<bool>>,
 }
 
 impl Worker {
@@ -160,7 +163,7 @@ impl Worker {
             short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
             begun: setup.stats.begun,
-            speaks_first: setup.queues.iter().map(|_| Cell::new(false)).collect(),
+            speaks_first: setup.queues.iter().map(|_| SpeaksFirst::default()).collect(),
             queues: setup.queues,
             explains: Cell::new(true),
             connect_times: RefCell::new(histogram()),
@@ -178,6 +181,7 @@ impl Worker {
                 .collect(),
             pause_told: Cell::new(None),
             epoch: Cell::new(0),
+            closed: RefCell::default(),
         })
     }
 
@@ -240,17 +244,35 @@ impl Worker {
         let shared = &self.shared;
         let mut tables = shared.tables.borrow_mut();
         let table = tables.refresh();
-        for pool in &mut *shared.pools.borrow_mut() {
+        let mut pools = shared.pools.borrow_mut();
+        let share = pools.len();
+        for pool in &mut *pools {
             pool.adopt(table);
-            pool.loads().look_around_widely();
+            pool.loads().look_around_widely(share);
         }
         if self.epoch.replace(table.epoch) != table.epoch {
+            self.close_what_is_lost(table);
+        }
+    }
+
+    /// Ends the sessions of backends that have gone down since the last table. Only of these: in a panic those that are down
+    /// get sessions, and a change elsewhere is no reason to end them.
+    fn close_what_is_lost(&self, table: &BackendTable) {
+        let mut closed = self.closed.borrow_mut();
+        closed.resize(table.backends.len(), false);
+        let mut lost = vec![false; closed.len()];
+        for ((backend, closed), lost) in table.backends.iter().zip(&mut *closed).zip(&mut lost) {
+            let is_down = self.is_to_be_closed(backend);
+            *lost = is_down && !*closed;
+            *closed = is_down;
+        }
+        // Looking at every session costs milliseconds when there are very many.
+        if lost.contains(&true) {
             let is_lost = |watch: &Watch| {
-                let backend = watch.served_by.get().map(|id| &table.backends[id.index()]);
                 watch.stage.get() == Stage::Relaying
-                    && backend.is_some_and(|backend| self.is_to_be_closed(backend))
+                    && watch.served_by.get().is_some_and(|backend| lost[backend.index()])
             };
-            shared.watches.end_those(End::BackendDown, is_lost);
+            self.shared.watches.end_those(End::BackendDown, is_lost);
         }
     }
 

@@ -51,8 +51,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "buffers", "config", "end", "epoch", "load", "net", "phase", "pool", "queue", "ring", "samples",
-            "session", "stats", "table", "times", "watch",
+            "answer", "buffers", "config", "end", "epoch", "load", "net", "phase", "pool", "queue", "ring",
+            "samples", "session", "stats", "table", "times", "watch",
         ],
     ),
     (

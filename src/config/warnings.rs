@@ -53,9 +53,11 @@ fn unused_weights(pool: &Pool) -> Option<String> {
 }
 
 fn unused_slow_start(pool: &Pool) -> Option<String> {
-    (pool.slow_start.is_some() && !uses_weights(pool.algorithm)).then(|| {
+    // Maglev's table goes by the weights of the file.
+    let has_none = !uses_weights(pool.algorithm) || pool.algorithm == Algorithm::Maglev;
+    (pool.slow_start.is_some() && has_none).then(|| {
         format!(
-            "pool \"{}\": slow_start lets the share of a backend grow, but {} gives no shares; \
+            "pool \"{}\": slow_start lets the share of a backend grow, but {} gives no shares that grow; \
              write algorithm = \"weighted-round-robin\" or \"least-connections\", or remove slow_start",
             pool.name,
             pool.algorithm.word()
@@ -157,7 +159,9 @@ mod tests {
             let slow = format!("algorithm=\"{}\"\nslow_start=\"30s\"\n{TWO}", algorithm.word());
             let found = of("bind=\"127.0.0.1:8000\"", &slow);
             match algorithm {
-                Algorithm::RoundRobin | Algorithm::First => starts(found, "pool \"api\": slow_start lets"),
+                Algorithm::RoundRobin | Algorithm::First | Algorithm::Maglev => {
+                    starts(found, "pool \"api\": slow_start lets");
+                }
                 _ => assert_eq!(found, [""; 0]),
             }
         }

@@ -8,7 +8,7 @@ use super::average::{Average, Rise};
 use super::batch::Batch;
 use super::window::Window;
 use crate::config::{ResponseTime, Signal, Statistic};
-use crate::stats::Waits;
+use crate::stats::{WAIT_UNIT, Waits};
 use crate::times::Figure;
 
 /// The percentile of what is usual: a wait counts when it is longer.
@@ -59,12 +59,23 @@ struct Overtaken {
 }
 
 impl Overtaken {
+    /// How long they have been waiting by now, all together, if they still are.
+    fn total(self, now: Duration) -> u64 {
+        let passed = nanos(now.saturating_sub(self.at)).saturating_mul(self.waits.count);
+        self.waits.total.saturating_add(passed)
+    }
+
+    /// Whether some of them have left: there are fewer, or others in their place, who have not been waiting for as long.
+    fn have_left(self, waits: Waits, now: Duration) -> bool {
+        // Waits are known to a millisecond each.
+        let inexact = 2 * self.waits.count * WAIT_UNIT;
+        waits.count < self.waits.count || waits.total.saturating_add(inexact) < self.total(now)
+    }
+
     /// How long those that came after them have been waiting, on average.
     fn later(self, waits: Waits, now: Duration) -> Option<u64> {
         let later = waits.count.checked_sub(self.waits.count)?;
-        let passed = nanos(now.saturating_sub(self.at)).saturating_mul(self.waits.count);
-        let total = waits.total.saturating_sub(self.waits.total.saturating_add(passed));
-        total.checked_div(later)
+        waits.total.saturating_sub(self.total(now)).checked_div(later)
     }
 }
 
@@ -149,9 +160,9 @@ impl Gauge {
         if std::mem::take(&mut self.was_answered) {
             self.overtaken = Overtaken { waits, at: now };
         }
-        if waits.count < self.overtaken.waits.count {
-            // Which of them have left cannot be told: the rest is counted anew.
-            self.overtaken = Overtaken { waits, at: now };
+        if self.overtaken.have_left(waits, now) {
+            // Which of them cannot be told. Whoever waits now counts until somebody is answered again.
+            self.overtaken = Overtaken::default();
         }
         let window = self.spec.window;
         let usual = self.measured.usual.unwrap_or(0);
@@ -316,6 +327,16 @@ mod tests {
         // One that came later, and waits too, is something else: 500 ms beside 6000.
         let two = Waits { count: 2, total: 6500 * MS };
         assert!(close(figure(&mut gauge, at(6000), two), 500 * MS));
+    }
+
+    #[test]
+    fn clients_that_lose_patience_and_come_again_do_not_pass_for_one_that_was_overtaken() {
+        let mut gauge = gauge(Statistic::P50);
+        gauge.take(Signal::FirstByte, MS);
+        assert!(close(figure(&mut gauge, at(0), waits(1, 1)), MS));
+        // It leaves, another comes, there is always one: but none that has been waiting since then.
+        let found = figure(&mut gauge, at(50), waits(1, 20));
+        assert!(close(found, 20 * MS), "{found:?}");
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl World {
         for worker in &mut self.workers {
             worker.samples.hand_over();
             worker.pool.adopt(worker.tables.refresh());
-            worker.pool.loads().look_around_widely();
+            worker.pool.loads().look_around_widely(1);
         }
         self.inbox.drain().for_each(|sample| self.figures.take(sample));
         self.figures.turn(self.now, &self.stats, &self.times);

@@ -40,6 +40,8 @@ pub use error::Error;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the workers may take to cut off what is left.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Descriptors for which the kernel's table has room from the start, at most.
+const DESCRIPTORS_AT_START_MAX: u64 = 1 << 20;
 /// How often a drain says what it still waits for.
 const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -135,8 +137,10 @@ impl Server {
         let open_files = net::raise_open_files_limit().map_err(Error::OpenFiles)?;
         let limits = limits::plan(&config, cores.len(), open_files, descriptors_elsewhere)
             .map_err(Error::TooFewFiles)?;
-        if let Err(error) = net::make_room_for_descriptors(limits.descriptors()) {
-            tracing::debug!(%error, "the table of descriptors will grow while sessions run");
+        // Eight bytes of kernel memory for each: a limit of a thousand million, as containers have, is no wish for 8 GiB.
+        if let Err(error) = net::make_room_for_descriptors(limits.descriptors().min(DESCRIPTORS_AT_START_MAX))
+        {
+            tracing::warn!(%error, "the table of descriptors will grow while sessions run, and may hold them up then");
         }
         let probes = Probes::new(&config.pools).map_err(Error::Check)?;
         let (addresses, sockets) = listen(&config, cores.len())?;

@@ -97,8 +97,10 @@ fn a_slow_backend_gets_at_most_the_share_that_its_speed_earns() {
         let before = slow.accepted();
         ask_many(ringway.address(), 4, 100);
         let got = slow.accepted() - before;
-        // A fortieth of the speed beside two: 1 in 81 of 400. Twice that, because a machine has other things to do too.
-        assert!(got <= 10, "{algorithm:?}: {got} of 400");
+        // A fortieth of the speed beside two: 1 in 81 of 400, and by turns 133. A peak remembers each moment in which the
+        // machine had other things to do, for the fast ones too.
+        let allowed = if algorithm == Algorithm::PeakEwma { 40 } else { 10 };
+        assert!(got <= allowed, "{algorithm:?}: {got} of 400");
         assert!(before >= 1, "it was never tried");
         for quick in [&fast, &other] {
             assert!(quick.accepted() > 100, "{algorithm:?}: {}", quick.accepted());
@@ -198,15 +200,48 @@ fn where_the_server_speaks_first_its_greeting_is_what_is_measured() {
     });
     let mut config = config(&[backend.address]);
     config.pools[0].algorithm = Algorithm::LeastResponseTime;
+    one_worker(&mut config);
     let ringway = Ringway::start(config);
-    let mut client = ringway.connect();
-    let mut greeting = [0; 11];
-    client.read_exact(&mut greeting).unwrap();
-    await_that("it is measured", || {
-        ringway.server().times().get(ringway::table::BackendId::new(0)).nanos() >= 50e6
+    let id = ringway::table::BackendId::new(0);
+    let greeted = |pause: Duration| {
+        let mut client = ringway.connect();
+        let mut greeting = [0; 11];
+        client.read_exact(&mut greeting).unwrap();
+        // What the client says later is no request whose answer is owed, and its pause is not the backend's.
+        thread::sleep(pause);
+        client.write_all(b"q").unwrap();
+        assert_eq!(read_all(&mut client), b"");
+    };
+    // Three in a row show it.
+    (0..3).for_each(|_| greeted(Duration::ZERO));
+    assert!(ringway.server().times().get(id).is_unknown());
+    (0..3).for_each(|_| greeted(Duration::from_millis(300)));
+    let known = || ringway.server().times().get(id).nanos() / 1e6;
+    await_that("it is measured", || known() >= 50.0);
+    assert!(known() < 300.0, "{}", known());
+    ringway.finish();
+}
+
+#[test]
+fn a_word_to_a_silent_client_does_not_make_a_server_one_that_speaks_first() {
+    // As web servers do: a request is answered at once, silence with a word after a while.
+    let backend = TestBackend::new(|mut stream: TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let answer: &[u8] = if stream.read_exact(&mut [0; 1]).is_ok() { b"200" } else { b"408" };
+        let _ = stream.write_all(answer);
     });
-    // What the client says now is no request whose answer is owed.
-    client.write_all(b"q").unwrap();
-    drop(client);
+    let mut config = config(&[backend.address]);
+    config.pools[0].algorithm = Algorithm::LeastResponseTime;
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    assert!(ask(ringway.address(), DEADLINE));
+    assert_eq!(read_all(&mut ringway.connect()), b"408");
+    let mut silent = ringway.connect();
+    await_that("it is served", || backend.accepted() == 3);
+    // Nothing is owed to who has said nothing.
+    let waits = ringway.server().stats().waits(ringway::table::BackendId::new(0), Duration::ZERO);
+    assert_eq!(waits.count, 0);
+    assert_eq!(read_all(&mut silent), b"408");
+    drop(silent);
     ringway.finish();
 }

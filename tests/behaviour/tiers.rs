@@ -9,6 +9,7 @@ use std::time::Duration;
 use ringway::config::{Algorithm, Check, Config, OnDown};
 use ringway::decision::{Outcome, Verdict};
 use ringway::end::End;
+use ringway::health::Order;
 use ringway::table::State;
 
 use crate::common::*;
@@ -305,4 +306,28 @@ fn when_a_backend_comes_up_all_who_wait_are_served_although_no_session_ends() {
     assert_eq!(ringway.totals().ended(End::QueueFull), 0);
     drop((kept, waiting, later));
     ringway.finish();
+}
+
+#[test]
+fn sessions_of_a_panic_are_not_closed_by_a_change_elsewhere() {
+    let (one, other) = (TestBackend::echo(), TestBackend::echo());
+    let mut config = config(&[one.address, other.address]);
+    let (nobody, _bound) = refusing();
+    config.pools[0].backends.iter_mut().for_each(|backend| backend.check_address = Some(nobody));
+    config.pools[0].panic_threshold = 50;
+    config.pools[0].on_down = OnDown::Close;
+    checked(&mut config);
+    let ringway = Ringway::start(config);
+    await_state(&ringway, 0, State::Down);
+    await_state(&ringway, 1, State::Down);
+    let mut clients = settle(&ringway, 4);
+    let epoch = ringway.server().table().epoch;
+    let backend = ringway.server().table().backends[1].id;
+    ringway.server().order(Order::SetWeight { backend, weight: 7 }).unwrap();
+    await_that("the table changes", || ringway.server().table().epoch > epoch);
+    // Two ticks at least, so that every worker has looked at it.
+    std::thread::sleep(Duration::from_millis(150));
+    clients.iter_mut().for_each(|client| assert_echo(client, b"still here"));
+    drop(clients);
+    assert_eq!(ringway.finish().ended(End::BackendDown), 0);
 }
