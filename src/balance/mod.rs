@@ -178,7 +178,9 @@ impl Balancer {
     pub fn new(algorithm: Algorithm, by: PowerOfTwoBy, first: usize) -> Balancer {
         match algorithm {
             Algorithm::RoundRobin => Balancer::RoundRobin(RoundRobin::starting_at(first)),
-            Algorithm::WeightedRoundRobin => Balancer::WeightedRoundRobin(WeightedRoundRobin::default()),
+            Algorithm::WeightedRoundRobin => {
+                Balancer::WeightedRoundRobin(WeightedRoundRobin::starting_at(first))
+            }
             Algorithm::LeastConnections => Balancer::LeastConnections(LeastConnections::starting_at(first)),
             Algorithm::LeastResponseTime => {
                 Balancer::LeastResponseTime(LeastResponseTime::starting_at(first))

@@ -8,14 +8,24 @@ use super::Choice;
 use crate::balance::Member;
 use crate::table::BackendId;
 
+/// Turns that are passed over at the start, at most.
+const PASSED_OVER_MAX: usize = 64;
+
 /// What each member has gained and not yet spent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WeightedRoundRobin {
+    /// How many turns to pass over before the first pick.
+    first: usize,
     /// In the order of the members.
     credits: Vec<(BackendId, i64)>,
 }
 
 impl WeightedRoundRobin {
+    /// The first pick is that of this turn, counted from 0.
+    pub fn starting_at(first: usize) -> WeightedRoundRobin {
+        WeightedRoundRobin { first: first.min(PASSED_OVER_MAX), credits: Vec::new() }
+    }
+
     /// Keeps the credit of those that stay; those that come begin at zero, like everybody at the start.
     pub fn adopt(&mut self, members: &[Member]) {
         let before = std::mem::take(&mut self.credits);
@@ -26,15 +36,25 @@ impl WeightedRoundRobin {
             let kept = before.next_if(|(id, _)| *id == member.id).map_or(0, |(_, credit)| credit);
             self.credits.push((member.id, kept));
         }
+        if !members.is_empty() {
+            for _ in 0..std::mem::take(&mut self.first) {
+                self.turn(members, |member| member.is_open);
+            }
+        }
     }
 
     /// The member with the most credit; the first in the table among equals.
     pub fn pick(&mut self, choice: &Choice<'_>) -> Option<usize> {
-        debug_assert_eq!(self.credits.len(), choice.members.len());
+        self.turn(choice.members, |member| choice.is_eligible(member))
+    }
+
+    #[inline(always)]
+    fn turn(&mut self, members: &[Member], may: impl Fn(&Member) -> bool) -> Option<usize> {
+        debug_assert_eq!(self.credits.len(), members.len());
         let mut best: Option<(usize, i64)> = None;
         let mut gained = 0;
-        for (index, member) in choice.members.iter().enumerate() {
-            if !choice.is_eligible(member) {
+        for (index, member) in members.iter().enumerate() {
+            if !may(member) {
                 continue;
             }
             let weight = i64::from(member.share.get());
@@ -55,7 +75,7 @@ impl WeightedRoundRobin {
 mod tests {
     use crate::balance::Balancer;
     use crate::balance::testing::{Field, Vectors};
-    use crate::config::Algorithm;
+    use crate::config::{Algorithm, PowerOfTwoBy};
 
     #[test]
     fn weights_5_1_1_give_the_known_sequence_and_then_repeat() {
@@ -73,6 +93,17 @@ mod tests {
         field.picks(&mut balancer, 267);
         let Balancer::WeightedRoundRobin(rule) = balancer else { unreachable!() };
         assert!(rule.credits.iter().all(|&(_, credit)| credit == 0));
+    }
+
+    #[test]
+    fn workers_that_begin_at_other_turns_follow_the_same_sequence() {
+        let mut field = Field::new(&[5, 1, 1]);
+        let sequence = [0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0];
+        for first in 0..7 {
+            let mut balancer = Balancer::new(Algorithm::WeightedRoundRobin, PowerOfTwoBy::Connections, first);
+            balancer.adopt(&field.members);
+            assert_eq!(field.picks(&mut balancer, 7), sequence[first..first + 7]);
+        }
     }
 
     #[test]
