@@ -192,3 +192,46 @@ fn a_backend_that_comes_back_starts_slowly_and_one_that_begins_does_not() {
     observe(&mut board, &[false; 3], now);
     assert_eq!(share(&mut board, 10), (100, 50));
 }
+
+#[test]
+fn a_backend_that_is_down_until_its_first_check_does_not_start_slowly() {
+    let (mut board, _, now) = board(1, |pool| {
+        pool.slow_start = Some(Duration::from_secs(20));
+        pool.health.initial_state = InitialState::Down;
+    });
+    assert_eq!(board.backend(FIRST()).health.state, State::Down);
+    observe(&mut board, &[true], now);
+    board.look(now);
+    let backend = board.backend(FIRST());
+    assert_eq!((backend.health.state, backend.ramp), (State::Up, 100));
+}
+
+#[test]
+fn a_trial_that_takes_longer_than_an_ejection_still_brings_its_backend_back() {
+    let time = Duration::from_secs(10);
+    let (mut board, stats, mut now) = board(2, |pool| {
+        pool.ejection.failures = 1.try_into().ok();
+        pool.ejection.time = time;
+        pool.health.passive = false;
+    });
+    let counters = &stats.workers[0].backends[0];
+    counters.unanswered.add(1);
+    counters.unanswered_in_row.add(1);
+    stats.workers[0].failures.add(1);
+    board.look(now);
+    now += time;
+    board.look(now);
+    assert_eq!(board.backend(FIRST()).health.state, State::OnTrial);
+    let gate = Arc::clone(&board.backend(FIRST()).gate);
+    let slow = gate.take_trial().expect("a session may try");
+    board.look(now);
+    now += time;
+    board.look(now);
+    let company = gate.take_trial().expect("another may try: the first takes long");
+    board.look(now);
+    // It is answered in the end, and that counts.
+    slow.tell(Progress::Served);
+    board.look(now);
+    assert_eq!(board.backend(FIRST()).health.state, State::Up);
+    drop(company);
+}
