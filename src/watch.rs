@@ -251,6 +251,15 @@ impl Watches {
         }
     }
 
+    /// Breaks the connections that some sessions are making: their connects fail at once.
+    pub fn stop_connecting(&self, which: impl Fn(&Watch) -> bool) {
+        for (_, watch) in &*self.slots.borrow() {
+            if watch.stage.get() == Stage::Connecting && which(watch) {
+                watch.backend.borrow().iter().for_each(net::abort);
+            }
+        }
+    }
+
     /// Ends every session for this reason.
     pub fn end_all(&self, reason: End) {
         self.end_those(reason, |_| true);

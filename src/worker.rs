@@ -30,7 +30,7 @@ use crate::ring::{self, Unavailable};
 use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
 use crate::stats::Stats;
-use crate::table::{Backend, BackendId, BackendTable, Mode, State};
+use crate::table::{BackendId, BackendTable, Mode, State};
 use crate::times::Times;
 use crate::watch::{Stage, Watch, Watches};
 
@@ -121,8 +121,8 @@ struct Worker {
     pause_told: Cell<Option<Duration>>,
     /// The table whose losses have been heeded.
     epoch: Cell<u64>,
-    /// Backends whose sessions have been closed because they are down, by their places in the table.
-    closed: RefCell<Vec<bool>>,
+    /// Backends that were down in that table, by their places in it.
+    down: RefCell<Vec<bool>>,
 }
 
 impl Worker {
@@ -181,7 +181,7 @@ impl Worker {
                 .collect(),
             pause_told: Cell::new(None),
             epoch: Cell::new(0),
-            closed: RefCell::default(),
+            down: RefCell::default(),
         })
     }
 
@@ -251,35 +251,36 @@ impl Worker {
             pool.loads().look_around_widely(share);
         }
         if self.epoch.replace(table.epoch) != table.epoch {
-            self.close_what_is_lost(table);
+            self.leave_what_is_lost(table);
         }
     }
 
-    /// Ends the sessions of backends that have gone down since the last table. Only of these: in a panic those that are down
-    /// get sessions, and a change elsewhere is no reason to end them.
-    fn close_what_is_lost(&self, table: &BackendTable) {
-        let mut closed = self.closed.borrow_mut();
-        closed.resize(table.backends.len(), false);
-        let mut lost = vec![false; closed.len()];
-        for ((backend, closed), lost) in table.backends.iter().zip(&mut *closed).zip(&mut lost) {
-            let is_down = self.is_to_be_closed(backend);
-            *lost = is_down && !*closed;
-            *closed = is_down;
+    /// Heeds that backends have gone down since the last table. Only these: in a panic those that are down get sessions,
+    /// and a change elsewhere is no reason to touch them.
+    fn leave_what_is_lost(&self, table: &BackendTable) {
+        let mut down = self.down.borrow_mut();
+        down.resize(table.backends.len(), false);
+        let mut lost = vec![false; down.len()];
+        for ((backend, was_down), lost) in table.backends.iter().zip(&mut *down).zip(&mut lost) {
+            let is_down = backend.health.state == State::Down || backend.mode == Mode::Maintenance;
+            *lost = is_down && !*was_down;
+            *was_down = is_down;
         }
         // Looking at every session costs milliseconds when there are very many.
-        if lost.contains(&true) {
-            let is_lost = |watch: &Watch| {
-                watch.stage.get() == Stage::Relaying
-                    && watch.served_by.get().is_some_and(|backend| lost[backend.index()])
-            };
-            self.shared.watches.end_those(End::BackendDown, is_lost);
+        if !lost.contains(&true) {
+            return;
         }
-    }
-
-    /// Whether the sessions of a backend have to end because it is down.
-    fn is_to_be_closed(&self, backend: &Backend) -> bool {
-        let is_down = backend.health.state == State::Down || backend.mode == Mode::Maintenance;
-        is_down && self.shared.config.pools[backend.pool].on_down == OnDown::Close
+        let watches = &self.shared.watches;
+        let is_lost = |watch: &Watch| watch.served_by.get().filter(|backend| lost[backend.index()]);
+        // Who still connects there tries another one at once.
+        watches.stop_connecting(|watch| is_lost(watch).is_some());
+        watches.end_those(End::BackendDown, |watch| {
+            let closes = |backend: BackendId| {
+                let pool = table.backends[backend.index()].pool;
+                self.shared.config.pools[pool].on_down == OnDown::Close
+            };
+            watch.stage.get() == Stage::Relaying && is_lost(watch).is_some_and(closes)
+        });
     }
 
     async fn accept_loop(self: Rc<Self>, listener: usize, socket: Rc<TcpListener>) {

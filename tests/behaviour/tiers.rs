@@ -10,7 +10,7 @@ use ringway::config::{Algorithm, Check, Config, OnDown};
 use ringway::decision::{Outcome, Verdict};
 use ringway::end::End;
 use ringway::health::Order;
-use ringway::table::State;
+use ringway::table::{Mode, State};
 
 use crate::common::*;
 
@@ -330,4 +330,23 @@ fn sessions_of_a_panic_are_not_closed_by_a_change_elsewhere() {
     clients.iter_mut().for_each(|client| assert_echo(client, b"still here"));
     drop(clients);
     assert_eq!(ringway.finish().ended(End::BackendDown), 0);
+}
+
+#[test]
+fn who_still_connects_to_a_backend_that_goes_down_tries_another_at_once() {
+    let (silent, _held) = blackhole();
+    let other = TestBackend::named("other");
+    let mut config = config(&[silent, other.address]);
+    // Far beyond the deadline: nobody waits for it.
+    config.pools[0].connect_timeout = 10 * DEADLINE;
+    config.pools[0].connect_total_timeout = 20 * DEADLINE;
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    let mut client = ringway.connect();
+    let backend = ringway.server().table().backends[0].id;
+    await_that("it is connecting", || ringway.server().stats().sessions(backend) == 1);
+    ringway.server().order(Order::SetMode { backend, mode: Mode::Maintenance }).unwrap();
+    assert_eq!(read_all(&mut client), b"other");
+    drop(client);
+    assert_eq!(ringway.finish().ended(End::Complete), 1);
 }
