@@ -134,6 +134,7 @@ impl Admitted {
         let request = Request { client: self.address.ip(), tried };
         let candidates = shared.explains.take().then(|| pool.candidates(&request));
         let picked = pool.pick(&request, &mut shared.dice.borrow_mut());
+        self.watch.picked_from.set(pool.epoch());
         if let Some(candidates) = candidates {
             self.write_down(index, candidates, tried, &picked);
         }

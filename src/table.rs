@@ -62,6 +62,9 @@ pub struct Backend {
     pub mode: Mode,
     /// Whether it can serve, since when and why.
     pub health: Health,
+    /// The first epoch in which it was down or in maintenance, of the last time that it was; 0 is never. Sessions that were
+    /// picked from an older table have lost their backend.
+    pub lost_at: u64,
     /// Who may be let through, where that is limited.
     pub gate: Arc<Gate>,
 }
@@ -166,6 +169,7 @@ impl BackendTable {
                 max_connections: backend.max_connections,
                 mode: Mode::Ready,
                 health: first_health(&pools[pool].health, now),
+                lost_at: 0,
                 gate: Arc::default(),
             })
             .collect();

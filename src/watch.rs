@@ -50,6 +50,8 @@ pub struct Watch {
     pub stage: Cell<Stage>,
     /// The backend that was picked for it last.
     pub served_by: Cell<Option<BackendId>>,
+    /// The epoch of the table from which that was.
+    pub picked_from: Cell<u64>,
     /// The trial of that backend which it is, if it is one.
     pub trial: RefCell<Option<Rc<Trial>>>,
     /// Since when the backend owes its first byte.
@@ -80,6 +82,7 @@ impl Watch {
             backend: RefCell::new(None),
             stage: Cell::new(Stage::Connecting),
             served_by: Cell::new(None),
+            picked_from: Cell::new(0),
             trial: RefCell::new(None),
             owed: Cell::new(None),
             is_late: Cell::new(false),

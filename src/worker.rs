@@ -30,7 +30,7 @@ use crate::ring::{self, Unavailable};
 use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
 use crate::stats::Stats;
-use crate::table::{BackendId, BackendTable, Mode, State};
+use crate::table::{BackendId, BackendTable};
 use crate::times::Times;
 use crate::watch::{Stage, Watch, Watches};
 
@@ -121,8 +121,6 @@ struct Worker {
     pause_told: Cell<Option<Duration>>,
     /// The table whose losses have been heeded.
     epoch: Cell<u64>,
-    /// Backends that were down in that table, by their places in it.
-    down: RefCell<Vec<bool>>,
 }
 
 impl Worker {
@@ -181,7 +179,6 @@ impl Worker {
                 .collect(),
             pause_told: Cell::new(None),
             epoch: Cell::new(0),
-            down: RefCell::default(),
         })
     }
 
@@ -250,28 +247,25 @@ impl Worker {
             pool.adopt(table);
             pool.loads().look_around_widely(share);
         }
-        if self.epoch.replace(table.epoch) != table.epoch {
-            self.leave_what_is_lost(table);
+        let before = self.epoch.replace(table.epoch);
+        if before != table.epoch {
+            self.leave_what_is_lost(table, before);
         }
     }
 
-    /// Heeds that backends have gone down since the last table. Only these: in a panic those that are down get sessions,
-    /// and a change elsewhere is no reason to touch them.
-    fn leave_what_is_lost(&self, table: &BackendTable) {
-        let mut down = self.down.borrow_mut();
-        down.resize(table.backends.len(), false);
-        let mut lost = vec![false; down.len()];
-        for ((backend, was_down), lost) in table.backends.iter().zip(&mut *down).zip(&mut lost) {
-            let is_down = backend.health.state == State::Down || backend.mode == Mode::Maintenance;
-            *lost = is_down && !*was_down;
-            *was_down = is_down;
-        }
+    /// Heeds that backends have gone down after the table with the epoch `before`. Whoever was picked from a later one knew:
+    /// in a panic those that are down get sessions.
+    fn leave_what_is_lost(&self, table: &BackendTable, before: u64) {
         // Looking at every session costs milliseconds when there are very many.
-        if !lost.contains(&true) {
+        if table.backends.iter().all(|backend| backend.lost_at <= before) {
             return;
         }
+        let is_lost = |watch: &Watch| {
+            let lost_at = |backend: &BackendId| table.backends[backend.index()].lost_at;
+            let is_news = |lost_at: u64| lost_at > before && watch.picked_from.get() < lost_at;
+            watch.served_by.get().filter(|backend| is_news(lost_at(backend)))
+        };
         let watches = &self.shared.watches;
-        let is_lost = |watch: &Watch| watch.served_by.get().filter(|backend| lost[backend.index()]);
         // Who still connects there tries another one at once.
         watches.stop_connecting(|watch| is_lost(watch).is_some());
         watches.end_those(End::BackendDown, |watch| {

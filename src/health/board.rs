@@ -300,6 +300,7 @@ impl Board {
             "an operator set the mode"
         );
         if mode == Mode::Maintenance {
+            self.lose(id);
             self.entries[id.index()].ejection.suspend(now);
             self.entries[id.index()].has_been_out = true;
         } else if before == Mode::Maintenance {
@@ -348,11 +349,17 @@ impl Board {
         match state {
             State::Up => self.begin_service(id, now),
             State::Down => {
+                self.lose(id);
                 self.entries[id.index()].ejection.suspend(now);
                 self.end_service(id);
             }
             State::Ejected | State::OnTrial => self.end_service(id),
         }
+    }
+
+    /// Those who have a session there, or are connecting, will be told with the next table.
+    fn lose(&mut self, id: BackendId) {
+        self.next.backends[id.index()].lost_at = self.next.epoch + 1;
     }
 
     fn begin_service(&mut self, id: BackendId, now: Instant) {
