@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::Signal;
 use crate::gate::{Place, Progress, Trial};
 use crate::queue::Queue;
-use crate::samples::{Sample, Samples};
+use crate::samples::{Sample, Samples, nanos};
 use crate::stats::{BackendStats, LINE, PAIRS, Stats, WorkerStats, halves};
 use crate::table::BackendId;
 
@@ -111,11 +111,6 @@ impl Loads {
         self.totals.is_empty()
     }
 
-    /// Where sessions wait when all are full.
-    pub fn queue(&self) -> &Arc<Queue> {
-        &self.queue
-    }
-
     /// Looks at other workers' counts before a pick.
     #[inline]
     pub fn look_around(&self) {
@@ -186,10 +181,7 @@ impl Loads {
         let id = self.id(place);
         self.own.sessions.add(id);
         self.own.backends[id.index()].picked.add(1);
-        let lease =
-            Lease { loads: Rc::clone(self), place, inside: None, trial: None, waiting: Cell::new(None) };
-        debug_assert_eq!(lease.backend(), id);
-        lease
+        Lease { loads: Rc::clone(self), place, inside: None, trial: None, waiting: Cell::new(None) }
     }
 }
 
@@ -268,17 +260,13 @@ impl Lease {
 
     /// Notes that the backend refused or did not answer. The health thread reads it.
     pub fn failed(&self) {
-        self.counters().connect_failures.add(1);
-        self.counters().failures_in_row.add(1);
-        self.loads.own.failures.add(1);
+        self.loads.own.connect_failed(self.backend());
         self.tell_trial(Progress::Failed);
     }
 
     /// Notes that the backend broke the connection before its first byte. (The worker's tick notes a byte that is late.)
     pub fn unanswered(&self) {
-        self.counters().unanswered.add(1);
-        self.counters().unanswered_in_row.add(1);
-        self.loads.own.failures.add(1);
+        self.loads.own.unanswered(self.backend());
         self.tell_trial(Progress::Failed);
     }
 
@@ -310,10 +298,6 @@ impl Drop for Lease {
             self.loads.queue.call_first();
         }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

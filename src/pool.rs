@@ -122,13 +122,7 @@ impl Pool {
             return Ok(picked);
         }
         for tier in &mut self.tiers {
-            let choice = Choice {
-                members: &tier.members,
-                loads: &self.loads,
-                times: &self.setup.times,
-                tried: request.tried,
-                client: &request.client,
-            };
+            let choice = choice(&tier.members, &self.loads, &self.setup.times, request);
             // More than once only if another worker took the last place between the look and the entry.
             while let Some(chosen) = tier.balancer.pick(&choice, dice) {
                 let member = &tier.members[chosen];
@@ -162,7 +156,7 @@ impl Pool {
     /// Every backend of the pool as it looks to the next pick, in table order. For people: it allocates.
     pub fn candidates(&self, request: &Request<'_>) -> Vec<Candidate> {
         let of_tier = |tier: &Tier| {
-            let choice = self.choice(tier, request);
+            let choice = choice(&tier.members, &self.loads, &self.setup.times, request);
             let candidate = |member: &Member| Candidate {
                 id: member.id,
                 active: self.loads.active(member.place),
@@ -194,16 +188,6 @@ impl Pool {
         }
     }
 
-    fn choice<'a>(&'a self, tier: &'a Tier, request: &'a Request<'a>) -> Choice<'a> {
-        Choice {
-            members: &tier.members,
-            loads: &self.loads,
-            times: &self.setup.times,
-            tried: request.tried,
-            client: &request.client,
-        }
-    }
-
     /// The epoch of the table that picks are made from.
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -213,6 +197,17 @@ impl Pool {
     pub fn loads(&self) -> &Rc<Loads> {
         &self.loads
     }
+}
+
+/// What is chosen from, for this request.
+#[inline]
+fn choice<'a>(
+    members: &'a [Member],
+    loads: &'a Loads,
+    times: &'a Times,
+    request: &'a Request<'_>,
+) -> Choice<'a> {
+    Choice { members, loads, times, tried: request.tried, client: &request.client }
 }
 
 /// Lets a session in and counts it, unless somebody else took the last place.

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::time::Duration;
 
 use crate::config::Signal;
 use crate::table::BackendId;
@@ -24,6 +25,11 @@ pub struct Sample {
     pub signal: Signal,
     /// How long it took.
     pub nanos: u64,
+}
+
+/// A time as samples have it.
+pub fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A worker's list of samples.

@@ -233,6 +233,24 @@ fn one(id: BackendId) -> u64 {
     1 << (32 * (id.index() % 2))
 }
 
+impl WorkerStats {
+    /// Notes that a backend could not be connected to; only its worker does.
+    pub fn connect_failed(&self, id: BackendId) {
+        let backend = &self.backends[id.index()];
+        backend.connect_failures.add(1);
+        backend.failures_in_row.add(1);
+        self.failures.add(1);
+    }
+
+    /// Notes that a backend broke a connection before its first byte, or that this byte is late; only its worker does.
+    pub fn unanswered(&self, id: BackendId) {
+        let backend = &self.backends[id.index()];
+        backend.unanswered.add(1);
+        backend.unanswered_in_row.add(1);
+        self.failures.add(1);
+    }
+}
+
 impl Stats {
     /// All at zero.
     pub fn new(workers: usize, listeners: usize, backends: usize) -> Stats {

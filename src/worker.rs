@@ -222,11 +222,9 @@ impl Worker {
         let shared = &self.shared;
         shared.now.set(shared.now.get() + step);
         let late = |backend: BackendId| {
-            let counters = &shared.stats.backends[backend.index()];
-            counters.unanswered.add(1);
-            counters.late.add(1);
-            counters.unanswered_in_row.add(1);
-            shared.stats.failures.add(1);
+            // First: whoever sees that it was not answered can see why.
+            shared.stats.backends[backend.index()].late.add(1);
+            shared.stats.unanswered(backend);
         };
         shared.watches.sweep(&shared.config, shared.now.get(), late);
         self.adopt_news();

@@ -5,41 +5,32 @@
 
 use fastrand::Rng;
 
-use super::explore::Explore;
-use super::power_of_two::by_response_time;
-use super::score::score;
-use super::urn::{Pair, Urn};
+use super::power_of_two::PowerOfTwo;
 use super::{Choice, Member};
+use crate::config::PowerOfTwoBy;
 
-/// What is drawn from.
+/// Power of two choices by response time: what makes it peak EWMA is the figure.
 #[derive(Debug)]
-pub struct PeakEwma {
-    urn: Urn,
-    explore: Explore,
-}
+pub struct PeakEwma(PowerOfTwo);
 
 impl PeakEwma {
     /// Workers begin to explore at different picks.
     pub fn starting_at(first: usize) -> PeakEwma {
-        PeakEwma { urn: Urn::default(), explore: Explore::starting_at(first) }
+        PeakEwma(PowerOfTwo::new(PowerOfTwoBy::ResponseTime, first))
     }
 
     /// Gets ready for other members.
     pub fn adopt(&mut self, members: &[Member]) {
-        self.urn.adopt(members);
+        self.0.adopt(members);
     }
 
     /// The better of two eligible members.
     pub fn pick(&mut self, choice: &Choice<'_>, dice: &mut Rng) -> Option<usize> {
-        match self.urn.pair(choice, dice) {
-            Pair::Nobody => None,
-            Pair::One(only) => Some(only),
-            Pair::Two(one, other) => Some(by_response_time(choice, one, other, &mut self.explore)),
-        }
+        self.0.pick(choice, dice)
     }
 
     /// What it compares by.
     pub fn score(&self, choice: &Choice<'_>, member: &Member) -> f64 {
-        score(choice, member, choice.times.get(member.id), 1.0)
+        self.0.score(choice, member)
     }
 }

@@ -62,12 +62,7 @@ fn by_connections(choice: &Choice<'_>, one: usize, other: usize) -> usize {
 
 /// The one with the smaller score. One that was never measured is taken to be as fast as the other; one that was not
 /// measured lately is preferred now and then.
-pub(super) fn by_response_time(
-    choice: &Choice<'_>,
-    one: usize,
-    other: usize,
-    explore: &mut Explore,
-) -> usize {
+fn by_response_time(choice: &Choice<'_>, one: usize, other: usize, explore: &mut Explore) -> usize {
     let [a, b] = [one, other].map(|index| &choice.members[index]);
     let [of_a, of_b] = [a, b].map(|member| choice.times.get(member.id));
     if of_a.is_stale() != of_b.is_stale() && explore.is_due() {

@@ -78,11 +78,15 @@ impl Urn {
             return None;
         }
         let mut point = dice.u64(0..total);
-        // Not again from `all`: a limit that another worker moves meanwhile must not let the sum run out.
-        all().find(|&index| {
-            let is_it = point < share(index);
-            point = point.saturating_sub(share(index));
-            is_it
-        })
+        let mut last = None;
+        for index in all() {
+            if point < share(index) {
+                return Some(index);
+            }
+            point -= share(index);
+            last = Some(index);
+        }
+        // Another worker has taken a last place since the shares were added up: the sum ran out.
+        last
     }
 }

@@ -8,6 +8,7 @@ use super::average::{Average, Rise};
 use super::batch::Batch;
 use super::window::Window;
 use crate::config::{ResponseTime, Signal, Statistic};
+use crate::samples::nanos;
 use crate::stats::{WAIT_UNIT, Waits};
 use crate::times::Figure;
 
@@ -199,7 +200,7 @@ impl Gauge {
         let percentile = match self.spec.statistic {
             Statistic::P50 => Some(quantile(0.5)),
             Statistic::P90 => Some(quantile(0.9)),
-            Statistic::P99 => Some(quantile(USUAL)),
+            Statistic::P99 => Some(quantile(0.99)),
             Statistic::Ewma | Statistic::PeakEwma => None,
         };
         self.measured = Measured { statistic: percentile, usual: Some(quantile(USUAL)), count: window.len() };
@@ -240,10 +241,6 @@ impl Gauge {
             Statistic::P50 | Statistic::P90 | Statistic::P99 | Statistic::Ewma => Rise::Smooth,
         }
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
