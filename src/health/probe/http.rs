@@ -1,5 +1,6 @@
 //! Http: one HTTP/1.1 request on a connection of its own, with or without TLS.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
@@ -68,13 +69,19 @@ impl HttpProbe {
             .await
             .map_err(obstacle)?;
         // The connection may end before its answer has been read: what it had to say waits in a channel then.
+        let broken = Cell::new(None);
         let driven = async {
-            let _ = connection.await;
+            broken.set(connection.await.err());
             pending::<Infallible>().await
         };
         let asked = async {
-            let response = sender.send_request(request).await.map_err(obstacle)?;
-            self.judge(response, answer).await
+            let response = sender.send_request(request).await;
+            // One that speaks before it is asked breaks the connection before the request is on it: the request then only
+            // knows that it was not sent, and the connection knows why.
+            let why = |error: hyper::Error| {
+                if error.is_canceled() { broken.take().unwrap_or(error) } else { error }
+            };
+            self.judge(response.map_err(why).map_err(obstacle)?, answer).await
         };
         tokio::select! {
             finding = asked => finding,
