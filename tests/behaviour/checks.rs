@@ -209,25 +209,6 @@ fn an_answer_that_is_not_http_fails() {
     ]);
 }
 
-/// Its words may come before or after the request is on its way, and either is told as what it is.
-#[test]
-fn a_server_that_speaks_before_it_is_asked_fails_an_http_check_with_the_reason() {
-    const EARLY: &str = "received unexpected message from connection";
-    const LATE: &str = "invalid HTTP version parsed";
-    let backend = TestBackend::new(|mut stream| {
-        let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
-        let _ = stream.read(&mut [0; 1024]);
-    });
-    let checks = (0..50).map(|_| pool(backend.address, Check::Http(http("/"))));
-    let ringway = start(checks.collect());
-    for index in 0..50 {
-        let (state, reason) = verdict(&ringway, index);
-        assert_eq!(state, State::Down, "check {index}: {reason}");
-        assert!(reason.contains(EARLY) || reason.contains(LATE), "check {index}: {reason}");
-    }
-    ringway.finish();
-}
-
 fn verified(name: Option<&str>, authorities: &Path) -> TlsCheck {
     TlsCheck { name: name.map(str::to_owned), verify: true, authorities: Some(authorities.to_owned()) }
 }
