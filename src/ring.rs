@@ -247,7 +247,8 @@ pub async fn readable(socket: &Socket) -> io::Result<()> {
     poll(socket.clone(), socket.raw(), libc::POLLIN).await
 }
 
-async fn writable(socket: &Socket) -> io::Result<()> {
+/// Waits until something can be written, or the connection is broken.
+pub async fn writable(socket: &Socket) -> io::Result<()> {
     poll(socket.clone(), socket.raw(), libc::POLLOUT).await
 }
 
@@ -350,11 +351,15 @@ impl<Owned: 'static> OneshotOutputTransform for Completion<Owned> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffers::Arena;
+    use crate::buffers::{Arena, Layout};
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpStream};
     use std::os::fd::OwnedFd;
     use std::time::Duration;
+
+    fn layout(cell_size: usize) -> Layout {
+        Layout { cells: 16, cell_size, large_cells: 0, large_cell_size: 0 }
+    }
 
     /// Our end of a connection, and the peer.
     fn connected() -> (Socket, TcpStream) {
@@ -376,7 +381,7 @@ mod tests {
         for flags in [Flags::All, Flags::Cooperative, Flags::None] {
             let runtime = build(flags, Sizes { submissions: 16, completions: 32 }).unwrap();
             runtime.block_on(soon(async {
-                let (arena, _) = Arena::register(16, 4096, 16);
+                let (arena, _) = Arena::register(layout(4096), usize::MAX);
                 let (ours, mut peer) = connected();
                 let reading = tokio_uring::spawn({
                     let (ours, buffer) = (ours.clone(), arena.take());
@@ -422,7 +427,7 @@ mod tests {
     fn breaking_a_connection_completes_what_waits_on_it() {
         let runtime = build(Flags::All, Sizes { submissions: 16, completions: 32 }).unwrap();
         runtime.block_on(soon(async {
-            let arena = Arena::plain(16, 64 * 1024);
+            let arena = Arena::plain(layout(64 * 1024));
             let (ours, _peer) = connected();
             let reading = tokio_uring::spawn({
                 let (ours, buffer) = (ours.clone(), arena.take());

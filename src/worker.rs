@@ -17,15 +17,17 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::SpeaksFirst;
-use crate::buffers::{Arena, Registration};
-use crate::config::{Config, OnDown};
+use crate::buffers::{Arena, Layout, Registration};
+use crate::config::{Config, OnDown, Server};
 use crate::end::End;
 use crate::epoch::Subscriber;
 use crate::load::Links;
 use crate::net;
 use crate::phase::{Phase, PhaseFlag};
+use crate::pipes::Pipes;
 use crate::pool::{self, Pool};
 use crate::queue::Queue;
+use crate::relay::Supplies;
 use crate::ring::{self, Unavailable};
 use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
@@ -47,8 +49,20 @@ const PAUSE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What the queues of a ring take of the locked memory, at most: 65,536 completions of 16 bytes.
 const RING_MEMORY: usize = 1024 * 1024;
+/// Bytes of a large buffer: what a socket's own buffers hold of a fast stream.
+const LARGE_CELL_BYTES: usize = 256 * 1024;
 /// How long sessions that were told to end may take to do so.
 const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// How a worker's relay buffers are laid out.
+pub fn layout(server: &Server) -> Layout {
+    Layout {
+        cells: server.buffers_per_worker,
+        cell_size: server.buffer_size,
+        large_cells: server.large_buffers_per_worker,
+        large_cell_size: LARGE_CELL_BYTES.max(server.buffer_size),
+    }
+}
 
 /// What a worker is made from.
 pub struct Setup {
@@ -83,6 +97,8 @@ pub struct Report {
     pub connect_times: Histogram<u64>,
     /// Cells of the arena, and those of them that were free at the end.
     pub cells: (usize, usize),
+    /// Pipes that were still lent at the end.
+    pub pipes_lent: usize,
 }
 
 /// Runs a worker on the calling thread until the process drains. Fails only before it accepts anything.
@@ -129,11 +145,11 @@ impl Worker {
         let server = &setup.config.server;
         let workers = setup.stats.workers.len();
         // The limit on locked memory holds for all rings together: the first worker must not take it all.
-        let fair = net::locked_memory_limit().map_or(usize::MAX, |limit| {
-            (limit as usize / workers).saturating_sub(RING_MEMORY) / server.buffer_size
-        });
-        let (arena, registration) = Arena::register(server.buffers_per_worker, server.buffer_size, fair);
-        report_registration(setup.id, &registration, server.buffers_per_worker, server.buffer_size);
+        let fair = net::locked_memory_limit()
+            .map_or(usize::MAX, |limit| (limit as usize / workers).saturating_sub(RING_MEMORY));
+        let (arena, registration) = Arena::register(layout(server), fair);
+        report_registration(setup.id, &registration, layout(server));
+        let supplies = Supplies { arena, pipes: Pipes::new(server.pipes_per_worker), ticks: Cell::new(0) };
         let stats = Arc::clone(&setup.stats.workers[setup.id]);
         let samples = Rc::new(Samples::new(setup.samples));
         let pools = setup.config.pools.iter().zip(&*setup.queues).enumerate();
@@ -154,7 +170,7 @@ impl Worker {
             pools: RefCell::new(pools),
             samples,
             dice: RefCell::new(Rng::new()),
-            arena,
+            supplies,
             stats,
             watches: Watches::default(),
             freed: Notify::new(),
@@ -221,6 +237,8 @@ impl Worker {
     fn tick(&self, step: Duration) {
         let shared = &self.shared;
         shared.now.set(shared.now.get() + step);
+        let ticks = &shared.supplies.ticks;
+        ticks.set(ticks.get().wrapping_add(1));
         let late = |backend: BackendId| {
             // First: whoever sees that it was not answered can see why.
             shared.stats.backends[backend.index()].late.add(1);
@@ -231,7 +249,7 @@ impl Worker {
         shared.explains.set(true);
         shared.samples.hand_over();
         let borrowed = &shared.stats.buffers_borrowed;
-        borrowed.add(shared.arena.borrowed() - borrowed.get());
+        borrowed.add(shared.supplies.arena.borrowed() - borrowed.get());
     }
 
     /// So that a worker without traffic does not hold an old table for ever, and sees the others' counts.
@@ -366,7 +384,8 @@ impl Worker {
         Report {
             abandoned: self.shared.watches.len(),
             connect_times: self.shared.connect_times.borrow().clone(),
-            cells: (self.shared.arena.cells(), self.shared.arena.free()),
+            cells: (self.shared.supplies.arena.cells(), self.shared.supplies.arena.free()),
+            pipes_lent: self.shared.supplies.pipes.lent(),
         }
     }
 }
@@ -415,14 +434,19 @@ async fn propagate_panic(tasks: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-fn report_registration(worker: usize, registration: &Registration, wanted: usize, size: usize) {
+fn report_registration(worker: usize, registration: &Registration, wanted: Layout) {
     match registration {
         Registration::Full => {}
         Registration::Smaller(reached) => tracing::warn!(
             worker,
-            "{reached} of {wanted} buffers of {size} bytes are registered: the limit on locked memory ({} bytes) is too \
+            "{} of {} buffers of {} bytes and {} of {} large ones are registered: the limit on locked memory ({} bytes) is too \
              low for more; slower when busy, otherwise the same; raise it (ulimit -l, LimitMEMLOCK= in a systemd unit) \
              or lower server.buffers_per_worker",
+            reached.cells,
+            wanted.cells,
+            wanted.cell_size,
+            reached.large_cells,
+            wanted.large_cells,
             net::locked_memory_limit().map_or_else(|| "none".into(), |limit| limit.to_string())
         ),
         Registration::Refused(error) => tracing::warn!(

@@ -245,6 +245,18 @@ pub const SERVER: Section = Section {
             "relay buffers that each worker holds ready",
         ),
         key(
+            "large_buffers_per_worker",
+            number(0, 4096),
+            Is("16"),
+            "buffers of 256KiB that each worker holds ready for long transfers",
+        ),
+        key(
+            "pipes_per_worker",
+            number(0, 4096),
+            Is("32"),
+            "pipes that each worker may splice long transfers through; 0 never splices",
+        ),
+        key(
             "status_interval",
             time_or_off(SECOND, DAY),
             Is("off"),

@@ -31,6 +31,10 @@ pub struct Server {
     pub buffer_size: usize,
     /// Cells in each worker's arena.
     pub buffers_per_worker: usize,
+    /// Large cells in each worker's arena.
+    pub large_buffers_per_worker: usize,
+    /// Pipes that each worker may have open.
+    pub pipes_per_worker: usize,
     /// How often the table of backends is printed; `None` is never.
     pub status_interval: Option<Duration>,
     /// The lowest level that is logged.

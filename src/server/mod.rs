@@ -261,12 +261,23 @@ impl Server {
         let (server, workers) = (&self.config.server, self.stats.workers.len());
         tracing::info!("limits: {}", self.limits);
         tracing::info!(
-            "relay buffers asked for: {workers} workers x {} x {} KiB = {} MiB; when they are all lent, up to {} MiB more \
-             from the heap",
+            "relay buffers asked for: {workers} workers x ({} x {} KiB + {} x 256 KiB) = {} MiB; when they are all lent, up to \
+             {} MiB more from the heap",
             server.buffers_per_worker,
             server.buffer_size / 1024,
+            server.large_buffers_per_worker,
             self.limits.buffer_bytes / (1024 * 1024),
             self.limits.spill_bytes / (1024 * 1024)
+        );
+        tracing::info!(
+            "splicing: up to {workers} workers x {} pipes = {} MiB of the kernel's memory while all are full; fs.pipe-user-pages-soft \
+             is {}",
+            server.pipes_per_worker,
+            self.limits.pipe_bytes / (1024 * 1024),
+            net::pipe_pages_soft().map_or_else(
+                || "unknown".into(),
+                |pages| format!("{pages} pages for a user without privileges")
+            )
         );
         tracing::info!(
             "response times: up to {} KiB of histograms, as backends answer",

@@ -44,6 +44,8 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             sessions_max: NonZeroUsize::new(4000),
             buffer_size: 16 * 1024,
             buffers_per_worker: 64,
+            large_buffers_per_worker: 8,
+            pipes_per_worker: 8,
             status_interval: None,
             log: LogLevel::Warn,
         },

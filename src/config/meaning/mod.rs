@@ -75,6 +75,8 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let sessions_max = reader.get("sessions_max", values::number);
     let buffer_size = reader.get("buffer_size", values::size);
     let buffers_per_worker = count(&reader, "buffers_per_worker");
+    let large_buffers_per_worker = count(&reader, "large_buffers_per_worker");
+    let pipes_per_worker = count(&reader, "pipes_per_worker");
     let status_interval = reader.get("status_interval", values::duration);
     let log = reader.get("log", values::choice);
     if let (Some(size), Some(count)) = (buffer_size, buffers_per_worker) {
@@ -86,6 +88,8 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
         sessions_max: sessions_max?.and_then(|max| NonZeroUsize::new(to_usize(max))),
         buffer_size: to_usize(buffer_size?),
         buffers_per_worker: to_usize(buffers_per_worker?),
+        large_buffers_per_worker: to_usize(large_buffers_per_worker?),
+        pipes_per_worker: to_usize(pipes_per_worker?),
         status_interval: status_interval?,
         log: log?,
     })

@@ -1,0 +1,313 @@
+//! The relay: carries bytes both ways between two sockets until both streams have ended or one side broke.
+//!
+//! It knows nothing of backends, pools or limits. Two copies of one function, each the only reader of its one socket
+//! and the only writer of the other. What it promises:
+//!
+//! - Every byte read is written before the next is read: a slow reader stops the reading, memory stays bounded.
+//! - The end of a stream is passed on after its last byte; the other direction lives on.
+//! - A reset on one side becomes a reset on the other, and a transfer that was cut never looks whole. Bytes that were
+//!   read before the reset are delivered first; only a client that resets while its backend does not read gives up
+//!   what the backend has not taken (the tick ends such a session at once).
+//! - No operation is dropped in flight. Who wants the relay to end breaks the sockets, and it ends by itself.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
+
+use crate::buffers::Arena;
+use crate::net::{self, Socket};
+use crate::pipes::{Pipe, Pipes};
+use crate::ring;
+
+use stage::{Flow, Stage, Step};
+
+mod meter;
+mod stage;
+
+pub use meter::{Direction, Meter, Side};
+
+/// How much one direction may splice before the others have their turn.
+const TURN_BYTES: usize = 1024 * 1024;
+
+/// How a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both streams came to their end and every byte was passed on.
+    Complete,
+    /// This side broke; the other has been reset.
+    Broken(Side),
+}
+
+/// What the relays of one worker carry bytes with.
+pub struct Supplies {
+    /// Buffers.
+    pub arena: Arena,
+    /// Pipes to splice through.
+    pub pipes: Pipes,
+    /// Counts the worker's ticks: the only clock that is looked at for each chunk.
+    pub ticks: Cell<u32>,
+}
+
+/// Carries bytes both ways until it is over. Calls `first` once for each direction: when the first byte has been
+/// written to the backend, and when the first byte has come from the backend.
+pub async fn run(
+    client: &Socket,
+    backend: &Socket,
+    supplies: &Supplies,
+    meter: &Meter,
+    first: impl Fn(Direction),
+) -> Outcome {
+    let broken = Cell::new(None);
+    let first = &first;
+    let way = |direction| {
+        let is_first = Cell::new(true);
+        Way { client, backend, supplies, meter, broken: &broken, direction, first, is_first }
+    };
+    tokio::join!(way(Direction::ToBackend).run(), way(Direction::ToClient).run());
+    let Some(side) = broken.get() else {
+        return Outcome::Complete;
+    };
+    let survivor = match side {
+        Side::Client => backend,
+        Side::Backend => client,
+    };
+    deliver(survivor).await;
+    // Both: the one that broke may live on in part, and closing it would show its peer a clean end.
+    net::abort(survivor);
+    net::abort(if side == Side::Client { client } else { backend });
+    Outcome::Broken(side)
+}
+
+/// One direction of a relay.
+struct Way<'a, F> {
+    client: &'a Socket,
+    backend: &'a Socket,
+    supplies: &'a Supplies,
+    meter: &'a Meter,
+    /// The side that broke first. What the other direction meets after that is a consequence, not news.
+    broken: &'a Cell<Option<Side>>,
+    direction: Direction,
+    /// Told of the first byte.
+    first: &'a F,
+    /// Whether that is still to come.
+    is_first: Cell<bool>,
+}
+
+impl<F: Fn(Direction)> Way<'_, F> {
+    async fn run(self) {
+        let result = self.copy().await.and_then(|()| self.pass_the_end_on());
+        self.meter.set_writing(self.direction, false);
+        self.meter.end(self.direction);
+        let Err(side) = result else {
+            return;
+        };
+        if self.broken.get().is_none() {
+            self.broken.set(Some(side));
+        }
+        if side == self.source_side() {
+            // The other direction waits for bytes that nobody can take any more: let its read complete. When the
+            // destination broke there is nothing to do: the other direction reads from it, takes what came before the
+            // reset, delivers it, and then meets the reset itself.
+            net::stop_reading(self.destination());
+        }
+    }
+
+    /// Carries every byte up to the end of the stream, by the stage that suits what the stream does. Fails with the side
+    /// that broke. From one step to the next nothing is under way: what was read has been written.
+    async fn copy(&self) -> Result<(), Side> {
+        let mut flow = Flow::default();
+        loop {
+            let step = match flow.stage() {
+                Stage::Spliced => match self.supplies.pipes.take() {
+                    Some(mut pipe) => self.splice_while_it_pays(&mut flow, &mut pipe).await?,
+                    None => {
+                        flow.without_pipe();
+                        continue;
+                    }
+                },
+                stage => self.carry(stage).await?,
+            };
+            let Some(step) = step else { return self.judge_the_end() };
+            flow.saw(step);
+        }
+    }
+
+    /// Reads once and writes all of it. `None` is the end of the stream.
+    async fn carry(&self, stage: Stage) -> Result<Option<Step>, Side> {
+        let (arena, begun) = (&self.supplies.arena, self.supplies.ticks.get());
+        let to_wait_with = match stage {
+            Stage::Parked => None,
+            Stage::Small => arena.take_to_wait(),
+            Stage::Large | Stage::Spliced => arena.take_large_to_wait(),
+        };
+        let buffer = match to_wait_with {
+            Some(buffer) => buffer,
+            None => {
+                self.source_readable().await?;
+                if stage == Stage::Large { arena.take_large() } else { arena.take() }
+            }
+        };
+        let room = buffer.size();
+        let Some(mut chunk) = ring::read(self.source(), buffer).await.map_err(|_| self.source_side())? else {
+            return Ok(None);
+        };
+        let (count, ticks) = (chunk.remaining(), self.supplies.ticks.get().wrapping_sub(begun));
+        self.has_come();
+        self.meter.set_writing(self.direction, true);
+        while chunk.remaining() > 0 {
+            let before = chunk.remaining();
+            chunk = ring::write(self.destination(), chunk).await.map_err(|_| self.give_up_destination())?;
+            self.has_gone(before - chunk.remaining());
+        }
+        self.meter.set_writing(self.direction, false);
+        Ok(Some(Step { count, room, ticks }))
+    }
+
+    /// Moves what comes through a pipe until the stream has turned into small messages. `None` is its end.
+    async fn splice_while_it_pays(&self, flow: &mut Flow, pipe: &mut Pipe) -> Result<Option<Step>, Side> {
+        net::set_nonblocking(self.source()).map_err(|_| self.source_side())?;
+        net::set_nonblocking(self.destination()).map_err(|_| self.destination_side())?;
+        let mut unpaused = 0;
+        loop {
+            let Some(step) = self.splice(pipe).await? else { return Ok(None) };
+            flow.saw(step);
+            if flow.stage() != Stage::Spliced {
+                return Ok(Some(step));
+            }
+            // A stream whose two sides are always ready never waits: the other sessions want their turn too.
+            unpaused += step.count;
+            if unpaused >= TURN_BYTES {
+                unpaused = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Fills the empty pipe once and empties it again.
+    async fn splice(&self, pipe: &mut Pipe) -> Result<Option<Step>, Side> {
+        let begun = self.supplies.ticks.get();
+        let count = match pipe.fill(self.source()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.source_readable().await?;
+                match pipe.fill(self.source()) {
+                    // There is something that cannot be spliced: an urgent byte.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return self.carry(Stage::Parked).await;
+                    }
+                    filled => filled,
+                }
+            }
+            filled => filled,
+        };
+        let count = count.map_err(|_| self.source_side())?;
+        if count == 0 {
+            return Ok(None);
+        }
+        self.has_come();
+        self.meter.set_writing(self.direction, true);
+        while pipe.content() > 0 {
+            match pipe.drain(self.destination()) {
+                Ok(count) => self.has_gone(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ring::writable(self.destination()).await.map_err(|_| self.give_up_destination())?;
+                }
+                Err(_) => return Err(self.give_up_destination()),
+            }
+        }
+        self.meter.set_writing(self.direction, false);
+        let ticks = self.supplies.ticks.get().wrapping_sub(begun);
+        Ok(Some(Step { count, room: pipe.size(), ticks }))
+    }
+
+    async fn source_readable(&self) -> Result<(), Side> {
+        ring::readable(self.source()).await.map_err(|_| self.source_side())
+    }
+
+    /// Bytes have come. From the backend the first one counts now, however slowly the client takes it.
+    fn has_come(&self) {
+        if self.direction == Direction::ToClient && self.is_first.replace(false) {
+            (self.first)(self.direction);
+        }
+    }
+
+    /// Bytes have been written.
+    fn has_gone(&self, count: usize) {
+        self.meter.carried(self.direction, count);
+        if self.direction == Direction::ToBackend && self.is_first.replace(false) {
+            (self.first)(self.direction);
+        }
+    }
+
+    /// A read returned nothing: the stream came to its end, or it was reset and the other direction's write has taken
+    /// the error (the kernel tells it once). As long as the other direction has not ended we have sent no FIN to the
+    /// source, so only a reset can have closed its connection altogether.
+    fn judge_the_end(&self) -> Result<(), Side> {
+        if !self.meter.is_half_closed() && net::is_over(self.source()) {
+            return Err(self.source_side());
+        }
+        Ok(())
+    }
+
+    /// Nothing more can be written. That can be for want of memory, with the connection alive: break it, so that the
+    /// other direction, which reads from it, ends too.
+    fn give_up_destination(&self) -> Side {
+        if !net::is_over(self.destination()) {
+            net::abort(self.destination());
+        }
+        self.destination_side()
+    }
+
+    fn pass_the_end_on(&self) -> Result<(), Side> {
+        if self.broken.get().is_some() {
+            // The read was ended because the other side broke: this is no end of a stream, and must not look like one.
+            return Ok(());
+        }
+        net::finish_writing(self.destination()).map_err(|_| self.destination_side())
+    }
+
+    fn source(&self) -> &Socket {
+        match self.direction {
+            Direction::ToBackend => self.client,
+            Direction::ToClient => self.backend,
+        }
+    }
+
+    fn destination(&self) -> &Socket {
+        match self.direction {
+            Direction::ToBackend => self.backend,
+            Direction::ToClient => self.client,
+        }
+    }
+
+    fn source_side(&self) -> Side {
+        match self.direction {
+            Direction::ToBackend => Side::Client,
+            Direction::ToClient => Side::Backend,
+        }
+    }
+
+    fn destination_side(&self) -> Side {
+        match self.direction {
+            Direction::ToBackend => Side::Backend,
+            Direction::ToClient => Side::Client,
+        }
+    }
+}
+
+/// Waits until the peer's kernel has taken everything that was written, so that a reset does not destroy it on the way.
+///
+/// There is no event for this; asking is cheap, and happens only when the other side was reset.
+async fn deliver(socket: &Socket) {
+    /// A peer that takes nothing for this long loses what it did not take.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const PAUSE_MAX: Duration = Duration::from_millis(50);
+    let (mut pause, mut waited) = (Duration::from_millis(1), Duration::ZERO);
+    while waited < PATIENCE
+        && !net::is_over(socket)
+        && net::unacknowledged(socket).is_ok_and(|bytes| bytes > 0)
+    {
+        tokio::time::sleep(pause).await;
+        waited += pause;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
