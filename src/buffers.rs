@@ -148,6 +148,11 @@ impl Arena {
         self.0.free.borrow_mut().pop().map(|index| self.cell(index))
     }
 
+    /// Whether a cell is free.
+    pub fn has_cell(&self) -> bool {
+        !self.0.free.borrow().is_empty()
+    }
+
     /// A large cell if one is free, and any buffer otherwise.
     pub fn take_large(&self) -> Buffer {
         let large = self.0.free_large.borrow_mut().pop();
@@ -307,6 +312,11 @@ impl Chunk {
     /// Bytes still to be written.
     pub fn remaining(&self) -> usize {
         self.end - self.start
+    }
+
+    /// Whether the read that made it filled the buffer.
+    pub fn is_full(&self) -> bool {
+        self.end == self.buffer.size()
     }
 
     /// Notes that `count` more bytes were written.

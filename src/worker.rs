@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::answer::SpeaksFirst;
 use crate::buffers::{Arena, Layout, Registration};
-use crate::config::{Config, OnDown, Server};
+use crate::config::{Config, Engine, OnDown, Server};
 use crate::end::End;
 use crate::epoch::Subscriber;
 use crate::load::Links;
@@ -27,7 +27,7 @@ use crate::phase::{Phase, PhaseFlag};
 use crate::pipes::Pipes;
 use crate::pool::{self, Pool};
 use crate::queue::Queue;
-use crate::relay::Supplies;
+use crate::relay::{Multishot, Supplies};
 use crate::ring::{self, Unavailable};
 use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
@@ -47,8 +47,8 @@ pub const ACCEPT_BATCH: usize = 64;
 const PAUSE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long accepting rests when descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What the queues of a ring take of the locked memory, at most: 65,536 completions of 16 bytes.
-const RING_MEMORY: usize = 1024 * 1024;
+/// What the queues of a worker's two rings take of the locked memory, at most: 65,536 completions of 16 bytes in each.
+const RING_MEMORY: usize = 2 * 1024 * 1024;
 /// Bytes of a large buffer: what a socket's own buffers hold of a fast stream.
 const LARGE_CELL_BYTES: usize = 256 * 1024;
 /// How long sessions that were told to end may take to do so.
@@ -70,6 +70,8 @@ pub struct Setup {
     pub id: usize,
     /// Its sockets, each with its listener: an index into the configuration's listeners.
     pub sockets: Vec<(usize, TcpListener)>,
+    /// What carries small messages: never `Auto`.
+    pub engine: Engine,
     /// What was asked for.
     pub config: Arc<Config>,
     /// Where news of backends come from.
@@ -149,7 +151,9 @@ impl Worker {
             .map_or(usize::MAX, |limit| (limit as usize / workers).saturating_sub(RING_MEMORY));
         let (arena, registration) = Arena::register(layout(server), fair);
         report_registration(setup.id, &registration, layout(server));
-        let supplies = Supplies { arena, pipes: Pipes::new(server.pipes_per_worker), ticks: Cell::new(0) };
+        let multishot = multishot(&setup, &arena, fair);
+        let supplies =
+            Supplies { arena, pipes: Pipes::new(server.pipes_per_worker), multishot, ticks: Cell::new(0) };
         let stats = Arc::clone(&setup.stats.workers[setup.id]);
         let samples = Rc::new(Samples::new(setup.samples));
         let pools = setup.config.pools.iter().zip(&*setup.queues).enumerate();
@@ -203,6 +207,8 @@ impl Worker {
             tokio_uring::spawn(Rc::clone(&self).accept_loop(*listener, Rc::clone(socket)))
         });
         let mut accepting: Vec<JoinHandle<()>> = accepting.collect();
+        let engine = self.shared.supplies.multishot.clone();
+        let mut engine: Vec<_> = engine.map(|engine| tokio_uring::spawn(engine.run())).into_iter().collect();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_tick = Instant::now();
@@ -215,6 +221,7 @@ impl Worker {
             last_tick = now;
             self.tick(step);
             propagate_panic(&mut accepting).await;
+            propagate_panic(&mut engine).await;
 
             let phase = self.phase.get();
             if phase != Phase::Running && !draining {
@@ -381,6 +388,7 @@ impl Worker {
     }
 
     fn report(&self) -> Report {
+        self.shared.supplies.multishot.iter().for_each(Multishot::close);
         Report {
             abandoned: self.shared.watches.len(),
             connect_times: self.shared.connect_times.borrow().clone(),
@@ -417,8 +425,8 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-/// An accept loop that has panicked takes the worker with it: a socket that nobody drains would swallow its share of
-/// the clients.
+/// An accept loop (or the engine) that has panicked takes the worker with it: a socket that nobody drains would swallow its
+/// share of the clients.
 async fn propagate_panic(tasks: &mut Vec<JoinHandle<()>>) {
     let mut index = 0;
     while index < tasks.len() {
@@ -432,6 +440,27 @@ async fn propagate_panic(tasks: &mut Vec<JoinHandle<()>>) {
             resume_unwind(error.into_panic());
         }
     }
+}
+
+/// The multishot engine, if it is wanted. That the kernel has it is known; it can still be short of memory.
+fn multishot(setup: &Setup, arena: &Arena, bytes_fair: usize) -> Option<Multishot> {
+    if setup.engine != Engine::Multishot {
+        return None;
+    }
+    if bytes_fair == 0 {
+        tracing::warn!(
+            worker = setup.id,
+            "the limit on locked memory is too low for the multishot engine; the fixed one serves; raise it (ulimit -l, \
+             LimitMEMLOCK= in a systemd unit)"
+        );
+        return None;
+    }
+    Multishot::new(2 * setup.sessions_max, arena)
+        .inspect_err(|error| {
+            let worker = setup.id;
+            tracing::warn!(worker, %error, "no multishot engine for this worker; the fixed one serves");
+        })
+        .ok()
 }
 
 fn report_registration(worker: usize, registration: &Registration, wanted: Layout) {

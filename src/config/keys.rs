@@ -221,6 +221,12 @@ pub const SERVER: Section = Section {
             "how many workers, or on which cores; auto is one on each core",
         ),
         key(
+            "engine",
+            Kind::Choice(&["auto", "fixed", "multishot"]),
+            Is("auto"),
+            "what carries small messages; auto is multishot where the kernel has it (Linux 6.1)",
+        ),
+        key(
             "drain_timeout",
             time(Duration::ZERO, DAY),
             Is("30s"),

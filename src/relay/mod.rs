@@ -12,6 +12,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::buffers::Arena;
@@ -19,12 +20,15 @@ use crate::net::{self, Socket};
 use crate::pipes::{Pipe, Pipes};
 use crate::ring;
 
+use multishot::{Course, News};
 use stage::{Flow, Stage, Step};
 
 mod meter;
+mod multishot;
 mod stage;
 
 pub use meter::{Direction, Meter, Side};
+pub use multishot::Multishot;
 
 /// How much one direction may splice before the others have their turn.
 const TURN_BYTES: usize = 1024 * 1024;
@@ -44,6 +48,8 @@ pub struct Supplies {
     pub arena: Arena,
     /// Pipes to splice through.
     pub pipes: Pipes,
+    /// What carries small messages, unless that is reads and writes on the runtime's ring.
+    pub multishot: Option<Multishot>,
     /// Counts the worker's ticks: the only clock that is looked at for each chunk.
     pub ticks: Cell<u32>,
 }
@@ -54,7 +60,7 @@ pub async fn run(
     client: &Socket,
     backend: &Socket,
     supplies: &Supplies,
-    meter: &Meter,
+    meter: &Rc<Meter>,
     first: impl Fn(Direction),
 ) -> Outcome {
     let broken = Cell::new(None);
@@ -83,7 +89,7 @@ struct Way<'a, F> {
     client: &'a Socket,
     backend: &'a Socket,
     supplies: &'a Supplies,
-    meter: &'a Meter,
+    meter: &'a Rc<Meter>,
     /// The side that broke first. What the other direction meets after that is a consequence, not news.
     broken: &'a Cell<Option<Side>>,
     direction: Direction,
@@ -125,10 +131,43 @@ impl<F: Fn(Direction)> Way<'_, F> {
                         continue;
                     }
                 },
-                stage => self.carry(stage).await?,
+                stage => match &self.supplies.multishot {
+                    Some(multishot) if stage != Stage::Large => {
+                        self.carry_by_multishot(multishot, &mut flow).await?
+                    }
+                    _ => self.carry(stage).await?,
+                },
             };
             let Some(step) = step else { return self.judge_the_end() };
             flow.saw(step);
+        }
+    }
+
+    /// Leaves small messages to the engine, for as long as they are small. `None` is the end of the stream.
+    async fn carry_by_multishot(&self, multishot: &Multishot, flow: &mut Flow) -> Result<Option<Step>, Side> {
+        let mut errand = multishot.begin(Course {
+            from: self.source(),
+            to: self.destination(),
+            meter: self.meter,
+            direction: self.direction,
+            wants_first: self.is_first.get(),
+        });
+        loop {
+            match errand.news().await {
+                News::FirstByte => {
+                    self.is_first.set(false);
+                    (self.first)(self.direction);
+                }
+                News::End => return Ok(None),
+                News::SourceBroken => return Err(self.source_side()),
+                News::DestinationBroken => return Err(self.give_up_destination()),
+                News::Bulk => {
+                    flow.outgrew();
+                    return Ok(Some(Step::BULK));
+                }
+                // What comes next goes through a buffer from the heap.
+                News::NoBuffer => return self.carry(Stage::Parked).await,
+            }
         }
     }
 

@@ -27,6 +27,11 @@ pub(super) struct Step {
     pub(super) ticks: u32,
 }
 
+impl Step {
+    /// What the multishot engine has seen when it gives a stream up: nothing that speaks for small cells.
+    pub(super) const BULK: Step = Step { count: CALM_BYTES, room: CALM_BYTES, ticks: 0 };
+}
+
 /// What one direction's stream has been doing lately.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -72,6 +77,11 @@ impl Flow {
             Stage::Large | Stage::Spliced if count < CALM_BYTES => self.after(CALM_MAX, Stage::Small),
             Stage::Large | Stage::Spliced => self.streak = 0,
         }
+    }
+
+    /// The stream has outgrown small cells.
+    pub(super) fn outgrew(&mut self) {
+        self.turn(Stage::Large);
     }
 
     /// No pipe was to be had: large cells must do for a while.

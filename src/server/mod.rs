@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
-use crate::config::{Config, Workers};
+use crate::config::{Config, Engine, Workers};
 use crate::epoch::{self, Subscriber};
 use crate::explain;
 use crate::figures;
@@ -133,6 +133,7 @@ impl Server {
     /// has been served. `descriptors_elsewhere` is what other parts of the process hold open.
     pub fn start(config: Config, descriptors_elsewhere: u64) -> Result<Server, Error> {
         ring::probe().map_err(Error::Ring)?;
+        let engine = choose_engine(config.server.engine)?;
         let cores = choose_cores(&config.server.workers, &net::allowed_cores().map_err(Error::Cores)?)?;
         let open_files = net::raise_open_files_limit().map_err(Error::OpenFiles)?;
         let limits = limits::plan(&config, cores.len(), open_files, descriptors_elsewhere)
@@ -190,6 +191,7 @@ impl Server {
             let setup = worker::Setup {
                 id,
                 sockets,
+                engine,
                 config: Arc::clone(&config),
                 subscriber: subscriber.clone(),
                 stats: Arc::clone(&stats),
@@ -459,6 +461,19 @@ fn connect_times(reports: &[Report]) -> String {
 }
 
 /// One core for each worker.
+/// Which engine there will be: never `Auto`.
+fn choose_engine(wanted: Engine) -> Result<Engine, Error> {
+    match (wanted, ring::probe_second()) {
+        (Engine::Fixed, _) => Ok(Engine::Fixed),
+        (_, Ok(())) => Ok(Engine::Multishot),
+        (Engine::Multishot, Err(error)) => Err(Error::Engine(error)),
+        (Engine::Auto, Err(error)) => {
+            tracing::info!(%error, "the multishot engine is not available here (it needs Linux 6.1); the fixed one serves");
+            Ok(Engine::Fixed)
+        }
+    }
+}
+
 fn choose_cores(workers: &Workers, allowed: &[usize]) -> Result<Vec<usize>, Error> {
     match workers {
         Workers::Auto => Ok(allowed.to_vec()),

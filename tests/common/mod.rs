@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ringway::config::{
-    Algorithm, Backend, Check, Config, Ejection, Health, InitialState, Listener, LogLevel, NoBackend, OnDown,
-    Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Workers,
+    Algorithm, Backend, Check, Config, Ejection, Engine, Health, InitialState, Listener, LogLevel, NoBackend,
+    OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -40,6 +40,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
     Config {
         server: Server {
             workers: Workers::Count(NonZeroUsize::new(2).unwrap()),
+            engine: Engine::Auto,
             drain_timeout: DEADLINE,
             sessions_max: NonZeroUsize::new(4000),
             buffer_size: 16 * 1024,

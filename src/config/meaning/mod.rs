@@ -71,6 +71,7 @@ fn too_many(report: &Report, what: &'static str, count: usize, max: usize) -> Op
 fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let reader = Reader::new(&keys::SERVER, table, place, String::new(), report);
     let workers: Option<Workers> = reader.get("workers", values::workers);
+    let engine = reader.get("engine", values::choice);
     let drain_timeout = time(&reader, "drain_timeout");
     let sessions_max = reader.get("sessions_max", values::number);
     let buffer_size = reader.get("buffer_size", values::size);
@@ -84,6 +85,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     }
     Some(Server {
         workers: workers?,
+        engine: engine?,
         drain_timeout: drain_timeout?,
         sessions_max: sessions_max?.and_then(|max| NonZeroUsize::new(to_usize(max))),
         buffer_size: to_usize(buffer_size?),
@@ -158,8 +160,8 @@ fn to_u32(count: u64) -> u32 {
 mod tests {
     use super::super::keys::{Kind, Section};
     use super::super::types::{
-        Algorithm, Check, Choice, Ejection, Exchange, Expect, Health, HttpCheck, InitialState, LogLevel,
-        OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic, TlsCheck,
+        Algorithm, Check, Choice, Ejection, Engine, Exchange, Expect, Health, HttpCheck, InitialState,
+        LogLevel, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic, TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -173,6 +175,7 @@ mod tests {
             let words: Vec<&str> = T::ALL.iter().map(|choice| choice.word()).collect();
             assert_eq!(*listed, words, "{name}");
         }
+        same::<Engine>(&keys::SERVER, "engine");
         same::<LogLevel>(&keys::SERVER, "log");
         same::<Protocol>(&keys::LISTENER, "protocol");
         same::<NoBackendWord>(&keys::LISTENER, "no_backend");
