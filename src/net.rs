@@ -186,6 +186,11 @@ pub fn set_nonblocking(socket: &Socket) -> io::Result<()> {
     SockRef::from(socket).set_nonblocking(true)
 }
 
+/// Sends what the socket takes at once, without waiting: `WouldBlock` if that is nothing.
+pub fn send_now(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(socket).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+}
+
 /// The two ends of a pipe.
 #[derive(Debug)]
 pub struct PipeEnds {

@@ -284,8 +284,18 @@ pub struct SecondRing {
 }
 
 enum Operation {
-    Receive { _socket: Socket, tag: usize },
-    Send { socket: Socket, chunk: Chunk, tag: usize },
+    Receive {
+        _socket: Socket,
+        tag: usize,
+    },
+    /// Boxed: few, because most chunks are sent at once, and they would make every receive's place larger.
+    Send(Box<Sending>),
+}
+
+struct Sending {
+    socket: Socket,
+    chunk: Chunk,
+    tag: usize,
 }
 
 /// What the second ring has to say. `tag` is what the operation was begun with.
@@ -392,17 +402,28 @@ impl SecondRing {
         self.push(&entry.user_data(NOBODY));
     }
 
+    /// Sends what is left of the chunk as far as the socket takes it at once.
+    pub fn send_now(&mut self, socket: &Socket, chunk: &mut Chunk) -> io::Result<usize> {
+        // SAFETY: the bytes are those that a read has just filled, and the chunk is borrowed for as long as the slice lives.
+        let bytes = unsafe { std::slice::from_raw_parts(chunk.address(), chunk.remaining()) };
+        let count = crate::net::send_now(socket, bytes)?;
+        chunk.advance(count);
+        Ok(count)
+    }
+
     /// Sends what is left of the chunk, or a part of it.
     pub fn send(&mut self, socket: &Socket, chunk: Chunk, tag: usize) {
         assert!(chunk.remaining() > 0);
-        let key = self.operations.insert(Operation::Send { socket: socket.clone(), chunk, tag });
+        let key =
+            self.operations.insert(Operation::Send(Box::new(Sending { socket: socket.clone(), chunk, tag })));
         self.push_send(key);
     }
 
     fn push_send(&mut self, key: usize) {
-        let Some(Operation::Send { socket, chunk, .. }) = self.operations.get_mut(key) else {
+        let Some(Operation::Send(sending)) = self.operations.get_mut(key) else {
             unreachable!("only sends are sent again")
         };
+        let Sending { socket, chunk, .. } = &mut **sending;
         let (descriptor, address, size) =
             (types::Fd(socket.raw()), chunk.address(), chunk.remaining() as u32);
         let entry = opcode::Send::new(descriptor, address, size).flags(libc::MSG_NOSIGNAL).build();
@@ -489,14 +510,15 @@ impl SecondRing {
                 assert!(!goes_on, "a receive that is over goes on: {why:?}");
                 Some(Event::Over { tag, why })
             }
-            Operation::Send { .. } if result < 0 && is_transient(&error()) => {
+            Operation::Send(_) if result < 0 && is_transient(&error()) => {
                 self.push_send(key);
                 None
             }
-            Operation::Send { .. } => {
-                let Operation::Send { mut chunk, tag, .. } = self.operations.remove(key) else {
+            Operation::Send(_) => {
+                let Operation::Send(sending) = self.operations.remove(key) else {
                     unreachable!("it was one a moment ago")
                 };
+                let Sending { mut chunk, tag, .. } = *sending;
                 let result = if result < 0 { Err(error()) } else { Ok(result as usize) };
                 if let Ok(count) = result {
                     chunk.advance(count);

@@ -200,7 +200,7 @@ pub async fn run(mut session: Admitted) {
     let met = match choose_and_connect(&session).await {
         Ok(connected) => serve(&session, connected).await,
         Err(end) => {
-            say_farewell(&session.shared, &session.watch).await;
+            Box::pin(say_farewell(&session.shared, &session.watch)).await;
             end
         }
     };
@@ -250,7 +250,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
             Err(Nobody::Left) => break,
             Err(Nobody::Full) => {
                 let joined = shared.now.get();
-                let picked = wait_for_a_place(session, &tried).await?;
+                // Boxed, like the farewell: what few sessions do must not make every one larger.
+                let picked = Box::pin(wait_for_a_place(session, &tried)).await?;
                 // Time in the queue is not time of connecting.
                 begun += shared.now.get() - joined;
                 picked

@@ -64,13 +64,10 @@ pub async fn run(
     first: impl Fn(Direction),
 ) -> Outcome {
     let broken = Cell::new(None);
-    let first = &first;
-    let way = |direction| {
-        let is_first = Cell::new(true);
-        Way { client, backend, supplies, meter, broken: &broken, direction, first, is_first }
-    };
+    let relay = Relay { client, backend, supplies, meter, broken, first };
+    let way = |direction| Way { relay: &relay, direction, is_first: Cell::new(true) };
     tokio::join!(way(Direction::ToBackend).run(), way(Direction::ToClient).run());
-    let Some(side) = broken.get() else {
+    let Some(side) = relay.broken.get() else {
         return Outcome::Complete;
     };
     let survivor = match side {
@@ -84,31 +81,45 @@ pub async fn run(
     Outcome::Broken(side)
 }
 
-/// One direction of a relay.
-struct Way<'a, F> {
+/// What both directions share.
+struct Relay<'a, F> {
     client: &'a Socket,
     backend: &'a Socket,
     supplies: &'a Supplies,
     meter: &'a Rc<Meter>,
     /// The side that broke first. What the other direction meets after that is a consequence, not news.
-    broken: &'a Cell<Option<Side>>,
+    broken: Cell<Option<Side>>,
+    /// Told of the first byte each way.
+    first: F,
+}
+
+/// One direction of a relay.
+struct Way<'a, F> {
+    relay: &'a Relay<'a, F>,
     direction: Direction,
-    /// Told of the first byte.
-    first: &'a F,
-    /// Whether that is still to come.
+    /// Whether its first byte is still to come.
     is_first: Cell<bool>,
+}
+
+/// What follows when a stage has done its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The stage that the flow names now.
+    Stage,
+    /// The stream has come to its end, and every byte of it was passed on.
+    End,
 }
 
 impl<F: Fn(Direction)> Way<'_, F> {
     async fn run(self) {
         let result = self.copy().await.and_then(|()| self.pass_the_end_on());
-        self.meter.set_writing(self.direction, false);
-        self.meter.end(self.direction);
+        self.relay.meter.set_writing(self.direction, false);
+        self.relay.meter.end(self.direction);
         let Err(side) = result else {
             return;
         };
-        if self.broken.get().is_none() {
-            self.broken.set(Some(side));
+        if self.relay.broken.get().is_none() {
+            self.relay.broken.set(Some(side));
         }
         if side == self.source_side() {
             // The other direction waits for bytes that nobody can take any more: let its read complete. When the
@@ -119,36 +130,36 @@ impl<F: Fn(Direction)> Way<'_, F> {
     }
 
     /// Carries every byte up to the end of the stream, by the stage that suits what the stream does. Fails with the side
-    /// that broke. From one step to the next nothing is under way: what was read has been written.
+    /// that broke. From one stage to the next nothing is under way: what was read has been written.
     async fn copy(&self) -> Result<(), Side> {
         let mut flow = Flow::default();
         loop {
-            let step = match flow.stage() {
-                Stage::Spliced => match self.supplies.pipes.take() {
-                    Some(mut pipe) => self.splice_while_it_pays(&mut flow, &mut pipe).await?,
+            // Boxed where few sessions ever come: room for it in every session would be most of what an idle one takes.
+            let next = match (flow.stage(), &self.relay.supplies.multishot) {
+                (Stage::Parked | Stage::Small, Some(multishot)) => {
+                    self.carry_by_multishot(multishot, &mut flow).await?
+                }
+                (Stage::Spliced, _) => match self.relay.supplies.pipes.take() {
+                    Some(pipe) => Box::pin(self.splice_while_it_pays(&mut flow, pipe)).await?,
                     None => {
                         flow.without_pipe();
                         continue;
                     }
                 },
-                stage => match &self.supplies.multishot {
-                    Some(multishot) if stage != Stage::Large => {
-                        self.carry_by_multishot(multishot, &mut flow).await?
-                    }
-                    _ => self.carry(stage).await?,
-                },
+                _ => Box::pin(self.carry_in_cells(&mut flow)).await?,
             };
-            let Some(step) = step else { return self.judge_the_end() };
-            flow.saw(step);
+            if next == Next::End {
+                return self.judge_the_end();
+            }
         }
     }
 
-    /// Leaves small messages to the engine, for as long as they are small. `None` is the end of the stream.
-    async fn carry_by_multishot(&self, multishot: &Multishot, flow: &mut Flow) -> Result<Option<Step>, Side> {
+    /// Leaves small messages to the engine, for as long as they are small.
+    async fn carry_by_multishot(&self, multishot: &Multishot, flow: &mut Flow) -> Result<Next, Side> {
         let mut errand = multishot.begin(Course {
             from: self.source(),
             to: self.destination(),
-            meter: self.meter,
+            meter: self.relay.meter,
             direction: self.direction,
             wants_first: self.is_first.get(),
         });
@@ -156,24 +167,38 @@ impl<F: Fn(Direction)> Way<'_, F> {
             match errand.news().await {
                 News::FirstByte => {
                     self.is_first.set(false);
-                    (self.first)(self.direction);
+                    (self.relay.first)(self.direction);
                 }
-                News::End => return Ok(None),
+                News::End => return Ok(Next::End),
                 News::SourceBroken => return Err(self.source_side()),
                 News::DestinationBroken => return Err(self.give_up_destination()),
-                News::Bulk => {
+                // Without a cell a large one may be left, and the heap always is.
+                News::Bulk | News::NoBuffer => {
                     flow.outgrew();
-                    return Ok(Some(Step::BULK));
+                    return Ok(Next::Stage);
                 }
-                // What comes next goes through a buffer from the heap.
-                News::NoBuffer => return self.carry(Stage::Parked).await,
+            }
+        }
+    }
+
+    /// Reads and writes, one buffer at a time, until another stage suits the stream better.
+    async fn carry_in_cells(&self, flow: &mut Flow) -> Result<Next, Side> {
+        loop {
+            let Some(step) = self.carry(flow.stage()).await? else { return Ok(Next::End) };
+            flow.saw(step);
+            match flow.stage() {
+                Stage::Parked | Stage::Small if self.relay.supplies.multishot.is_some() => {
+                    return Ok(Next::Stage);
+                }
+                Stage::Spliced => return Ok(Next::Stage),
+                Stage::Parked | Stage::Small | Stage::Large => {}
             }
         }
     }
 
     /// Reads once and writes all of it. `None` is the end of the stream.
     async fn carry(&self, stage: Stage) -> Result<Option<Step>, Side> {
-        let (arena, begun) = (&self.supplies.arena, self.supplies.ticks.get());
+        let (arena, begun) = (&self.relay.supplies.arena, self.relay.supplies.ticks.get());
         let to_wait_with = match stage {
             Stage::Parked => None,
             Stage::Small => arena.take_to_wait(),
@@ -190,28 +215,28 @@ impl<F: Fn(Direction)> Way<'_, F> {
         let Some(mut chunk) = ring::read(self.source(), buffer).await.map_err(|_| self.source_side())? else {
             return Ok(None);
         };
-        let (count, ticks) = (chunk.remaining(), self.supplies.ticks.get().wrapping_sub(begun));
+        let (count, ticks) = (chunk.remaining(), self.relay.supplies.ticks.get().wrapping_sub(begun));
         self.has_come();
-        self.meter.set_writing(self.direction, true);
+        self.relay.meter.set_writing(self.direction, true);
         while chunk.remaining() > 0 {
             let before = chunk.remaining();
             chunk = ring::write(self.destination(), chunk).await.map_err(|_| self.give_up_destination())?;
             self.has_gone(before - chunk.remaining());
         }
-        self.meter.set_writing(self.direction, false);
+        self.relay.meter.set_writing(self.direction, false);
         Ok(Some(Step { count, room, ticks }))
     }
 
-    /// Moves what comes through a pipe until the stream has turned into small messages. `None` is its end.
-    async fn splice_while_it_pays(&self, flow: &mut Flow, pipe: &mut Pipe) -> Result<Option<Step>, Side> {
+    /// Moves what comes through a pipe until the stream has turned into small messages.
+    async fn splice_while_it_pays(&self, flow: &mut Flow, mut pipe: Pipe) -> Result<Next, Side> {
         net::set_nonblocking(self.source()).map_err(|_| self.source_side())?;
         net::set_nonblocking(self.destination()).map_err(|_| self.destination_side())?;
         let mut unpaused = 0;
         loop {
-            let Some(step) = self.splice(pipe).await? else { return Ok(None) };
+            let Some(step) = self.splice(&mut pipe).await? else { return Ok(Next::End) };
             flow.saw(step);
             if flow.stage() != Stage::Spliced {
-                return Ok(Some(step));
+                return Ok(Next::Stage);
             }
             // A stream whose two sides are always ready never waits: the other sessions want their turn too.
             unpaused += step.count;
@@ -224,7 +249,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
 
     /// Fills the empty pipe once and empties it again.
     async fn splice(&self, pipe: &mut Pipe) -> Result<Option<Step>, Side> {
-        let begun = self.supplies.ticks.get();
+        let begun = self.relay.supplies.ticks.get();
         let count = match pipe.fill(self.source()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.source_readable().await?;
@@ -243,7 +268,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
             return Ok(None);
         }
         self.has_come();
-        self.meter.set_writing(self.direction, true);
+        self.relay.meter.set_writing(self.direction, true);
         while pipe.content() > 0 {
             match pipe.drain(self.destination()) {
                 Ok(count) => self.has_gone(count),
@@ -253,8 +278,8 @@ impl<F: Fn(Direction)> Way<'_, F> {
                 Err(_) => return Err(self.give_up_destination()),
             }
         }
-        self.meter.set_writing(self.direction, false);
-        let ticks = self.supplies.ticks.get().wrapping_sub(begun);
+        self.relay.meter.set_writing(self.direction, false);
+        let ticks = self.relay.supplies.ticks.get().wrapping_sub(begun);
         Ok(Some(Step { count, room: pipe.size(), ticks }))
     }
 
@@ -265,15 +290,15 @@ impl<F: Fn(Direction)> Way<'_, F> {
     /// Bytes have come. From the backend the first one counts now, however slowly the client takes it.
     fn has_come(&self) {
         if self.direction == Direction::ToClient && self.is_first.replace(false) {
-            (self.first)(self.direction);
+            (self.relay.first)(self.direction);
         }
     }
 
     /// Bytes have been written.
     fn has_gone(&self, count: usize) {
-        self.meter.carried(self.direction, count);
+        self.relay.meter.carried(self.direction, count);
         if self.direction == Direction::ToBackend && self.is_first.replace(false) {
-            (self.first)(self.direction);
+            (self.relay.first)(self.direction);
         }
     }
 
@@ -281,7 +306,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
     /// the error (the kernel tells it once). As long as the other direction has not ended we have sent no FIN to the
     /// source, so only a reset can have closed its connection altogether.
     fn judge_the_end(&self) -> Result<(), Side> {
-        if !self.meter.is_half_closed() && net::is_over(self.source()) {
+        if !self.relay.meter.is_half_closed() && net::is_over(self.source()) {
             return Err(self.source_side());
         }
         Ok(())
@@ -297,7 +322,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
     }
 
     fn pass_the_end_on(&self) -> Result<(), Side> {
-        if self.broken.get().is_some() {
+        if self.relay.broken.get().is_some() {
             // The read was ended because the other side broke: this is no end of a stream, and must not look like one.
             return Ok(());
         }
@@ -306,15 +331,15 @@ impl<F: Fn(Direction)> Way<'_, F> {
 
     fn source(&self) -> &Socket {
         match self.direction {
-            Direction::ToBackend => self.client,
-            Direction::ToClient => self.backend,
+            Direction::ToBackend => self.relay.client,
+            Direction::ToClient => self.relay.backend,
         }
     }
 
     fn destination(&self) -> &Socket {
         match self.direction {
-            Direction::ToBackend => self.backend,
-            Direction::ToClient => self.client,
+            Direction::ToBackend => self.relay.backend,
+            Direction::ToClient => self.relay.client,
         }
     }
 

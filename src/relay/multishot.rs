@@ -236,7 +236,6 @@ impl State {
     }
 
     fn received(&mut self, ring: &mut SecondRing, tag: usize, chunk: Chunk, goes_on: bool) {
-        let was_stopping = self.receiving == Receiving::Stopping;
         if !goes_on {
             self.receiving = Receiving::No;
         }
@@ -248,20 +247,18 @@ impl State {
             self.tell_first();
         }
         self.full = if chunk.is_full() { self.full + 1 } else { 0 };
-        if self.is_sending {
-            self.queue.push_back(chunk);
-        } else {
-            self.send(ring, tag, chunk);
-        }
         if self.full >= FULL_MAX {
             self.verdict = Some(News::Bulk);
         }
+        if self.is_sending {
+            self.queue.push_back(chunk);
+        } else {
+            self.forward(ring, tag, chunk);
+        }
         if self.verdict.is_some() || self.queue.len() >= QUEUE_MAX {
             self.stop(ring);
-        } else if !goes_on && !was_stopping {
-            // The kernel ended it for reasons of its own.
-            self.receive(ring, tag);
         }
+        self.settle(ring, tag);
     }
 
     /// The receive is over, and not for want of a buffer.
@@ -284,10 +281,26 @@ impl State {
         self.settle(ring, tag);
     }
 
-    fn send(&mut self, ring: &mut SecondRing, tag: usize, chunk: Chunk) {
-        self.is_sending = true;
-        self.meter.set_writing(self.direction, true);
-        ring.send(&self.to, chunk, tag);
+    /// Sends a chunk, and those behind it. Whatever the socket takes at once needs no operation: that is nearly everything,
+    /// and a call costs less than an entry and its completion. What it does not take waits on the ring.
+    fn forward(&mut self, ring: &mut SecondRing, tag: usize, mut chunk: Chunk) {
+        loop {
+            // An error comes again from the ring, where it is dealt with.
+            if let Ok(count) = ring.send_now(&self.to, &mut chunk) {
+                self.has_gone(count);
+            }
+            if chunk.remaining() > 0 {
+                self.is_sending = true;
+                self.meter.set_writing(self.direction, true);
+                return ring.send(&self.to, chunk, tag);
+            }
+            match self.queue.pop_front() {
+                Some(next) => chunk = next,
+                None => break,
+            }
+        }
+        self.is_sending = false;
+        self.meter.set_writing(self.direction, false);
     }
 
     fn sent(&mut self, ring: &mut SecondRing, tag: usize, chunk: Chunk, count: Option<usize>) {
@@ -298,20 +311,19 @@ impl State {
             self.stop(ring);
             return self.settle(ring, tag);
         };
+        self.has_gone(count);
+        let next = if chunk.remaining() > 0 { Some(chunk) } else { self.queue.pop_front() };
+        match next {
+            Some(next) => self.forward(ring, tag, next),
+            None => self.meter.set_writing(self.direction, false),
+        }
+        self.settle(ring, tag);
+    }
+
+    fn has_gone(&mut self, count: usize) {
         self.meter.carried(self.direction, count);
         if self.direction == Direction::ToBackend {
             self.tell_first();
-        }
-        if chunk.remaining() > 0 {
-            return self.send(ring, tag, chunk);
-        }
-        drop(chunk);
-        match self.queue.pop_front() {
-            Some(next) => self.send(ring, tag, next),
-            None => {
-                self.meter.set_writing(self.direction, false);
-                self.settle(ring, tag);
-            }
         }
     }
 

@@ -27,11 +27,6 @@ pub(super) struct Step {
     pub(super) ticks: u32,
 }
 
-impl Step {
-    /// What the multishot engine has seen when it gives a stream up: nothing that speaks for small cells.
-    pub(super) const BULK: Step = Step { count: CALM_BYTES, room: CALM_BYTES, ticks: 0 };
-}
-
 /// What one direction's stream has been doing lately.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -79,7 +74,7 @@ impl Flow {
         }
     }
 
-    /// The stream has outgrown small cells.
+    /// The stream has outgrown the engine for small messages.
     pub(super) fn outgrew(&mut self) {
         self.turn(Stage::Large);
     }
