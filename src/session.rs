@@ -479,6 +479,7 @@ mod tests {
     use crate::load::Links;
     use crate::pipes::Pipes;
     use crate::pool;
+    use crate::relay::Carried;
     use crate::samples;
     use crate::stats::Stats;
     use crate::table::{BackendId, BackendTable};
@@ -503,7 +504,12 @@ mod tests {
         };
         let times = Arc::new(Times::new(1));
         let layout = Layout { cells: 16, cell_size: 4096, large_cells: 0, large_cell_size: 4096 };
-        let supplies = Supplies { arena: Arena::plain(layout), pipes: Pipes::new(0), ticks: Cell::new(0) };
+        let supplies = Supplies {
+            arena: Arena::plain(layout),
+            pipes: Pipes::new(0),
+            ticks: Cell::new(0),
+            carried: Carried::default(),
+        };
         let pool = Pool::new(&config.pools[0], pool::Setup { index: 0, worker: 0, links, times });
         Rc::new(Shared {
             config,

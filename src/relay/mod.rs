@@ -21,9 +21,11 @@ use crate::ring;
 
 use stage::{Flow, Stage, Step};
 
+mod carried;
 mod meter;
 mod stage;
 
+pub use carried::Carried;
 pub use meter::{Direction, Meter, Side};
 
 /// How much one direction may splice before the others have their turn.
@@ -46,6 +48,8 @@ pub struct Supplies {
     pub pipes: Pipes,
     /// Counts the worker's ticks: the only clock that is looked at for each chunk.
     pub ticks: Cell<u32>,
+    /// What they have carried.
+    pub carried: Carried,
 }
 
 /// Carries bytes both ways until it is over. Calls `first` once for each direction: when the first byte has been
@@ -135,8 +139,12 @@ impl<F: Fn(Direction)> Way<'_, F> {
     /// Reads once and writes all of it. `None` is the end of the stream.
     async fn carry(&self, stage: Stage) -> Result<Option<Step>, Side> {
         let (arena, begun) = (&self.supplies.arena, self.supplies.ticks.get());
+        let carried = &self.supplies.carried;
         let to_wait_with = match stage {
-            Stage::Parked => None,
+            Stage::Parked => {
+                carried.parked.set(carried.parked.get() + 1);
+                None
+            }
             Stage::Small => arena.take_to_wait(),
             Stage::Large | Stage::Spliced => arena.take_large_to_wait(),
         };
@@ -148,6 +156,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
             }
         };
         let room = buffer.size();
+        let by = if buffer.is_large() { &carried.large } else { &carried.small };
         let Some(mut chunk) = ring::read(self.source(), buffer).await.map_err(|_| self.source_side())? else {
             return Ok(None);
         };
@@ -157,7 +166,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
         while chunk.remaining() > 0 {
             let before = chunk.remaining();
             chunk = ring::write(self.destination(), chunk).await.map_err(|_| self.give_up_destination())?;
-            self.has_gone(before - chunk.remaining());
+            self.has_gone(before - chunk.remaining(), by);
         }
         self.meter.set_writing(self.direction, false);
         Ok(Some(Step { count, room, ticks }))
@@ -207,7 +216,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
         self.meter.set_writing(self.direction, true);
         while pipe.content() > 0 {
             match pipe.drain(self.destination()) {
-                Ok(count) => self.has_gone(count),
+                Ok(count) => self.has_gone(count, &self.supplies.carried.spliced),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ring::writable(self.destination()).await.map_err(|_| self.give_up_destination())?;
                 }
@@ -230,9 +239,10 @@ impl<F: Fn(Direction)> Way<'_, F> {
         }
     }
 
-    /// Bytes have been written.
-    fn has_gone(&self, count: usize) {
+    /// Bytes have been written, and are counted by the way they went.
+    fn has_gone(&self, count: usize, by: &Cell<u64>) {
         self.meter.carried(self.direction, count);
+        by.set(by.get() + count as u64);
         if self.direction == Direction::ToBackend && self.is_first.replace(false) {
             (self.first)(self.direction);
         }

@@ -16,7 +16,7 @@ use ringway::config::{
 };
 use ringway::end::End;
 use ringway::server;
-use ringway::stats::Totals;
+use ringway::stats::{Stats, Totals};
 
 /// Long enough for a busy machine; a test that waits this long has failed.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -139,6 +139,11 @@ impl Ringway {
         self.server().stats().totals()
     }
 
+    /// How bytes were carried so far, as of the last tick.
+    pub fn carried(&self) -> Carried {
+        carried(self.server().stats())
+    }
+
     /// Waits until this many sessions have ended like this.
     pub fn await_end(&self, end: End, count: u64) {
         await_that(&format!("{count} sessions end as {}", end.name()), || self.totals().ended(end) >= count);
@@ -154,8 +159,11 @@ impl Ringway {
         for report in &reports {
             assert_eq!(report.abandoned, 0);
             assert_eq!(report.cells.0, report.cells.1, "cells that did not come back");
+            assert_eq!(report.pipes_lent, 0, "pipes that did not come back");
         }
         let totals = server.stats().totals();
+        let carried = carried(server.stats());
+        assert_eq!(carried.bytes(), totals.bytes_to_backend + totals.bytes_to_client, "{carried:?}");
         assert_eq!(totals.active, 0);
         assert_eq!(totals.ended(End::Drained), 0, "sessions that nobody ended");
         assert_eq!(totals.accepted, totals.ends.iter().sum::<u64>());
@@ -166,6 +174,30 @@ impl Ringway {
             assert_eq!(waiting.count, 0, "sessions that still count as waiting");
         }
         totals
+    }
+}
+
+/// How bytes were carried, all workers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
+    pub small: u64,
+    pub large: u64,
+    pub spliced: u64,
+    pub parked: u64,
+}
+
+impl Carried {
+    pub fn bytes(&self) -> u64 {
+        self.small + self.large + self.spliced
+    }
+}
+
+fn carried(stats: &Stats) -> Carried {
+    Carried {
+        small: stats.sum(|worker| &worker.carried.small),
+        large: stats.sum(|worker| &worker.carried.large),
+        spliced: stats.sum(|worker| &worker.carried.spliced),
+        parked: stats.sum(|worker| &worker.carried.parked),
     }
 }
 
