@@ -195,23 +195,18 @@ impl<F: Fn(Direction)> Way<'_, F> {
     /// Fills the empty pipe once and empties it again.
     async fn splice(&self, pipe: &mut Pipe) -> Result<Option<Step>, Side> {
         let begun = self.supplies.ticks.get();
-        let count = match pipe.fill(self.source()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.source_readable().await?;
-                match pipe.fill(self.source()) {
-                    // There is something that cannot be spliced: an urgent byte.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        return self.carry(Stage::Parked).await;
-                    }
-                    filled => filled,
-                }
-            }
-            filled => filled,
-        };
-        let count = count.map_err(|_| self.source_side())?;
-        if count == 0 {
-            return Ok(None);
+        let mut filled = pipe.fill(self.source());
+        if would_block(&filled) {
+            self.source_readable().await?;
+            filled = pipe.fill(self.source());
         }
+        let count = match filled {
+            // Nothing, although it is readable: the end of the stream, or an urgent byte, which cannot be spliced. The kernel's
+            // answer is the same for both when the end has come behind such a byte; a read tells them apart.
+            Ok(0) => return self.carry(Stage::Small).await,
+            filled if would_block(&filled) => return self.carry(Stage::Small).await,
+            filled => filled.map_err(|_| self.source_side())?,
+        };
         self.has_come();
         self.meter.set_writing(self.direction, true);
         while pipe.content() > 0 {
@@ -302,6 +297,10 @@ impl<F: Fn(Direction)> Way<'_, F> {
             Direction::ToClient => Side::Client,
         }
     }
+}
+
+fn would_block(result: &io::Result<usize>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Waits until the peer's kernel has taken everything that was written, so that a reset does not destroy it on the way.

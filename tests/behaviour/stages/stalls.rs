@@ -117,3 +117,36 @@ fn an_urgent_byte_is_carried_where_it_stands() {
         }
     }
 }
+
+#[test]
+fn what_stands_behind_an_urgent_byte_comes_although_the_stream_has_ended() {
+    // The end is known by the time that the urgent byte is met: what is there must not be taken for nothing.
+    for engine in engines() {
+        for (direction, other) in EACH_AND_OTHER {
+            let bench = Bench::start(engine, one_pipe);
+            for tail in [0, 1000] {
+                let mut pair = stalled(&bench, direction);
+                let (from, to, way) = pair.way(direction);
+                let (pattern, start) = (way.pattern, way.sent);
+                way.sent += (1000 + 1 + tail) as u64;
+                thread::scope(|scope| {
+                    let sending = scope.spawn(move || {
+                        write_pattern(from, pattern, start, 1000);
+                        send_urgent(from, pattern, start + 1000);
+                        write_pattern(from, pattern, start + 1001, tail);
+                        from.shutdown(Shutdown::Write).unwrap();
+                    });
+                    // No more than what makes room for that: most is still on its way when the end is sent.
+                    while !sending.is_finished() {
+                        bench.arrived.fetch_add(way.read(to, 64 * 1024), Ordering::SeqCst);
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                });
+                bench.take_end(&mut pair, direction);
+                bench.end(&mut pair, other);
+            }
+            assert_pipe_is_clean(&bench);
+            bench.ringway.finish();
+        }
+    }
+}
