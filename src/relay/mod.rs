@@ -123,7 +123,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
         loop {
             let step = match flow.stage() {
                 Stage::Spliced => match self.supplies.pipes.take() {
-                    Some(mut pipe) => self.splice_while_it_pays(&mut flow, &mut pipe).await?,
+                    Some(pipe) => self.splice_while_it_pays(&mut flow, pipe).await?,
                     None => {
                         flow.without_pipe();
                         continue;
@@ -173,7 +173,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
     }
 
     /// Moves what comes through a pipe until the stream has turned into small messages. `None` is its end.
-    async fn splice_while_it_pays(&self, flow: &mut Flow, pipe: &mut Pipe) -> Result<Option<Step>, Side> {
+    async fn splice_while_it_pays(&self, flow: &mut Flow, mut pipe: Pipe) -> Result<Option<Step>, Side> {
         net::set_nonblocking(self.source()).map_err(|_| self.source_side())?;
         net::set_nonblocking(self.destination()).map_err(|_| self.destination_side())?;
         let mut unpaused = 0;
@@ -189,15 +189,28 @@ impl<F: Fn(Direction)> Way<'_, F> {
                 unpaused = 0;
                 tokio::task::yield_now().await;
             }
+            pipe = match self.supplies.pipes.take() {
+                Some(pipe) => pipe,
+                None => {
+                    flow.without_pipe();
+                    return Ok(Some(step));
+                }
+            };
         }
     }
 
     /// Fills the empty pipe once and empties it again.
-    async fn splice(&self, pipe: &mut Pipe) -> Result<Option<Step>, Side> {
+    async fn splice(&self, mut pipe: Pipe) -> Result<Option<Step>, Side> {
         let begun = self.supplies.ticks.get();
         let mut filled = pipe.fill(self.source());
         if would_block(&filled) {
+            // Silence holds nothing, and may last: whoever has bytes meanwhile can have the pipe.
+            drop(pipe);
             self.source_readable().await?;
+            pipe = match self.supplies.pipes.take() {
+                Some(pipe) => pipe,
+                None => return self.carry(Stage::Large).await,
+            };
             filled = pipe.fill(self.source());
         }
         let count = match filled {

@@ -113,6 +113,24 @@ fn those_whose_readers_stopped_hold_nobody_up() {
 }
 
 #[test]
+fn a_silent_session_keeps_no_pipe_from_others() {
+    for engine in engines() {
+        let bench = Bench::start(engine, |config| config.server.pipes_per_worker = 1);
+        let mut silent: Vec<Pair> = Vec::new();
+        for direction in BOTH {
+            let mut pair = bench.pair();
+            bench.splice(&mut pair, direction);
+            silent.push(pair);
+        }
+        for mut pair in silent {
+            BOTH.into_iter().for_each(|direction| bench.splice(&mut pair, direction));
+            bench.end_both(pair);
+        }
+        assert_eq!(bench.ringway.finish().ended(End::Complete), 2);
+    }
+}
+
+#[test]
 fn without_registered_memory_every_stage_serves() {
     for engine in engines() {
         let (config, backends) = Bench::prepare(engine, |config| {
