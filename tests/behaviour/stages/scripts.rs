@@ -437,6 +437,11 @@ fn random_sessions_are_exact_with_small_cells_alone() {
 }
 
 #[test]
+fn random_sessions_are_exact_with_pipes_and_no_large_cells() {
+    run_all(2, (16, 0, 8), true);
+}
+
+#[test]
 fn random_sessions_are_exact_with_memory_that_is_not_registered() {
     run_all(2, (16, 2, 8), false);
 }
