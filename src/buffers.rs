@@ -254,6 +254,14 @@ impl Buffer {
         }
     }
 
+    /// Whether it is one of the large cells.
+    pub fn is_large(&self) -> bool {
+        match &self.0 {
+            Place::Cell { cells, index } => *index as usize >= cells.layout.cells,
+            Place::Heap(_) => false,
+        }
+    }
+
     /// Where it starts. Only for entries on the ring, whose operation owns the buffer until it is complete.
     pub(crate) fn address(&mut self) -> *mut u8 {
         match &mut self.0 {
@@ -274,8 +282,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        let is_large = self.is_large();
         if let Place::Cell { cells, index } = &self.0 {
-            let is_large = *index as usize >= cells.layout.cells;
             let (free, count) = if is_large {
                 (&cells.free_large, cells.layout.large_cells)
             } else {

@@ -281,6 +281,8 @@ pub struct SecondRing {
     /// Taken from the kernel and not looked at yet.
     completions: VecDeque<cqueue::Entry>,
     wakeups: OwnedFd,
+    /// Bytes, since the beginning.
+    sent: u64,
 }
 
 enum Operation {
@@ -360,7 +362,14 @@ impl SecondRing {
         // SAFETY: the address is that of `entries` entries on a page boundary, which stay where they are until the shelf is
         // dropped: after the ring, or never if anything is under way then.
         unsafe { ring.submitter().register_buf_ring(shelf.address(), shelf.size(), GROUP) }?;
-        Ok(SecondRing { ring, shelf, operations: slab::Slab::new(), completions: VecDeque::new(), wakeups })
+        Ok(SecondRing {
+            ring,
+            shelf,
+            operations: slab::Slab::new(),
+            completions: VecDeque::new(),
+            wakeups,
+            sent: 0,
+        })
     }
 
     /// Becomes readable when there is work. Only the edge tells: it is never read.
@@ -408,7 +417,13 @@ impl SecondRing {
         let bytes = unsafe { std::slice::from_raw_parts(chunk.address(), chunk.remaining()) };
         let count = crate::net::send_now(socket, bytes)?;
         chunk.advance(count);
+        self.sent += count as u64;
         Ok(count)
+    }
+
+    /// Bytes that were sent, since the beginning.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Sends what is left of the chunk, or a part of it.
@@ -522,6 +537,7 @@ impl SecondRing {
                 let result = if result < 0 { Err(error()) } else { Ok(result as usize) };
                 if let Ok(count) = result {
                     chunk.advance(count);
+                    self.sent += count as u64;
                 }
                 Some(Event::Sent { tag, chunk, result })
             }

@@ -480,6 +480,7 @@ mod tests {
     use crate::load::Links;
     use crate::pipes::Pipes;
     use crate::pool;
+    use crate::relay::Carried;
     use crate::samples;
     use crate::stats::Stats;
     use crate::table::{BackendId, BackendTable};
@@ -509,6 +510,7 @@ mod tests {
             pipes: Pipes::new(0),
             multishot: None,
             ticks: Cell::new(0),
+            carried: Carried::default(),
         };
         let pool = Pool::new(&config.pools[0], pool::Setup { index: 0, worker: 0, links, times });
         Rc::new(Shared {

@@ -27,7 +27,7 @@ use crate::phase::{Phase, PhaseFlag};
 use crate::pipes::Pipes;
 use crate::pool::{self, Pool};
 use crate::queue::Queue;
-use crate::relay::{Multishot, Supplies};
+use crate::relay::{Carried, Multishot, Supplies};
 use crate::ring::{self, Unavailable};
 use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
@@ -152,8 +152,13 @@ impl Worker {
         let (arena, registration) = Arena::register(layout(server), fair);
         report_registration(setup.id, &registration, layout(server));
         let multishot = multishot(&setup, &arena, fair);
-        let supplies =
-            Supplies { arena, pipes: Pipes::new(server.pipes_per_worker), multishot, ticks: Cell::new(0) };
+        let supplies = Supplies {
+            arena,
+            pipes: Pipes::new(server.pipes_per_worker),
+            multishot,
+            ticks: Cell::new(0),
+            carried: Carried::default(),
+        };
         let stats = Arc::clone(&setup.stats.workers[setup.id]);
         let samples = Rc::new(Samples::new(setup.samples));
         let pools = setup.config.pools.iter().zip(&*setup.queues).enumerate();
@@ -255,8 +260,23 @@ impl Worker {
         self.adopt_news();
         shared.explains.set(true);
         shared.samples.hand_over();
-        let borrowed = &shared.stats.buffers_borrowed;
-        borrowed.add(shared.supplies.arena.borrowed() - borrowed.get());
+        self.show_carried();
+    }
+
+    /// Shows others what the relays have carried.
+    fn show_carried(&self) {
+        let (supplies, stats) = (&self.shared.supplies, &self.shared.stats);
+        let (carried, shown) = (&supplies.carried, &stats.carried);
+        let by_multishot = supplies.multishot.as_ref().map_or(0, Multishot::carried);
+        for (now, shown) in [
+            (supplies.arena.borrowed(), &stats.buffers_borrowed),
+            (carried.small.get() + by_multishot, &shown.small),
+            (carried.large.get(), &shown.large),
+            (carried.spliced.get(), &shown.spliced),
+            (carried.parked.get(), &shown.parked),
+        ] {
+            shown.add(now - shown.get());
+        }
     }
 
     /// So that a worker without traffic does not hold an old table for ever, and sees the others' counts.
@@ -389,6 +409,8 @@ impl Worker {
 
     fn report(&self) -> Report {
         self.shared.supplies.multishot.iter().for_each(Multishot::close);
+        // Sessions may have ended since the last tick.
+        self.show_carried();
         Report {
             abandoned: self.shared.watches.len(),
             connect_times: self.shared.connect_times.borrow().clone(),

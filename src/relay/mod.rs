@@ -23,10 +23,12 @@ use crate::ring;
 use multishot::{Course, News};
 use stage::{Flow, Stage, Step};
 
+mod carried;
 mod meter;
 mod multishot;
 mod stage;
 
+pub use carried::Carried;
 pub use meter::{Direction, Meter, Side};
 pub use multishot::Multishot;
 
@@ -52,6 +54,8 @@ pub struct Supplies {
     pub multishot: Option<Multishot>,
     /// Counts the worker's ticks: the only clock that is looked at for each chunk.
     pub ticks: Cell<u32>,
+    /// What they have carried.
+    pub carried: Carried,
 }
 
 /// Carries bytes both ways until it is over. Calls `first` once for each direction: when the first byte has been
@@ -139,13 +143,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
                 (Stage::Parked | Stage::Small, Some(multishot)) => {
                     self.carry_by_multishot(multishot, &mut flow).await?
                 }
-                (Stage::Spliced, _) => match self.relay.supplies.pipes.take() {
-                    Some(pipe) => Box::pin(self.splice_while_it_pays(&mut flow, pipe)).await?,
-                    None => {
-                        flow.without_pipe();
-                        continue;
-                    }
-                },
+                (Stage::Spliced, _) => Box::pin(self.splice_while_it_pays(&mut flow)).await?,
                 _ => Box::pin(self.carry_in_cells(&mut flow)).await?,
             };
             if next == Next::End {
@@ -198,9 +196,13 @@ impl<F: Fn(Direction)> Way<'_, F> {
 
     /// Reads once and writes all of it. `None` is the end of the stream.
     async fn carry(&self, stage: Stage) -> Result<Option<Step>, Side> {
-        let (arena, begun) = (&self.relay.supplies.arena, self.relay.supplies.ticks.get());
+        let supplies = self.relay.supplies;
+        let (arena, carried, begun) = (&supplies.arena, &supplies.carried, supplies.ticks.get());
         let to_wait_with = match stage {
-            Stage::Parked => None,
+            Stage::Parked => {
+                carried.parked.set(carried.parked.get() + 1);
+                None
+            }
             Stage::Small => arena.take_to_wait(),
             Stage::Large | Stage::Spliced => arena.take_large_to_wait(),
         };
@@ -212,6 +214,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
             }
         };
         let room = buffer.size();
+        let by = if buffer.is_large() { &carried.large } else { &carried.small };
         let Some(mut chunk) = ring::read(self.source(), buffer).await.map_err(|_| self.source_side())? else {
             return Ok(None);
         };
@@ -221,19 +224,23 @@ impl<F: Fn(Direction)> Way<'_, F> {
         while chunk.remaining() > 0 {
             let before = chunk.remaining();
             chunk = ring::write(self.destination(), chunk).await.map_err(|_| self.give_up_destination())?;
-            self.has_gone(before - chunk.remaining());
+            self.has_gone(before - chunk.remaining(), by);
         }
         self.relay.meter.set_writing(self.direction, false);
         Ok(Some(Step { count, room, ticks }))
     }
 
     /// Moves what comes through a pipe until the stream has turned into small messages.
-    async fn splice_while_it_pays(&self, flow: &mut Flow, mut pipe: Pipe) -> Result<Next, Side> {
+    async fn splice_while_it_pays(&self, flow: &mut Flow) -> Result<Next, Side> {
         net::set_nonblocking(self.source()).map_err(|_| self.source_side())?;
         net::set_nonblocking(self.destination()).map_err(|_| self.destination_side())?;
         let mut unpaused = 0;
         loop {
-            let Some(step) = self.splice(&mut pipe).await? else { return Ok(Next::End) };
+            let Some(pipe) = self.relay.supplies.pipes.take() else {
+                flow.without_pipe();
+                return Ok(Next::Stage);
+            };
+            let Some(step) = self.splice(pipe).await? else { return Ok(Next::End) };
             flow.saw(step);
             if flow.stage() != Stage::Spliced {
                 return Ok(Next::Stage);
@@ -248,30 +255,32 @@ impl<F: Fn(Direction)> Way<'_, F> {
     }
 
     /// Fills the empty pipe once and empties it again.
-    async fn splice(&self, pipe: &mut Pipe) -> Result<Option<Step>, Side> {
-        let begun = self.relay.supplies.ticks.get();
-        let count = match pipe.fill(self.source()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.source_readable().await?;
-                match pipe.fill(self.source()) {
-                    // There is something that cannot be spliced: an urgent byte.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        return self.carry(Stage::Parked).await;
-                    }
-                    filled => filled,
-                }
-            }
-            filled => filled,
-        };
-        let count = count.map_err(|_| self.source_side())?;
-        if count == 0 {
-            return Ok(None);
+    async fn splice(&self, mut pipe: Pipe) -> Result<Option<Step>, Side> {
+        let supplies = self.relay.supplies;
+        let begun = supplies.ticks.get();
+        let mut filled = pipe.fill(self.source());
+        if would_block(&filled) {
+            // Silence holds nothing, and may last: whoever has bytes meanwhile can have the pipe.
+            drop(pipe);
+            self.source_readable().await?;
+            pipe = match supplies.pipes.take() {
+                Some(pipe) => pipe,
+                None => return self.carry(Stage::Large).await,
+            };
+            filled = pipe.fill(self.source());
         }
+        let count = match filled {
+            // Nothing, although it is readable: the end of the stream, or an urgent byte, which cannot be spliced. The kernel's
+            // answer is the same for both when the end has come behind such a byte; a read tells them apart.
+            Ok(0) => return self.carry(Stage::Small).await,
+            filled if would_block(&filled) => return self.carry(Stage::Small).await,
+            filled => filled.map_err(|_| self.source_side())?,
+        };
         self.has_come();
         self.relay.meter.set_writing(self.direction, true);
         while pipe.content() > 0 {
             match pipe.drain(self.destination()) {
-                Ok(count) => self.has_gone(count),
+                Ok(count) => self.has_gone(count, &supplies.carried.spliced),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ring::writable(self.destination()).await.map_err(|_| self.give_up_destination())?;
                 }
@@ -294,9 +303,10 @@ impl<F: Fn(Direction)> Way<'_, F> {
         }
     }
 
-    /// Bytes have been written.
-    fn has_gone(&self, count: usize) {
+    /// Bytes have been written, and are counted by the way they went.
+    fn has_gone(&self, count: usize, by: &Cell<u64>) {
         self.relay.meter.carried(self.direction, count);
+        by.set(by.get() + count as u64);
         if self.direction == Direction::ToBackend && self.is_first.replace(false) {
             (self.relay.first)(self.direction);
         }
@@ -356,6 +366,10 @@ impl<F: Fn(Direction)> Way<'_, F> {
             Direction::ToClient => Side::Client,
         }
     }
+}
+
+fn would_block(result: &io::Result<usize>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Waits until the peer's kernel has taken everything that was written, so that a reset does not destroy it on the way.

@@ -160,6 +160,11 @@ impl Multishot {
         Errand { engine: Rc::clone(engine), key }
     }
 
+    /// Bytes that have gone through the engine, since the beginning.
+    pub fn carried(&self) -> u64 {
+        self.0.ring.borrow().sent()
+    }
+
     /// Gives the buffers on the shelf back, if nobody uses the engine any more.
     pub fn close(&self) {
         if self.0.flows.borrow().is_empty() {

@@ -46,7 +46,7 @@ impl Default for Stage {
 const QUIET_TICKS: u32 = 2;
 /// Full small cells in a row after which large ones are used.
 const FULL_MAX: u8 = 2;
-/// A step in a large cell with at least this much speaks for splicing.
+/// A step with at least this much speaks for splicing, and so does a full one where no large cell was to be had.
 const BULK_BYTES: usize = 64 * 1024;
 /// So many of them in a row decide it.
 const BULK_MAX: u8 = 2;
@@ -68,7 +68,7 @@ impl Flow {
             Stage::Parked | Stage::Small if is_full => self.after(FULL_MAX, Stage::Large),
             Stage::Parked | Stage::Small if step.ticks >= QUIET_TICKS => self.turn(Stage::Parked),
             Stage::Parked | Stage::Small => self.turn(Stage::Small),
-            Stage::Large if count >= BULK_BYTES => self.after(BULK_MAX, Stage::Spliced),
+            Stage::Large if is_full || count >= BULK_BYTES => self.after(BULK_MAX, Stage::Spliced),
             Stage::Large | Stage::Spliced if count < CALM_BYTES => self.after(CALM_MAX, Stage::Small),
             Stage::Large | Stage::Spliced => self.streak = 0,
         }
@@ -125,6 +125,14 @@ mod tests {
         assert_eq!(after(&mut flow, 7, 64, 1 << 20, 0), Stage::Spliced);
         assert_eq!(after(&mut flow, 1, CALM_BYTES, 1 << 20, 0), Stage::Spliced);
         assert_eq!(after(&mut flow, 8, 64, 1 << 20, 0), Stage::Small);
+    }
+
+    #[test]
+    fn a_long_transfer_that_gets_no_large_cell_is_spliced_too() {
+        let mut flow = Flow::default();
+        after(&mut flow, 2, SMALL_ROOM, SMALL_ROOM, 0);
+        assert_eq!(after(&mut flow, 1, SMALL_ROOM, SMALL_ROOM, 0), Stage::Large);
+        assert_eq!(after(&mut flow, 1, SMALL_ROOM, SMALL_ROOM, 0), Stage::Spliced);
     }
 
     #[test]

@@ -333,12 +333,13 @@ impl Server {
         &self.times
     }
 
-    /// Totals, and what went short if anything did.
+    /// Totals, how bytes were carried, and what went short if anything did.
     fn summary(&self) -> String {
         let drops = net::listen_drops().unwrap_or(0).saturating_sub(self.listen_drops_before);
         let shortages = status::shortages(&self.stats, drops);
         let waiting = status::queues(&self.config, &self.queues);
-        format!("{}\n{waiting}{shortages}", status::totals(&self.stats.totals()))
+        let carried = status::carried(&self.stats);
+        format!("{}\n{carried}{waiting}{shortages}", status::totals(&self.stats.totals()))
     }
 
     /// Acts on requests until all is over.
