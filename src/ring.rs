@@ -345,7 +345,8 @@ pub enum Over {
 impl SecondRing {
     /// Makes the ring, with room for `in_flight` operations, and a shelf for up to `shelf_max` buffers.
     pub fn new(in_flight: usize, shelf_max: usize) -> io::Result<SecondRing> {
-        let completions = in_flight.next_power_of_two().clamp(8, COMPLETIONS_MAX) as u32;
+        // Completions come when we ask for them, some tens at a time.
+        let completions = in_flight.next_power_of_two().clamp(8, 8 * SECOND_SUBMISSIONS as usize) as u32;
         let submissions = (completions / 2).min(SECOND_SUBMISSIONS);
         let mut builder = IoUring::builder();
         builder.setup_cqsize(completions).setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();

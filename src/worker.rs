@@ -105,8 +105,13 @@ pub struct Report {
 
 /// Runs a worker on the calling thread until the process drains. Fails only before it accepts anything.
 pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> {
-    // Two operations for each session, and some that are the worker's own. A worker can hold all sessions.
-    let in_flight = 2 * setup.sessions_max + setup.sockets.len() + 8;
+    // Two operations for each session, and some that are the worker's own. A worker can hold all sessions. With the
+    // multishot engine only those are on this ring that connect, or carry long transfers.
+    let in_flight = match setup.engine {
+        Engine::Multishot => setup.sessions_max / 4,
+        Engine::Auto | Engine::Fixed => 2 * setup.sessions_max,
+    };
+    let in_flight = in_flight + setup.sockets.len() + 8;
     let runtime = ring::runtime(in_flight)?;
     let made: OnceCell<Rc<Shared>> = OnceCell::new();
     let served = catch_unwind(AssertUnwindSafe(|| {
@@ -477,7 +482,7 @@ fn multishot(setup: &Setup, arena: &Arena, bytes_fair: usize) -> Option<Multisho
         );
         return None;
     }
-    Multishot::new(2 * setup.sessions_max, arena)
+    Multishot::new(2 * setup.sessions_max, arena, setup.config.server.busy_poll)
         .inspect_err(|error| {
             let worker = setup.id;
             tracing::warn!(worker, %error, "no multishot engine for this worker; the fixed one serves");

@@ -23,6 +23,7 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     writeln!(f, "server")?;
     line(f, "workers", &workers(&server.workers))?;
     line(f, "engine", &server.engine.word())?;
+    line(f, "busy_poll_us", &server.busy_poll.as_micros())?;
     line(f, "drain_timeout", &format_duration(server.drain_timeout))?;
     line(f, "sessions_max", &or(server.sessions_max, "auto (from the limit on open files)"))?;
     let arena = server.buffer_size * server.buffers_per_worker;

@@ -227,6 +227,12 @@ pub const SERVER: Section = Section {
             "what carries small messages; auto is multishot where the kernel has it (Linux 6.1)",
         ),
         key(
+            "busy_poll_us",
+            number(0, 1000),
+            Is("0"),
+            "microseconds for which a worker that has nothing to do looks for bytes before it sleeps (multishot engine)",
+        ),
+        key(
             "drain_timeout",
             time(Duration::ZERO, DAY),
             Is("30s"),

@@ -25,6 +25,8 @@ pub struct Server {
     pub workers: Workers,
     /// What carries small messages.
     pub engine: Engine,
+    /// How long a worker that has nothing to do looks for bytes before it sleeps.
+    pub busy_poll: Duration,
     /// How long running sessions may go on after SIGTERM or SIGINT.
     pub drain_timeout: Duration,
     /// Sessions at once in the whole process; `None` derives it from the limit on open files.

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::io::unix::AsyncFd;
@@ -28,6 +29,8 @@ const FULL_MAX: u8 = 2;
 const QUEUE_MAX: usize = 3;
 /// Buffers that lie ready at first. Whenever they do not suffice there will be twice as many.
 const SHELF_FIRST: usize = 64;
+/// Looks for work between two looks at the clock.
+const LOOKS: usize = 16;
 /// Turns in a row before the runtime's other tasks have theirs.
 const TURNS_MAX: usize = 16;
 
@@ -39,6 +42,8 @@ struct Engine {
     ring: RefCell<SecondRing>,
     flows: RefCell<Slab<State>>,
     arena: Arena,
+    /// How long to look for work before sleeping.
+    busy_poll: Duration,
     /// Buffers to keep on the shelf.
     shelf: Cell<usize>,
     /// Whoever runs the engine, while it sleeps.
@@ -108,7 +113,7 @@ pub(super) struct Course<'a> {
 impl Multishot {
     /// Makes the engine of the worker that this runs on, with room for so many operations at once. Its buffers are the
     /// arena's cells. Needs [`Multishot::run`] to be run.
-    pub fn new(in_flight: usize, arena: &Arena) -> io::Result<Multishot> {
+    pub fn new(in_flight: usize, arena: &Arena, busy_poll: Duration) -> io::Result<Multishot> {
         // The other half is for those who wait with a read, and for what is on its way.
         let ring = SecondRing::new(in_flight, arena.cells() / 2)?;
         Ok(Multishot(Rc::new(Engine {
@@ -116,6 +121,7 @@ impl Multishot {
             ring: RefCell::new(ring),
             flows: RefCell::default(),
             arena: arena.clone(),
+            busy_poll,
             driver: RefCell::default(),
         })))
     }
@@ -126,7 +132,7 @@ impl Multishot {
         let wakeups = self.0.ring.borrow().wakeups().unwrap_or_else(|error| refused(error));
         loop {
             for _ in 0..TURNS_MAX {
-                if !self.0.ring.borrow_mut().has_work() {
+                if !self.0.ring.borrow_mut().has_work() && !self.0.finds_work() {
                     poll_fn(|context| self.0.sleep(&wakeups, context)).await;
                 }
                 self.0.turn().unwrap_or_else(|error| refused(error));
@@ -179,6 +185,23 @@ impl Engine {
         if let Some(driver) = self.driver.take() {
             driver.wake();
         }
+    }
+
+    /// Looks for work for a while, if that is wanted: what comes then is not waited for to wake this thread.
+    fn finds_work(&self) -> bool {
+        if self.busy_poll.is_zero() {
+            return false;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < self.busy_poll {
+            for _ in 0..LOOKS {
+                if self.ring.borrow_mut().has_work() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        false
     }
 
     fn sleep(&self, wakeups: &AsyncFd<OwnedFd>, context: &mut Context<'_>) -> Poll<()> {

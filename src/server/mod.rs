@@ -47,6 +47,7 @@ const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs ringway until a signal ends it. Returns once all is over and told; the process should exit then.
 pub fn run(config: Config, output: Output) -> Result<(), Error> {
+    net::use_small_pages();
     let (requests, _) = requests()?;
     let server = Server::start(config, 0)?;
     server.serve(&requests, output)

@@ -49,6 +49,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         server: Server {
             workers: Workers::Count(NonZeroUsize::new(2).unwrap()),
             engine: engine(),
+            busy_poll: Duration::ZERO,
             drain_timeout: DEADLINE,
             sessions_max: NonZeroUsize::new(4000),
             buffer_size: 16 * 1024,

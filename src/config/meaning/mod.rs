@@ -72,6 +72,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let reader = Reader::new(&keys::SERVER, table, place, String::new(), report);
     let workers: Option<Workers> = reader.get("workers", values::workers);
     let engine = reader.get("engine", values::choice);
+    let busy_poll = count(&reader, "busy_poll_us").map(Duration::from_micros);
     let drain_timeout = time(&reader, "drain_timeout");
     let sessions_max = reader.get("sessions_max", values::number);
     let buffer_size = reader.get("buffer_size", values::size);
@@ -86,6 +87,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     Some(Server {
         workers: workers?,
         engine: engine?,
+        busy_poll: busy_poll?,
         drain_timeout: drain_timeout?,
         sessions_max: sessions_max?.and_then(|max| NonZeroUsize::new(to_usize(max))),
         buffer_size: to_usize(buffer_size?),
