@@ -1,6 +1,9 @@
 //! The command line: as typed, then what it means. Wrong values are all told at once, with exit code 2.
 
+mod versus;
+
 use std::{
+    ffi::OsString,
     io::IsTerminal,
     net::{SocketAddr, ToSocketAddrs},
     time::Duration,
@@ -9,12 +12,14 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
+use self::versus::TypedVersus;
 use crate::{
     backend::{Backend, Kind, ServiceTime, Spread},
     client::{Exchange, Load, Protocol, Run},
     descriptors,
     frame::{DELAY_MAX, HEAD_LEN, LENGTH_MAX},
     schedule::{Arrivals, Timetable},
+    versus::{Pinned, Plan},
 };
 
 /// What to do.
@@ -29,6 +34,10 @@ pub(crate) enum Command {
         /// The report as JSON.
         json: bool,
     },
+    /// Compare ringway with others.
+    Versus(Plan),
+    /// Become another program, on one core.
+    Pinned(Pinned),
 }
 
 /// Reads the command line; tells what is wrong with it and exits if it cannot be done.
@@ -42,6 +51,10 @@ pub(crate) fn parse() -> Command {
         TypedCommand::Open(typed) => {
             let json = typed.client.json;
             ("open", typed.meaning().map(|run| Command::Client { run, json }))
+        }
+        TypedCommand::Versus(typed) => ("versus", typed.meaning().map(Command::Versus)),
+        TypedCommand::Pinned(TypedPinned { core, parent, command }) => {
+            ("pinned", Ok(Command::Pinned(Pinned { core, parent, command })))
         }
     };
     meant.unwrap_or_else(|errors| {
@@ -68,6 +81,22 @@ enum TypedCommand {
     Closed(TypedClosed),
     #[command(after_help = OPEN_EXAMPLES)]
     Open(TypedOpen),
+    #[command(after_help = VERSUS_EXAMPLES)]
+    Versus(TypedVersus),
+    #[command(hide = true)]
+    Pinned(TypedPinned),
+}
+
+/// Become a program on one core, and end with who asked for it; what versus starts its programs with
+#[derive(Debug, Args)]
+struct TypedPinned {
+    /// Where to run
+    core: usize,
+    /// Process that asks
+    parent: u32,
+    /// Program and arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
 }
 
 /// Be a server to measure against, until SIGTERM or SIGINT; then print totals
@@ -402,6 +431,7 @@ Examples:
   loadtest backend reply --listen 127.0.0.1:9000
   loadtest closed --target 127.0.0.1:9000 --connections 64 --duration 10s
   loadtest open --target 127.0.0.1:9000 --rate 2000/s --duration 10s
+  loadtest versus --quick
 
 Exit code: 0 if every request was sent and answered, 1 if not, 2 for wrong usage";
 
@@ -425,3 +455,13 @@ Examples:
   loadtest open --target 127.0.0.1:9000 --rate 500 --new-connections --arrivals uniform --json
 
 Exit code: 0 if every request was sent and answered, 1 if not, 2 for wrong usage";
+
+const VERSUS_EXAMPLES: &str = "\
+Examples:
+  loadtest versus --quick                                     does everything work?
+  loadtest versus                                             all of it, about fifteen minutes
+  loadtest versus --work small,churn-32 --peers nginx
+  loadtest versus --variant 'large=buffer_size = \"64KiB\"'   two settings
+  loadtest versus --variant old@/tmp/ringway-before           two builds
+
+Exit code: 0 if every cell is valid, whatever the targets; 1 if not; 2 for wrong usage; 130 if interrupted";

@@ -14,6 +14,7 @@ mod pattern;
 mod report;
 mod schedule;
 mod tally;
+mod versus;
 
 use std::{
     io::{self, Write},
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
     let done = match cli::parse() {
         Command::Backend(backend) => backend::run(&backend).map(|()| ExitCode::SUCCESS),
         Command::Client { run, json } => measure(&run, json),
+        Command::Versus(plan) => versus::run(&plan),
+        Command::Pinned(pinned) => Err(pinned.become_it()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error}");

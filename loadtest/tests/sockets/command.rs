@@ -47,7 +47,7 @@ pub(crate) fn loadtest_after(shell: &str, arguments: &str) -> Ran {
 }
 
 impl Running {
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (send, output) = channel();
         let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -57,6 +57,10 @@ impl Running {
             let _ = send.send((stdout.join().unwrap(), stderr));
         });
         Self { child, output }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

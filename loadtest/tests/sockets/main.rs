@@ -6,3 +6,4 @@ mod command;
 mod open;
 mod peer;
 mod usage;
+mod versus;

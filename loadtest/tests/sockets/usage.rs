@@ -65,7 +65,7 @@ fn a_taken_port_is_said_and_is_1() {
 
 #[test]
 fn help_shows_examples() {
-    for command in ["", "backend", "closed", "open"] {
+    for command in ["", "backend", "closed", "open", "versus"] {
         let ran = loadtest(&format!("{command} --help"));
         assert_eq!(ran.code, Some(0));
         assert!(ran.stdout.contains("Examples:\n  loadtest "), "{}", ran.stdout);
