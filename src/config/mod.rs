@@ -30,9 +30,9 @@ pub use address::AddressFault;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
-    Algorithm, Backend, Check, Choice, Config, Ejection, Exchange, Expect, Health, HttpCheck, InitialState,
-    Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal,
-    Statistic, TcpOptions, TlsCheck, Workers,
+    Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Exchange, Expect, Health, HttpCheck,
+    InitialState, Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server,
+    Signal, Statistic, TcpOptions, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

@@ -16,4 +16,5 @@ mod orders;
 mod peers;
 mod process;
 mod relaying;
+mod spreading;
 mod tiers;

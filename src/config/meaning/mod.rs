@@ -154,8 +154,8 @@ fn to_u32(count: u64) -> u32 {
 mod tests {
     use super::super::keys::{Kind, Section};
     use super::super::types::{
-        Algorithm, Check, Choice, Ejection, Exchange, Expect, Health, HttpCheck, InitialState, LogLevel,
-        OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic, TlsCheck,
+        Accept, Algorithm, Check, Choice, Ejection, Exchange, Expect, Health, HttpCheck, InitialState,
+        LogLevel, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic, TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -171,6 +171,7 @@ mod tests {
         }
         same::<LogLevel>(&keys::SERVER, "log");
         same::<Protocol>(&keys::LISTENER, "protocol");
+        same::<Accept>(&keys::LISTENER, "accept");
         same::<NoBackendWord>(&keys::LISTENER, "no_backend");
         same::<Algorithm>(&keys::POOL, "algorithm");
         same::<PowerOfTwoBy>(&keys::POOL, "power_of_two_by");
