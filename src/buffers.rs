@@ -1,7 +1,7 @@
 //! The arena: one worker's relay buffers, registered with its ring once and lent out one at a time.
 //!
 //! tokio-uring's own pool keeps at most 1,024 buffers and drops the rest without a word. So one large slab is
-//! registered as a single buffer and cut into equal cells here; a fixed read or write may name any range inside it.
+//! registered as a single buffer and cut into cells here; a fixed read or write may name any range inside it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -19,13 +19,48 @@ pub struct Arena(Rc<Cells>);
 struct Cells {
     /// Start of the slab. Valid for as long as `memory` lives, which is as long as any buffer does: each holds an `Rc`.
     base: *mut u8,
-    cell_size: usize,
-    count: usize,
+    layout: Layout,
     /// Indices of the cells that are not lent, the last returned on top: it is the likeliest to be in a cache.
     free: RefCell<Vec<u32>>,
+    /// The same of the large cells, whose indices follow those of the others.
+    free_large: RefCell<Vec<u32>>,
     /// Buffers lent from the heap because no cell was free, so far.
     borrowed: Cell<u64>,
     memory: Memory,
+}
+
+/// How a slab is cut: the cells, and behind them the large ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Cells.
+    pub cells: usize,
+    /// Bytes of each.
+    pub cell_size: usize,
+    /// Large cells, for long transfers; may be none.
+    pub large_cells: usize,
+    /// Bytes of each.
+    pub large_cell_size: usize,
+}
+
+impl Layout {
+    /// Bytes in all.
+    pub fn bytes(&self) -> usize {
+        self.cells * self.cell_size + self.large_cells * self.large_cell_size
+    }
+
+    /// A quarter less of both, but never less than the minimum of cells.
+    fn smaller(self) -> Layout {
+        let cells = (self.cells * 3 / 4).max(CELLS_MIN.min(self.cells));
+        Layout { cells, large_cells: self.large_cells * 3 / 4, ..self }
+    }
+
+    /// Where a cell begins, and its size.
+    fn place(&self, index: usize) -> (usize, usize) {
+        match index.checked_sub(self.cells) {
+            None => (index * self.cell_size, self.cell_size),
+            Some(large) => (self.cells * self.cell_size + large * self.large_cell_size, self.large_cell_size),
+        }
+    }
 }
 
 /// Who owns the slab.
@@ -41,53 +76,57 @@ enum Memory {
 pub enum Registration {
     /// All of it.
     Full,
-    /// Less: the kernel refused more (`RLIMIT_MEMLOCK`). So many cells.
-    Smaller(usize),
+    /// Less: the kernel refused more (`RLIMIT_MEMLOCK`). This much.
+    Smaller(Layout),
     /// None of it, for this reason: plain reads and writes serve.
     Refused(io::Error),
 }
 
 impl Arena {
-    /// Registers `cells` cells of `cell_size` bytes with the ring of the runtime that this runs on, or as many as the
-    /// kernel allows, but no more than `cells_fair`, its share of the memory that may be locked. One registration per
-    /// ring: call it once, before traffic.
-    pub fn register(cells: usize, cell_size: usize, cells_fair: usize) -> (Arena, Registration) {
-        assert!(cells > 0 && cell_size > 0);
-        let mut wanted = cells.min(cells_fair.max(CELLS_MIN));
+    /// Registers so many cells with the ring of the runtime that this runs on, or as many as the kernel allows, but no
+    /// more bytes than `bytes_fair`, its share of the memory that may be locked. One registration per ring: call it once,
+    /// before traffic.
+    pub fn register(wanted: Layout, bytes_fair: usize) -> (Arena, Registration) {
+        assert!(wanted.cells > 0 && wanted.cell_size > 0);
+        let mut layout = wanted;
+        while layout.bytes() > bytes_fair && layout.smaller() != layout {
+            layout = layout.smaller();
+        }
         loop {
-            let mut slab = Slab::new(wanted * cell_size);
+            let mut slab = Slab::new(layout.bytes());
             let base = slab.address();
             let registry = FixedBufRegistry::new([slab]);
             match registry.register() {
                 Ok(()) => {
                     let memory = Memory::Registered(registry);
                     let reached =
-                        if wanted == cells { Registration::Full } else { Registration::Smaller(wanted) };
-                    return (Arena::over(base, wanted, cell_size, memory), reached);
+                        if layout == wanted { Registration::Full } else { Registration::Smaller(layout) };
+                    return (Arena::over(base, layout, memory), reached);
                 }
                 // What is over the limit on locked memory is refused whole; less of it may pass. Small steps: a huge page
                 // counts whole, even if we touch only its edge.
-                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && wanted > CELLS_MIN => {
-                    wanted = (wanted * 3 / 4).max(CELLS_MIN);
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && layout.smaller() != layout => {
+                    layout = layout.smaller();
                 }
-                Err(error) => return (Arena::plain(cells, cell_size), Registration::Refused(error)),
+                Err(error) => return (Arena::plain(wanted), Registration::Refused(error)),
             }
         }
     }
 
     /// An arena that the ring does not know.
-    pub fn plain(cells: usize, cell_size: usize) -> Arena {
-        let mut slab = Slab::new(cells * cell_size);
+    pub fn plain(layout: Layout) -> Arena {
+        let mut slab = Slab::new(layout.bytes());
         let base = slab.address();
-        Arena::over(base, cells, cell_size, Memory::Plain(slab))
+        Arena::over(base, layout, Memory::Plain(slab))
     }
 
-    fn over(base: *mut u8, cells: usize, cell_size: usize, memory: Memory) -> Arena {
+    fn over(base: *mut u8, layout: Layout, memory: Memory) -> Arena {
+        let (cells, all) = (layout.cells as u32, (layout.cells + layout.large_cells) as u32);
         Arena(Rc::new(Cells {
             base,
-            cell_size,
-            count: cells,
-            free: RefCell::new((0..cells as u32).rev().collect()),
+            layout,
+            free: RefCell::new((0..cells).rev().collect()),
+            free_large: RefCell::new((cells..all).rev().collect()),
             borrowed: Cell::new(0),
             memory,
         }))
@@ -99,9 +138,34 @@ impl Arena {
             Some(index) => self.cell(index),
             None => {
                 self.0.borrowed.set(self.0.borrowed.get() + 1);
-                Buffer(Place::Heap(vec![0; self.0.cell_size].into_boxed_slice()))
+                Buffer(Place::Heap(vec![0; self.0.layout.cell_size].into_boxed_slice()))
             }
         }
+    }
+
+    /// A cell, if one is free.
+    pub fn take_cell(&self) -> Option<Buffer> {
+        self.0.free.borrow_mut().pop().map(|index| self.cell(index))
+    }
+
+    /// Whether a cell is free.
+    pub fn has_cell(&self) -> bool {
+        !self.0.free.borrow().is_empty()
+    }
+
+    /// A large cell if one is free, and any buffer otherwise.
+    pub fn take_large(&self) -> Buffer {
+        let large = self.0.free_large.borrow_mut().pop();
+        large.map_or_else(|| self.take(), |index| self.cell(index))
+    }
+
+    /// A large cell to wait with, unless waiters already hold half of them.
+    pub fn take_large_to_wait(&self) -> Option<Buffer> {
+        let mut free = self.0.free_large.borrow_mut();
+        if free.len() * 2 <= self.0.layout.large_cells {
+            return None;
+        }
+        free.pop().map(|index| self.cell(index))
     }
 
     /// A cell to wait with, unless waiters already hold half of the arena.
@@ -110,20 +174,20 @@ impl Arena {
     /// so that idle sessions, however many, cannot starve busy ones.
     pub fn take_to_wait(&self) -> Option<Buffer> {
         let mut free = self.0.free.borrow_mut();
-        if free.len() * 2 <= self.0.count {
+        if free.len() * 2 <= self.0.layout.cells {
             return None;
         }
         free.pop().map(|index| self.cell(index))
     }
 
-    /// Cells that are not lent.
+    /// Cells that are not lent, large ones included.
     pub fn free(&self) -> usize {
-        self.0.free.borrow().len()
+        self.0.free.borrow().len() + self.0.free_large.borrow().len()
     }
 
-    /// Cells in all.
+    /// Cells in all, large ones included.
     pub fn cells(&self) -> usize {
-        self.0.count
+        self.0.layout.cells + self.0.layout.large_cells
     }
 
     /// How often a buffer came from the heap because no cell was free.
@@ -185,8 +249,16 @@ impl Buffer {
     /// Bytes that it can hold.
     pub fn size(&self) -> usize {
         match &self.0 {
-            Place::Cell { cells, .. } => cells.cell_size,
+            Place::Cell { cells, index } => cells.layout.place(*index as usize).1,
             Place::Heap(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether it is one of the large cells.
+    pub fn is_large(&self) -> bool {
+        match &self.0 {
+            Place::Cell { cells, index } => *index as usize >= cells.layout.cells,
+            Place::Heap(_) => false,
         }
     }
 
@@ -194,7 +266,7 @@ impl Buffer {
     pub(crate) fn address(&mut self) -> *mut u8 {
         match &mut self.0 {
             // Cells do not overlap, and a cell is lent to one buffer at a time: nobody else has this range.
-            Place::Cell { cells, index } => cells.base.wrapping_add(*index as usize * cells.cell_size),
+            Place::Cell { cells, index } => cells.base.wrapping_add(cells.layout.place(*index as usize).0),
             Place::Heap(bytes) => bytes.as_mut_ptr(),
         }
     }
@@ -210,9 +282,15 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        let is_large = self.is_large();
         if let Place::Cell { cells, index } = &self.0 {
-            let mut free = cells.free.borrow_mut();
-            assert!(free.len() < cells.count, "a cell came back twice");
+            let (free, count) = if is_large {
+                (&cells.free_large, cells.layout.large_cells)
+            } else {
+                (&cells.free, cells.layout.cells)
+            };
+            let mut free = free.borrow_mut();
+            assert!(free.len() < count, "a cell came back twice");
             free.push(*index);
         }
     }
@@ -244,6 +322,11 @@ impl Chunk {
         self.end - self.start
     }
 
+    /// Whether the read that made it filled the buffer.
+    pub fn is_full(&self) -> bool {
+        self.end == self.buffer.size()
+    }
+
     /// Notes that `count` more bytes were written.
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.remaining());
@@ -269,41 +352,58 @@ impl Chunk {
 mod tests {
     use super::*;
 
+    fn layout(cells: usize, cell_size: usize) -> Layout {
+        Layout { cells, cell_size, large_cells: 2, large_cell_size: 4 * cell_size }
+    }
+
     #[test]
     fn every_cell_comes_back_and_no_two_overlap() {
-        let arena = Arena::plain(4, 64);
+        let arena = Arena::plain(layout(4, 64));
         let mut buffers: Vec<Buffer> = (0..4).map(|_| arena.take()).collect();
-        assert_eq!(arena.free(), 0);
-        let mut starts: Vec<usize> = buffers.iter_mut().map(|each| each.address() as usize).collect();
-        starts.sort_unstable();
-        assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 64));
+        buffers.extend((0..2).map(|_| arena.take_large()));
+        assert_eq!((arena.free(), arena.cells()), (0, 6));
+        let mut ranges: Vec<(usize, usize)> =
+            buffers.iter_mut().map(|each| (each.address() as usize, each.size())).collect();
+        ranges.sort_unstable();
+        assert!(ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0));
+        assert_eq!(ranges.iter().map(|(_, size)| size).sum::<usize>(), layout(4, 64).bytes());
         drop(buffers);
-        assert_eq!(arena.free(), 4);
+        assert_eq!(arena.free(), 6);
     }
 
     #[test]
     fn an_empty_arena_lends_from_the_heap_and_says_so() {
-        let arena = Arena::plain(1, 64);
+        let arena = Arena::plain(layout(1, 64));
         let cell = arena.take();
         let heap = arena.take();
         assert_eq!((heap.size(), arena.borrowed()), (64, 1));
         drop(heap);
-        assert_eq!(arena.free(), 0);
+        assert_eq!(arena.free(), 2);
         drop(cell);
-        assert_eq!(arena.free(), 1);
+        assert_eq!(arena.free(), 3);
     }
 
     #[test]
     fn those_that_wait_get_half_of_the_cells_at_most() {
-        let arena = Arena::plain(8, 64);
+        let arena = Arena::plain(layout(8, 64));
         let waiting: Vec<Buffer> = std::iter::from_fn(|| arena.take_to_wait()).collect();
-        assert_eq!(waiting.len(), 4);
-        assert_eq!(arena.free(), 4);
+        let waiting_large: Vec<Buffer> = std::iter::from_fn(|| arena.take_large_to_wait()).collect();
+        assert_eq!((waiting.len(), waiting_large.len()), (4, 1));
+        assert_eq!(arena.free(), 5);
+    }
+
+    #[test]
+    fn without_a_large_cell_a_small_one_serves() {
+        let arena = Arena::plain(layout(1, 64));
+        let lent: Vec<Buffer> = (0..4).map(|_| arena.take_large()).collect();
+        let sizes: Vec<usize> = lent.iter().map(Buffer::size).collect();
+        assert_eq!(sizes, [256, 256, 64, 64]);
+        assert_eq!(arena.borrowed(), 4 - 3);
     }
 
     #[test]
     fn a_chunk_ends_where_the_read_ended() {
-        let arena = Arena::plain(1, 64);
+        let arena = Arena::plain(layout(1, 64));
         let mut chunk = Chunk::filled(arena.take(), 10);
         chunk.advance(4);
         assert_eq!(chunk.remaining(), 6);
@@ -314,7 +414,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "count <= self.remaining()")]
     fn a_chunk_cannot_be_written_beyond_its_end() {
-        let arena = Arena::plain(1, 64);
+        let arena = Arena::plain(layout(1, 64));
         Chunk::filled(arena.take(), 10).advance(11);
     }
 }

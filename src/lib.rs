@@ -60,6 +60,7 @@ pub mod pool;
 
 pub mod answer;
 pub mod buffers;
+pub mod pipes;
 pub mod relay;
 pub mod session;
 pub mod watch;

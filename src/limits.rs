@@ -3,10 +3,13 @@
 use std::fmt;
 
 use crate::config::{Check, Config};
+use crate::pipes::PIPE_BYTES;
 use crate::{figures, health, worker};
 
 /// Descriptors that one session holds: the client's and the backend's.
 const PER_SESSION: u64 = 2;
+/// A pipe has two ends.
+const PER_PIPE: u64 = 2;
 /// A worker's ring, its epoll twice, its waker.
 const PER_WORKER: u64 = 4;
 /// Each worker but one may overshoot the limit on sessions by a batch: two that look at the same moment both see the
@@ -28,6 +31,8 @@ pub struct Limits {
     pub reserved: Vec<(&'static str, u64)>,
     /// Bytes of relay buffers, all workers together.
     pub buffer_bytes: u64,
+    /// Bytes of the kernel's that pipes may hold, all workers together: when every pipe is full.
+    pub pipe_bytes: u64,
     /// Bytes that may come from the heap beside them: when every session moves bytes both ways and no cell is left.
     pub spill_bytes: u64,
     /// Bytes that the histograms of response times may take: when every backend has answered from the fastest to the
@@ -76,6 +81,7 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
     let mut reserved = vec![
         ("process", PROCESS),
         ("workers", workers * PER_WORKER),
+        ("pipes", workers * config.server.pipes_per_worker as u64 * PER_PIPE),
         ("accepts at the same moment", (workers - 1) * OVERSHOOT_PER_WORKER),
         ("listening sockets", workers * addresses as u64),
         ("health checks", checks.min(health::CHECKS_AT_ONCE) as u64),
@@ -90,7 +96,8 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
     if wanted > possible {
         return Err(TooFewFiles { open_files, reserved: kept_back, sessions: wanted });
     }
-    let buffer_bytes = workers * config.server.buffers_per_worker as u64 * config.server.buffer_size as u64;
+    let buffer_bytes = workers * worker::layout(&config.server).bytes() as u64;
+    let pipe_bytes = workers * config.server.pipes_per_worker as u64 * PIPE_BYTES as u64;
     let spill_bytes = wanted * 2 * config.server.buffer_size as u64;
     let backends: usize = config.pools.iter().map(|pool| pool.backends.len()).sum();
     let figure_bytes = backends as u64 * figures::BYTES_PER_BACKEND_MAX as u64;
@@ -99,6 +106,7 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
         open_files,
         reserved,
         buffer_bytes,
+        pipe_bytes,
         spill_bytes,
         figure_bytes,
     })
@@ -138,8 +146,9 @@ mod tests {
     #[test]
     fn what_is_left_of_the_open_files_is_for_sessions() {
         let limits = plan(&config(None), 2, 1000, 0).unwrap();
-        // 64 for the process, 4 for each of 2 workers, 128 for the second one's batch, 2 addresses on 2 workers, 1 check.
-        assert_eq!(limits.sessions_max, (1000 - 205) / 2);
+        // 64 for the process, 4 for each of 2 workers and 64 for its pipes, 128 for the second one's batch, 2 addresses on
+        // 2 workers, 1 check.
+        assert_eq!(limits.sessions_max, (1000 - 333) / 2);
         let sum: u64 = limits.reserved.iter().map(|(_, count)| count).sum();
         assert!(sum + 2 * limits.sessions_max as u64 <= 1000);
     }
@@ -157,14 +166,14 @@ mod tests {
     #[test]
     fn more_sessions_than_the_files_allow_are_refused_with_the_bound() {
         let error = plan(&config(Some(500)), 2, 1000, 0).unwrap_err();
-        assert!(error.to_string().contains("at most 397"), "{error}");
-        assert!(error.to_string().contains("ulimit -n 1205"), "{error}");
-        assert!(plan(&config(Some(397)), 2, 1000, 0).is_ok());
+        assert!(error.to_string().contains("at most 333"), "{error}");
+        assert!(error.to_string().contains("ulimit -n 1333"), "{error}");
+        assert!(plan(&config(Some(333)), 2, 1000, 0).is_ok());
     }
 
     #[test]
     fn no_room_for_a_single_session_is_refused() {
-        let error = plan(&config(None), 2, 206, 0).unwrap_err();
-        assert!(error.to_string().contains("1 sessions x 2 + 205"), "{error}");
+        let error = plan(&config(None), 2, 334, 0).unwrap_err();
+        assert!(error.to_string().contains("1 sessions x 2 + 333"), "{error}");
     }
 }

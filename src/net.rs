@@ -180,6 +180,62 @@ pub fn unacknowledged(socket: &Socket) -> io::Result<usize> {
     Ok(bytes.max(0) as usize)
 }
 
+/// Makes calls on a socket answer `WouldBlock` instead of waiting. Waiting on the ring goes on as before: the kernel polls
+/// there, or answers EAGAIN where it is old, and then we poll.
+pub fn set_nonblocking(socket: &Socket) -> io::Result<()> {
+    SockRef::from(socket).set_nonblocking(true)
+}
+
+/// Sends what the socket takes at once, without waiting: `WouldBlock` if that is nothing.
+pub fn send_now(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(socket).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+}
+
+/// The two ends of a pipe.
+#[derive(Debug)]
+pub struct PipeEnds {
+    reading: io::PipeReader,
+    writing: io::PipeWriter,
+}
+
+/// A pipe with room for this much, or for as much as the kernel grants; returns what that is.
+pub fn pipe(size: usize) -> io::Result<(PipeEnds, usize)> {
+    let (reading, writing) = io::pipe()?;
+    let asked = libc::c_int::try_from(size).unwrap_or(libc::c_int::MAX);
+    // SAFETY: fcntl with F_SETPIPE_SZ takes two numbers; the descriptor is open for as long as `writing` lives.
+    let granted = unsafe { libc::fcntl(writing.as_raw_fd(), libc::F_SETPIPE_SZ, asked) };
+    // EPERM: over what this user may have. The pipe stays as it was made.
+    let granted = if granted > 0 {
+        granted
+    } else {
+        // SAFETY: fcntl with F_GETPIPE_SZ takes one number; the descriptor is open for as long as `writing` lives.
+        unsafe { libc::fcntl(writing.as_raw_fd(), libc::F_GETPIPE_SZ) }
+    };
+    let size = usize::try_from(granted).map_err(|_| io::Error::last_os_error())?;
+    Ok((PipeEnds { reading, writing }, size))
+}
+
+/// Moves up to `count` bytes that the socket has into the pipe, without a copy and without waiting.
+///
+/// The socket has to be non-blocking: on the receiving side the kernel heeds nothing else.
+pub fn splice_from(socket: &Socket, pipe: &PipeEnds, count: usize) -> io::Result<usize> {
+    splice(socket.raw(), pipe.writing.as_raw_fd(), count)
+}
+
+/// Moves up to `count` bytes of the pipe to the socket, without a copy and without waiting.
+pub fn splice_to(pipe: &PipeEnds, socket: &Socket, count: usize) -> io::Result<usize> {
+    splice(pipe.reading.as_raw_fd(), socket.raw(), count)
+}
+
+/// The system call, because the ring's own operation always takes a thread of its own for it.
+fn splice(from: RawFd, to: RawFd, count: usize) -> io::Result<usize> {
+    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+    // SAFETY: both descriptors are open, because the callers hold their owners; no offsets are given, so that the kernel
+    // touches no memory of ours.
+    let moved = unsafe { libc::splice(from, std::ptr::null_mut(), to, std::ptr::null_mut(), count, flags) };
+    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
+}
+
 /// Whether a call failed because this process or machine is short of descriptors or memory: nobody else's fault.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
@@ -332,6 +388,13 @@ fn resource_limit(which: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> 
 /// The largest backlog that the kernel grants (net.core.somaxconn), if it can be read.
 pub fn backlog_max() -> Option<u32> {
     let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
+    text.trim().parse().ok()
+}
+
+/// Pages that all pipes of a user without privileges may hold (fs.pipe-user-pages-soft): further ones are made with very
+/// little room. 0 is no limit.
+pub fn pipe_pages_soft() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").ok()?;
     text.trim().parse().ok()
 }
 

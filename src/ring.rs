@@ -9,20 +9,27 @@
 //! who wants an operation to end breaks the connection (`net::abort`, `net::stop_connecting`) and awaits it.
 #![allow(unsafe_code)]
 
-use std::fmt;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use socket2::SockAddr;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio_uring::buf::{IoBuf, IoBufMut};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, Runtime, UnsubmittedOneshot};
 
 use crate::buffers::{Buffer, Chunk, Slab};
-use crate::net::{self, Socket};
+use crate::net::Socket;
+
+pub use unavailable::Unavailable;
+
+mod unavailable;
 
 /// Entries that can be queued before the kernel is called. A full queue is flushed by itself: more only batches more.
 const SUBMISSIONS: u32 = 1024;
@@ -116,71 +123,18 @@ fn build(flags: Flags, sizes: Sizes) -> io::Result<Runtime> {
     Runtime::new(tokio_uring::builder().entries(sizes.submissions).uring_builder(&ring))
 }
 
-/// Why io_uring cannot be used here.
-#[derive(Debug)]
-pub struct Unavailable {
-    call: &'static str,
-    error: io::Error,
-    cause: Cause,
-}
-
-/// What most likely stands in the way, as far as this process can tell.
-#[derive(Debug, PartialEq, Eq)]
-enum Cause {
-    /// The sysctl kernel.io_uring_disabled has this value.
-    Sysctl(u8),
-    /// A seccomp filter: containers have one by default.
-    Seccomp,
-    /// The kernel lacks it.
-    Kernel(String),
-    /// Memory that may be locked, or descriptors.
-    Limits,
-    /// None of these.
-    Unknown,
-}
-
-impl Unavailable {
-    fn new(call: &'static str, error: io::Error) -> Unavailable {
-        Unavailable { call, cause: cause_of(&error), error }
-    }
-}
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "io_uring is not available ({}: {}); ", self.call, self.error)?;
-        match &self.cause {
-            Cause::Sysctl(value) => write!(
-                f,
-                "the sysctl kernel.io_uring_disabled is {value}; to allow it: sysctl -w kernel.io_uring_disabled=0"
-            ),
-            Cause::Seccomp => write!(
-                f,
-                "likely a seccomp filter, as container runtimes have by default; allow io_uring_setup, io_uring_enter \
-                 and io_uring_register in its profile (docker run --security-opt seccomp=PROFILE.json)"
-            ),
-            Cause::Kernel(release) => write!(
-                f,
-                "kernel {release} does not offer what ringway needs, or a seccomp filter hides it; ringway needs \
-                 Linux 5.11 or later with CONFIG_IO_URING"
-            ),
-            Cause::Limits => write!(
-                f,
-                "a limit of this process is too low; raise it: ulimit -l 65536, ulimit -n 20000 (LimitMEMLOCK= and \
-                 LimitNOFILE= in a systemd unit)"
-            ),
-            Cause::Unknown => write!(f, "try it outside of any sandbox, and see the kernel log (dmesg)"),
-        }
-    }
-}
-
-impl std::error::Error for Unavailable {}
-
 /// Finds out whether io_uring can be used.
 ///
 /// On a thread that ends with the answer: when a ring is torn down the kernel interrupts the thread that used it, some
 /// time later, and whatever that thread then waits in fails with EINTR.
 pub fn probe() -> Result<(), Unavailable> {
     let answer = std::thread::spawn(probe_here).join();
+    answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Finds out whether a [`SecondRing`] can be had.
+pub fn probe_second() -> io::Result<()> {
+    let answer = std::thread::spawn(|| SecondRing::new(8, 8).map(drop)).join();
     answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
@@ -201,20 +155,6 @@ fn probe_here() -> Result<(), Unavailable> {
         .expect("the queue was just made, and is empty");
     ring.submit_and_wait(1).map_err(|error| Unavailable::new("io_uring_enter", error))?;
     Ok(())
-}
-
-fn cause_of(error: &io::Error) -> Cause {
-    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0);
-    match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) if disabled > 0 => Cause::Sysctl(disabled),
-        Some(libc::EPERM | libc::EACCES) => Cause::Seccomp,
-        Some(libc::ENOSYS | libc::EINVAL) => Cause::Kernel(net::kernel_release()),
-        Some(libc::ENOMEM | libc::EMFILE | libc::ENFILE) => Cause::Limits,
-        _ => Cause::Unknown,
-    }
 }
 
 // SAFETY: the range lies inside one vector (asserted when it was made) that is never resized, so that it stays where it
@@ -247,7 +187,8 @@ pub async fn readable(socket: &Socket) -> io::Result<()> {
     poll(socket.clone(), socket.raw(), libc::POLLIN).await
 }
 
-async fn writable(socket: &Socket) -> io::Result<()> {
+/// Waits until something can be written, or the connection is broken.
+pub async fn writable(socket: &Socket) -> io::Result<()> {
     poll(socket.clone(), socket.raw(), libc::POLLOUT).await
 }
 
@@ -319,6 +260,385 @@ pub async fn connect(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     result.map(drop)
 }
 
+/// The one group of buffers that the second ring picks from.
+const GROUP: u16 = 0;
+/// The user data of entries whose completion says nothing that matters.
+const NOBODY: u64 = u64::MAX;
+/// io_uring_enter(2): hand completions over, and do the work that was put off until somebody asks (DEFER_TASKRUN).
+const ENTER_GETEVENTS: u32 = 1;
+
+/// A ring of our own beside the runtime's, for what that one cannot do: one receive that completes again and again, into
+/// buffers that the kernel picks when bytes are there. So nobody who waits holds a buffer.
+///
+/// It defers its work until [`SecondRing::enter`] (one batch, no interruptions); an eventfd tells when there is some. The
+/// same rule holds as for the runtime's ring: an operation owns what its entry points to until it is complete.
+pub struct SecondRing {
+    /// Dropped first: the kernel lets go of the shelf before its memory does.
+    ring: IoUring,
+    shelf: Shelf,
+    /// What is under way, by the user data of its entry.
+    operations: slab::Slab<Operation>,
+    /// Taken from the kernel and not looked at yet.
+    completions: VecDeque<cqueue::Entry>,
+    wakeups: OwnedFd,
+    /// Bytes, since the beginning.
+    sent: u64,
+}
+
+enum Operation {
+    Receive {
+        _socket: Socket,
+        tag: usize,
+    },
+    /// Boxed: few, because most chunks are sent at once, and they would make every receive's place larger.
+    Send(Box<Sending>),
+}
+
+struct Sending {
+    socket: Socket,
+    chunk: Chunk,
+    tag: usize,
+}
+
+/// What the second ring has to say. `tag` is what the operation was begun with.
+pub enum Event {
+    /// Bytes have come. If the receive does not go on, this was its last word.
+    Received {
+        /// Whose.
+        tag: usize,
+        /// The bytes.
+        chunk: Chunk,
+        /// Whether more may come.
+        goes_on: bool,
+    },
+    /// A receive is over.
+    Over {
+        /// Whose.
+        tag: usize,
+        /// Why.
+        why: Over,
+    },
+    /// A send is complete.
+    Sent {
+        /// Whose.
+        tag: usize,
+        /// The chunk, advanced by what was sent.
+        chunk: Chunk,
+        /// How much that was.
+        result: io::Result<usize>,
+    },
+}
+
+/// Why a receive is over.
+#[derive(Debug)]
+pub enum Over {
+    /// The stream has come to its end.
+    End,
+    /// The connection is broken.
+    Broken(io::Error),
+    /// There was no buffer on the shelf.
+    NoBuffer,
+    /// It was stopped, or interrupted: what comes from now on waits in the socket.
+    Stopped,
+}
+
+impl SecondRing {
+    /// Makes the ring, with room for `in_flight` operations, and a shelf for up to `shelf_max` buffers.
+    pub fn new(in_flight: usize, shelf_max: usize) -> io::Result<SecondRing> {
+        let completions = in_flight.next_power_of_two().clamp(8, COMPLETIONS_MAX) as u32;
+        let submissions = (completions / 2).min(SECOND_SUBMISSIONS);
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(completions).setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        let ring = builder.build(submissions)?;
+        // SAFETY: eventfd takes two numbers.
+        let descriptor = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
+        let wakeups = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        ring.submitter().register_eventfd(wakeups.as_raw_fd())?;
+        let shelf = Shelf::new(shelf_max);
+        // SAFETY: the address is that of `entries` entries on a page boundary, which stay where they are until the shelf is
+        // dropped: after the ring, or never if anything is under way then.
+        unsafe { ring.submitter().register_buf_ring(shelf.address(), shelf.size(), GROUP) }?;
+        Ok(SecondRing {
+            ring,
+            shelf,
+            operations: slab::Slab::new(),
+            completions: VecDeque::new(),
+            wakeups,
+            sent: 0,
+        })
+    }
+
+    /// Becomes readable when there is work. Only the edge tells: it is never read.
+    pub fn wakeups(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let wakeups = self.wakeups.try_clone()?;
+        // SAFETY: the descriptor is owned by the value that is registered, which nobody replaces; it closes with it.
+        let registered = unsafe { AsyncFd::register_with_interest(wakeups, Interest::READABLE) };
+        registered.map_err(io::Error::from)
+    }
+
+    /// Puts buffers on the shelf, up to `count`, as long as there are any to be had.
+    pub fn fill_shelf(&mut self, count: usize, buffer: impl FnMut() -> Option<Buffer>) {
+        self.shelf.fill(count, buffer);
+    }
+
+    /// Takes every buffer off the shelf, if nothing is under way that could pick one: with that the ring is closed.
+    pub fn clear_shelf(&mut self) {
+        if self.operations.is_empty() && self.ring.submitter().unregister_buf_ring(GROUP).is_ok() {
+            self.shelf.buffers.clear();
+        }
+    }
+
+    /// Buffers that the shelf has room for.
+    pub fn shelf_size(&self) -> usize {
+        usize::from(self.shelf.size())
+    }
+
+    /// Begins to receive. Goes on until it is over; the key is for [`SecondRing::stop`].
+    pub fn receive(&mut self, socket: &Socket, tag: usize) -> usize {
+        let key = self.operations.insert(Operation::Receive { _socket: socket.clone(), tag });
+        let entry = opcode::RecvMulti::new(types::Fd(socket.raw()), GROUP).build();
+        self.push(&entry.user_data(key as u64));
+        key
+    }
+
+    /// Asks a receive to end. What it has received until then comes first.
+    pub fn stop(&mut self, receive: usize) {
+        let entry = opcode::AsyncCancel::new(receive as u64).build();
+        self.push(&entry.user_data(NOBODY));
+    }
+
+    /// Sends what is left of the chunk as far as the socket takes it at once.
+    pub fn send_now(&mut self, socket: &Socket, chunk: &mut Chunk) -> io::Result<usize> {
+        // SAFETY: the bytes are those that a read has just filled, and the chunk is borrowed for as long as the slice lives.
+        let bytes = unsafe { std::slice::from_raw_parts(chunk.address(), chunk.remaining()) };
+        let count = crate::net::send_now(socket, bytes)?;
+        chunk.advance(count);
+        self.sent += count as u64;
+        Ok(count)
+    }
+
+    /// Bytes that were sent, since the beginning.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Sends what is left of the chunk, or a part of it.
+    pub fn send(&mut self, socket: &Socket, chunk: Chunk, tag: usize) {
+        assert!(chunk.remaining() > 0);
+        let key =
+            self.operations.insert(Operation::Send(Box::new(Sending { socket: socket.clone(), chunk, tag })));
+        self.push_send(key);
+    }
+
+    fn push_send(&mut self, key: usize) {
+        let Some(Operation::Send(sending)) = self.operations.get_mut(key) else {
+            unreachable!("only sends are sent again")
+        };
+        let Sending { socket, chunk, .. } = &mut **sending;
+        let (descriptor, address, size) =
+            (types::Fd(socket.raw()), chunk.address(), chunk.remaining() as u32);
+        let entry = opcode::Send::new(descriptor, address, size).flags(libc::MSG_NOSIGNAL).build();
+        self.push(&entry.user_data(key as u64));
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) {
+        loop {
+            // SAFETY: a send's entry points into its chunk, a receive's to nothing of ours but the shelf. The operation owns
+            // the chunk, and the socket whose number the entry names, until its last completion has been looked at; if
+            // the ring is dropped before that, both are kept for ever.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            // The queue is full: what is in it goes to the kernel now.
+            let _ = self.ring.submit();
+        }
+    }
+
+    /// Whether there is anything to do: entries to hand over, work that the kernel has put off, or completions.
+    pub fn has_work(&mut self) -> bool {
+        if !self.ring.completion().is_empty() {
+            return true;
+        }
+        let queue = self.ring.submission();
+        !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
+    }
+
+    /// Hands entries over, lets the kernel do what it has put off, and takes what is complete. Does not wait.
+    pub fn enter(&mut self) -> io::Result<()> {
+        let queued = self.ring.submission().len() as u32;
+        // SAFETY: no argument is passed, so that the kernel reads nothing but the queue.
+        let entered =
+            unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
+        self.completions.extend(self.ring.completion());
+        match entered.err() {
+            // Interrupted, or short of room for completions: there is more to do, and has_work says so.
+            Some(error)
+                if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN)) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The next thing that was complete at the last [`SecondRing::enter`].
+    pub fn next_event(&mut self) -> Option<Event> {
+        loop {
+            let completion = self.completions.pop_front()?;
+            if completion.user_data() != NOBODY
+                && let Some(event) = self.event(&completion)
+            {
+                return Some(event);
+            }
+        }
+    }
+
+    fn event(&mut self, completion: &cqueue::Entry) -> Option<Event> {
+        let (key, result) = (completion.user_data() as usize, completion.result());
+        let goes_on = cqueue::more(completion.flags());
+        let error = || io::Error::from_raw_os_error(-result);
+        match self.operations.get(key)? {
+            Operation::Receive { tag, .. } => {
+                let tag = *tag;
+                let buffer = cqueue::buffer_select(completion.flags()).map(|number| self.shelf.take(number));
+                if !goes_on {
+                    self.operations.remove(key);
+                }
+                let why = match (result, buffer) {
+                    (1.., Some(buffer)) => {
+                        let chunk = Chunk::filled(buffer, result as usize);
+                        return Some(Event::Received { tag, chunk, goes_on });
+                    }
+                    // Never without a buffer: bytes that went nowhere are a broken stream.
+                    (1.., None) => Over::Broken(io::Error::from_raw_os_error(libc::EIO)),
+                    (0, _) => Over::End,
+                    _ => match -result {
+                        libc::ENOBUFS => Over::NoBuffer,
+                        libc::ECANCELED | libc::EINTR | libc::EAGAIN => Over::Stopped,
+                        _ => Over::Broken(error()),
+                    },
+                };
+                assert!(!goes_on, "a receive that is over goes on: {why:?}");
+                Some(Event::Over { tag, why })
+            }
+            Operation::Send(_) if result < 0 && is_transient(&error()) => {
+                self.push_send(key);
+                None
+            }
+            Operation::Send(_) => {
+                let Operation::Send(sending) = self.operations.remove(key) else {
+                    unreachable!("it was one a moment ago")
+                };
+                let Sending { mut chunk, tag, .. } = *sending;
+                let result = if result < 0 { Err(error()) } else { Ok(result as usize) };
+                if let Ok(count) = result {
+                    chunk.advance(count);
+                    self.sent += count as u64;
+                }
+                Some(Event::Sent { tag, chunk, result })
+            }
+        }
+    }
+}
+
+impl Drop for SecondRing {
+    fn drop(&mut self) {
+        if !self.operations.is_empty() {
+            // The kernel ends them in its own time, and may write until then: what they point to stays.
+            #[allow(clippy::mem_forget)]
+            std::mem::forget((std::mem::take(&mut self.operations), std::mem::take(&mut self.shelf.pages)));
+            #[allow(clippy::mem_forget)]
+            std::mem::forget(std::mem::take(&mut self.shelf.buffers));
+        }
+    }
+}
+
+/// Entries that the second ring can queue before the kernel is called.
+const SECOND_SUBMISSIONS: u32 = 512;
+
+/// Buffers that the kernel may pick from, in a ring of its own that both sides see.
+struct Shelf {
+    /// The entries. The kernel reads them, and the tail, which lies in the first one.
+    pages: Vec<Page>,
+    /// A power of two.
+    count: u16,
+    tail: u16,
+    /// By number: those that lie on the shelf.
+    buffers: Vec<Option<Buffer>>,
+    /// Numbers of which no buffer lies on the shelf.
+    free: Vec<u16>,
+}
+
+/// The kernel wants the entries to begin on a page boundary.
+#[repr(C, align(4096))]
+#[derive(Clone)]
+struct Page([u8; 4096]);
+
+impl Shelf {
+    fn new(max: usize) -> Shelf {
+        let count = max.next_power_of_two().clamp(8, 1 << 15) as u16;
+        let bytes = usize::from(count) * size_of::<types::BufRingEntry>();
+        Shelf {
+            pages: vec![Page([0; 4096]); bytes.div_ceil(4096)],
+            count,
+            tail: 0,
+            buffers: (0..count).map(|_| None).collect(),
+            free: (0..count).rev().collect(),
+        }
+    }
+
+    fn address(&self) -> u64 {
+        self.pages.as_ptr() as u64
+    }
+
+    fn size(&self) -> u16 {
+        self.count
+    }
+
+    /// The buffer with this number, which the kernel has just filled.
+    fn take(&mut self, number: u16) -> Buffer {
+        let buffer = self.buffers[usize::from(number)].take().expect("the kernel picks what lies there");
+        self.free.push(number);
+        buffer
+    }
+
+    fn fill(&mut self, count: usize, mut buffer: impl FnMut() -> Option<Buffer>) {
+        let before = self.tail;
+        while usize::from(self.count) - self.free.len() < count
+            && let Some(number) = self.free.pop()
+        {
+            let Some(mut buffer) = buffer() else {
+                self.free.push(number);
+                break;
+            };
+            let (address, size) = (buffer.address() as u64, buffer.size() as u32);
+            self.buffers[usize::from(number)] = Some(buffer);
+            let index = usize::from(self.tail & (self.count - 1));
+            let entries: *mut types::BufRingEntry = self.pages.as_mut_ptr().cast();
+            // SAFETY: `index` is below the number of entries, for which the pages have room. The kernel reads an entry only
+            // after the tail has passed it, and there are never more on the shelf than entries. The setters touch three
+            // fields and not the fourth, which in the first entry is the tail.
+            let entry = unsafe { &mut *entries.add(index) };
+            entry.set_addr(address);
+            entry.set_len(size);
+            entry.set_bid(number);
+            self.tail = self.tail.wrapping_add(1);
+        }
+        if self.tail != before {
+            // SAFETY: the first entry is on the pages and initialised; its fourth field is aligned, and after this only the
+            // kernel reads it. Release: whoever sees the tail sees the entries before it.
+            unsafe {
+                let tail = types::BufRingEntry::tail(self.pages.as_ptr().cast()).cast_mut();
+                AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
+            }
+        }
+    }
+}
+
 /// Older kernels answer EAGAIN where newer ones wait, and a signal may interrupt either: poll, then try again.
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::ECANCELED))
@@ -350,11 +670,16 @@ impl<Owned: 'static> OneshotOutputTransform for Completion<Owned> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffers::Arena;
+    use crate::buffers::{Arena, Layout};
+    use crate::net;
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpStream};
     use std::os::fd::OwnedFd;
     use std::time::Duration;
+
+    fn layout(cell_size: usize) -> Layout {
+        Layout { cells: 16, cell_size, large_cells: 0, large_cell_size: 0 }
+    }
 
     /// Our end of a connection, and the peer.
     fn connected() -> (Socket, TcpStream) {
@@ -376,7 +701,7 @@ mod tests {
         for flags in [Flags::All, Flags::Cooperative, Flags::None] {
             let runtime = build(flags, Sizes { submissions: 16, completions: 32 }).unwrap();
             runtime.block_on(soon(async {
-                let (arena, _) = Arena::register(16, 4096, 16);
+                let (arena, _) = Arena::register(layout(4096), usize::MAX);
                 let (ours, mut peer) = connected();
                 let reading = tokio_uring::spawn({
                     let (ours, buffer) = (ours.clone(), arena.take());
@@ -422,7 +747,7 @@ mod tests {
     fn breaking_a_connection_completes_what_waits_on_it() {
         let runtime = build(Flags::All, Sizes { submissions: 16, completions: 32 }).unwrap();
         runtime.block_on(soon(async {
-            let arena = Arena::plain(16, 64 * 1024);
+            let arena = Arena::plain(layout(64 * 1024));
             let (ours, _peer) = connected();
             let reading = tokio_uring::spawn({
                 let (ours, buffer) = (ours.clone(), arena.take());

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::answer::{Answer, SpeaksFirst};
 use crate::balance::Tried;
-use crate::buffers::{Arena, Chunk};
+use crate::buffers::Chunk;
 use crate::config::{self, Config, NoBackend, Signal};
 use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
@@ -23,7 +23,7 @@ use crate::load::Lease;
 use crate::net::{self, Socket};
 use crate::pool::{Nobody, Pool, Request};
 use crate::queue::Queue;
-use crate::relay::{self, Direction, Outcome, Side};
+use crate::relay::{self, Direction, Outcome, Side, Supplies};
 use crate::ring;
 use crate::samples::Samples;
 use crate::stats::{ListenerStats, WorkerStats};
@@ -41,8 +41,8 @@ pub struct Shared {
     pub samples: Rc<Samples>,
     /// This worker's dice.
     pub dice: RefCell<Rng>,
-    /// The relay's buffers.
-    pub arena: Arena,
+    /// What relays carry bytes with.
+    pub supplies: Supplies,
     /// This worker's counters.
     pub stats: Arc<WorkerStats>,
     /// The sessions that are running.
@@ -200,7 +200,7 @@ pub async fn run(mut session: Admitted) {
     let met = match choose_and_connect(&session).await {
         Ok(connected) => serve(&session, connected).await,
         Err(end) => {
-            say_farewell(&session.shared, &session.watch).await;
+            Box::pin(say_farewell(&session.shared, &session.watch)).await;
             end
         }
     };
@@ -250,7 +250,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
             Err(Nobody::Left) => break,
             Err(Nobody::Full) => {
                 let joined = shared.now.get();
-                let picked = wait_for_a_place(session, &tried).await?;
+                // Boxed, like the farewell: what few sessions do must not make every one larger.
+                let picked = Box::pin(wait_for_a_place(session, &tried)).await?;
                 // Time in the queue is not time of connecting.
                 begun += shared.now.get() - joined;
                 picked
@@ -360,7 +361,7 @@ async fn serve(session: &Admitted, connected: Connected) -> End {
     };
     answer.begin(shared.now.get());
     let first_byte = |direction| answer.first_byte(direction, shared.now.get());
-    let outcome = relay::run(&watch.client, &backend, &shared.arena, &watch.meter, first_byte).await;
+    let outcome = relay::run(&watch.client, &backend, &shared.supplies, &watch.meter, first_byte).await;
     // A session that was ended from outside tells nothing of its backend.
     if watch.verdict().is_none() {
         answer.end(outcome);
@@ -465,7 +466,7 @@ async fn write_and_close(shared: &Shared, client: &Socket, text: &str) -> io::Re
     // client sends until it closes; the tick ends it if that takes too long.
     loop {
         ring::readable(client).await?;
-        if ring::read(client, shared.arena.take()).await?.is_none() {
+        if ring::read(client, shared.supplies.arena.take()).await?.is_none() {
             return Ok(());
         }
     }
@@ -474,9 +475,12 @@ async fn write_and_close(shared: &Shared, client: &Socket, text: &str) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffers::{Arena, Layout};
     use crate::epoch;
     use crate::load::Links;
+    use crate::pipes::Pipes;
     use crate::pool;
+    use crate::relay::Carried;
     use crate::samples;
     use crate::stats::Stats;
     use crate::table::{BackendId, BackendTable};
@@ -500,6 +504,14 @@ mod tests {
             queue: Arc::clone(&queue),
         };
         let times = Arc::new(Times::new(1));
+        let layout = Layout { cells: 16, cell_size: 4096, large_cells: 0, large_cell_size: 4096 };
+        let supplies = Supplies {
+            arena: Arena::plain(layout),
+            pipes: Pipes::new(0),
+            multishot: None,
+            ticks: Cell::new(0),
+            carried: Carried::default(),
+        };
         let pool = Pool::new(&config.pools[0], pool::Setup { index: 0, worker: 0, links, times });
         Rc::new(Shared {
             config,
@@ -507,7 +519,7 @@ mod tests {
             pools: RefCell::new(vec![pool]),
             samples,
             dice: RefCell::new(Rng::with_seed(1)),
-            arena: Arena::plain(16, 4096),
+            supplies,
             stats: Arc::clone(&stats.workers[0]),
             watches: Watches::default(),
             freed: Notify::new(),
@@ -541,7 +553,8 @@ mod tests {
                 let session = broken;
                 // A read is in flight and a lease is held when it happens.
                 let (_lease, _) = session.pick(&Tried::default()).unwrap();
-                let mut reading = pin!(ring::read(&session.watch.client, session.shared.arena.take()));
+                let mut reading =
+                    pin!(ring::read(&session.watch.client, session.shared.supplies.arena.take()));
                 let first = tokio::time::timeout(Duration::from_millis(10), reading.as_mut()).await;
                 assert!(first.is_ok(), "a defect of the session");
             });
@@ -554,7 +567,7 @@ mod tests {
             assert_eq!(shared.stats.sessions.get(BackendId::new(0)), 0);
             // The read that was in flight completes because its connection is broken, and gives its cell back.
             let deadline = Instant::now() + Duration::from_secs(10);
-            while shared.arena.free() < shared.arena.cells() {
+            while shared.supplies.arena.free() < shared.supplies.arena.cells() {
                 assert!(Instant::now() < deadline);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -66,12 +66,27 @@ pub struct WorkerStats {
     pub accept_pauses: Counter,
     /// Buffers that came from the heap because the arena was empty.
     pub buffers_borrowed: Counter,
+    /// What relays have carried, as of the last tick.
+    pub carried: CarriedStats,
     /// How some of the last backends were chosen.
     pub decisions: Decisions,
     /// By listener, in the order of the configuration.
     pub listeners: Box<[ListenerStats]>,
     /// By [`BackendId`].
     pub backends: Box<[BackendStats]>,
+}
+
+/// How one worker's relays have carried bytes: each byte in one of the first three.
+#[derive(Debug, Default)]
+pub struct CarriedStats {
+    /// Bytes through small buffers.
+    pub small: Counter,
+    /// Bytes through large buffers.
+    pub large: Counter,
+    /// Bytes through pipes, without a copy.
+    pub spliced: Counter,
+    /// Times that a direction waited without a buffer, because it had been silent.
+    pub parked: Counter,
 }
 
 /// What one worker counts of one listener. Aligned as above. `accepted == active + the sum of ends` at any quiet moment.
@@ -264,6 +279,7 @@ impl Stats {
                 handed_over: Counter::default(),
                 accept_pauses: Counter::default(),
                 buffers_borrowed: Counter::default(),
+                carried: CarriedStats::default(),
                 decisions: Decisions::default(),
                 listeners: (0..listeners).map(|_| ListenerStats::default()).collect(),
                 backends: (0..backends).map(|_| BackendStats::default()).collect(),

@@ -89,6 +89,20 @@ pub fn queues(config: &Config, queues: &[Arc<Queue>]) -> String {
     if waiting.is_empty() { String::new() } else { format!("waiting: {}\n", waiting.join(", ")) }
 }
 
+/// One line of how bytes were carried, or nothing before the first.
+pub fn carried(stats: &Stats) -> String {
+    let small = stats.sum(|worker| &worker.carried.small);
+    let large = stats.sum(|worker| &worker.carried.large);
+    let spliced = stats.sum(|worker| &worker.carried.spliced);
+    let parked = stats.sum(|worker| &worker.carried.parked);
+    if small + large + spliced == 0 {
+        return String::new();
+    }
+    format!(
+        "carried: {small} bytes in small buffers, {large} in large ones, {spliced} spliced; {parked} waits without a buffer\n"
+    )
+}
+
 /// One line of what went short, or nothing when nothing did. `listen_drops` are those since the start.
 pub fn shortages(stats: &Stats, listen_drops: u64) -> String {
     let counts = [
@@ -219,6 +233,19 @@ web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         
             shortages(&stats, 2),
             "shortages: 3 buffers came from the heap, 2 connections dropped by full queues (whole machine)\n"
         );
+    }
+
+    #[test]
+    fn how_bytes_were_carried_is_told_once_there_are_any() {
+        let stats = Stats::new(2, 1, 1);
+        assert_eq!(carried(&stats), "");
+        stats.workers[0].carried.small.add(10);
+        stats.workers[1].carried.small.add(20);
+        stats.workers[1].carried.spliced.add(4000);
+        stats.workers[1].carried.parked.add(5);
+        let expected =
+            "carried: 30 bytes in small buffers, 0 in large ones, 4000 spliced; 5 waits without a buffer\n";
+        assert_eq!(carried(&stats), expected);
     }
 
     #[test]

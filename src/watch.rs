@@ -59,7 +59,7 @@ pub struct Watch {
     /// Whether that took longer than the pool allows.
     pub is_late: Cell<bool>,
     /// What it has carried.
-    pub meter: Meter,
+    pub meter: Rc<Meter>,
     seen: Cell<Seen>,
     verdict: Cell<Option<End>>,
 }
@@ -86,7 +86,7 @@ impl Watch {
             trial: RefCell::new(None),
             owed: Cell::new(None),
             is_late: Cell::new(false),
-            meter: Meter::default(),
+            meter: Rc::default(),
             seen: Cell::new(Seen { progress: 0, since: now }),
             verdict: Cell::new(None),
         }

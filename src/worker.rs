@@ -17,16 +17,18 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::SpeaksFirst;
-use crate::buffers::{Arena, Registration};
-use crate::config::{Accept, Config, OnDown};
+use crate::buffers::{Arena, Layout, Registration};
+use crate::config::{Accept, Config, Engine, OnDown, Server};
 use crate::end::End;
 use crate::epoch::Subscriber;
 use crate::handover::{Boxes, Connection};
 use crate::load::Links;
 use crate::net::{self, Socket};
 use crate::phase::{Phase, PhaseFlag};
+use crate::pipes::Pipes;
 use crate::pool::{self, Pool};
 use crate::queue::Queue;
+use crate::relay::{Carried, Multishot, Supplies};
 use crate::ring::{self, Unavailable};
 use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
@@ -47,10 +49,22 @@ pub const ACCEPT_BATCH: usize = 64;
 const PAUSE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long accepting rests when descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What the queues of a ring take of the locked memory, at most: 65,536 completions of 16 bytes.
-const RING_MEMORY: usize = 1024 * 1024;
+/// What the queues of a worker's two rings take of the locked memory, at most: 65,536 completions of 16 bytes in each.
+const RING_MEMORY: usize = 2 * 1024 * 1024;
+/// Bytes of a large buffer: what a socket's own buffers hold of a fast stream.
+const LARGE_CELL_BYTES: usize = 256 * 1024;
 /// How long sessions that were told to end may take to do so.
 const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// How a worker's relay buffers are laid out.
+pub fn layout(server: &Server) -> Layout {
+    Layout {
+        cells: server.buffers_per_worker,
+        cell_size: server.buffer_size,
+        large_cells: server.large_buffers_per_worker,
+        large_cell_size: LARGE_CELL_BYTES.max(server.buffer_size),
+    }
+}
 
 /// What a worker is made from.
 pub struct Setup {
@@ -58,6 +72,8 @@ pub struct Setup {
     pub id: usize,
     /// Its sockets, each with its listener: an index into the configuration's listeners.
     pub sockets: Vec<(usize, TcpListener)>,
+    /// What carries small messages: never `Auto`.
+    pub engine: Engine,
     /// What was asked for.
     pub config: Arc<Config>,
     /// Where news of backends come from.
@@ -87,6 +103,8 @@ pub struct Report {
     pub connect_times: Histogram<u64>,
     /// Cells of the arena, and those of them that were free at the end.
     pub cells: (usize, usize),
+    /// Pipes that were still lent at the end.
+    pub pipes_lent: usize,
 }
 
 /// Runs a worker on the calling thread until the process drains. Fails only before it accepts anything.
@@ -141,11 +159,18 @@ impl Worker {
         let server = &setup.config.server;
         let workers = setup.stats.workers.len();
         // The limit on locked memory holds for all rings together: the first worker must not take it all.
-        let fair = net::locked_memory_limit().map_or(usize::MAX, |limit| {
-            (limit as usize / workers).saturating_sub(RING_MEMORY) / server.buffer_size
-        });
-        let (arena, registration) = Arena::register(server.buffers_per_worker, server.buffer_size, fair);
-        report_registration(setup.id, &registration, server.buffers_per_worker, server.buffer_size);
+        let fair = net::locked_memory_limit()
+            .map_or(usize::MAX, |limit| (limit as usize / workers).saturating_sub(RING_MEMORY));
+        let (arena, registration) = Arena::register(layout(server), fair);
+        report_registration(setup.id, &registration, layout(server));
+        let multishot = multishot(&setup, &arena, fair);
+        let supplies = Supplies {
+            arena,
+            pipes: Pipes::new(server.pipes_per_worker),
+            multishot,
+            ticks: Cell::new(0),
+            carried: Carried::default(),
+        };
         let stats = Arc::clone(&setup.stats.workers[setup.id]);
         let samples = Rc::new(Samples::new(setup.samples));
         let pools = setup.config.pools.iter().zip(&*setup.queues).enumerate();
@@ -166,7 +191,7 @@ impl Worker {
             pools: RefCell::new(pools),
             samples,
             dice: RefCell::new(Rng::new()),
-            arena,
+            supplies,
             stats,
             watches: Watches::default(),
             freed: Notify::new(),
@@ -205,6 +230,8 @@ impl Worker {
         let mut accepting: Vec<JoinHandle<()>> = accepting.collect();
         // Ends when no worker hands anything over any more, and nothing is left in the inbox.
         accepting.extend(self.boxes.is_some().then(|| tokio_uring::spawn(Rc::clone(&self).inbox_loop())));
+        let engine = self.shared.supplies.multishot.clone();
+        let mut engine: Vec<_> = engine.map(|engine| tokio_uring::spawn(engine.run())).into_iter().collect();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_tick = Instant::now();
@@ -217,6 +244,7 @@ impl Worker {
             last_tick = now;
             self.tick(step);
             propagate_panic(&mut accepting).await;
+            propagate_panic(&mut engine).await;
 
             let phase = self.phase.get();
             if phase != Phase::Running && !draining {
@@ -240,6 +268,8 @@ impl Worker {
     fn tick(&self, step: Duration) {
         let shared = &self.shared;
         shared.now.set(shared.now.get() + step);
+        let ticks = &shared.supplies.ticks;
+        ticks.set(ticks.get().wrapping_add(1));
         let late = |backend: BackendId| {
             // First: whoever sees that it was not answered can see why.
             shared.stats.backends[backend.index()].late.add(1);
@@ -250,8 +280,23 @@ impl Worker {
         self.boxes.as_ref().inspect(|_| self.weigh_haste(step));
         shared.explains.set(true);
         shared.samples.hand_over();
-        let borrowed = &shared.stats.buffers_borrowed;
-        borrowed.add(shared.arena.borrowed() - borrowed.get());
+        self.show_carried();
+    }
+
+    /// Shows others what the relays have carried.
+    fn show_carried(&self) {
+        let (supplies, stats) = (&self.shared.supplies, &self.shared.stats);
+        let (carried, shown) = (&supplies.carried, &stats.carried);
+        let by_multishot = supplies.multishot.as_ref().map_or(0, Multishot::carried);
+        for (now, shown) in [
+            (supplies.arena.borrowed(), &stats.buffers_borrowed),
+            (carried.small.get() + by_multishot, &shown.small),
+            (carried.large.get(), &shown.large),
+            (carried.spliced.get(), &shown.spliced),
+            (carried.parked.get(), &shown.parked),
+        ] {
+            shown.add(now - shown.get());
+        }
     }
 
     /// Finds out how short its sessions are.
@@ -445,10 +490,14 @@ impl Worker {
     }
 
     fn report(&self) -> Report {
+        self.shared.supplies.multishot.iter().for_each(Multishot::close);
+        // Sessions may have ended since the last tick.
+        self.show_carried();
         Report {
             abandoned: self.shared.watches.len(),
             connect_times: self.shared.connect_times.borrow().clone(),
-            cells: (self.shared.arena.cells(), self.shared.arena.free()),
+            cells: (self.shared.supplies.arena.cells(), self.shared.supplies.arena.free()),
+            pipes_lent: self.shared.supplies.pipes.lent(),
         }
     }
 }
@@ -480,8 +529,8 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
-/// An accept loop that has panicked takes the worker with it: a socket that nobody drains would swallow its share of
-/// the clients.
+/// An accept loop (or the engine) that has panicked takes the worker with it: a socket that nobody drains would swallow its
+/// share of the clients.
 async fn propagate_panic(tasks: &mut Vec<JoinHandle<()>>) {
     let mut index = 0;
     while index < tasks.len() {
@@ -497,14 +546,40 @@ async fn propagate_panic(tasks: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-fn report_registration(worker: usize, registration: &Registration, wanted: usize, size: usize) {
+/// The multishot engine, if it is wanted. That the kernel has it is known; it can still be short of memory.
+fn multishot(setup: &Setup, arena: &Arena, bytes_fair: usize) -> Option<Multishot> {
+    if setup.engine != Engine::Multishot {
+        return None;
+    }
+    if bytes_fair == 0 {
+        tracing::warn!(
+            worker = setup.id,
+            "the limit on locked memory is too low for the multishot engine; the fixed one serves; raise it (ulimit -l, \
+             LimitMEMLOCK= in a systemd unit)"
+        );
+        return None;
+    }
+    Multishot::new(2 * setup.sessions_max, arena)
+        .inspect_err(|error| {
+            let worker = setup.id;
+            tracing::warn!(worker, %error, "no multishot engine for this worker; the fixed one serves");
+        })
+        .ok()
+}
+
+fn report_registration(worker: usize, registration: &Registration, wanted: Layout) {
     match registration {
         Registration::Full => {}
         Registration::Smaller(reached) => tracing::warn!(
             worker,
-            "{reached} of {wanted} buffers of {size} bytes are registered: the limit on locked memory ({} bytes) is too \
+            "{} of {} buffers of {} bytes and {} of {} large ones are registered: the limit on locked memory ({} bytes) is too \
              low for more; slower when busy, otherwise the same; raise it (ulimit -l, LimitMEMLOCK= in a systemd unit) \
              or lower server.buffers_per_worker",
+            reached.cells,
+            wanted.cells,
+            wanted.cell_size,
+            reached.large_cells,
+            wanted.large_cells,
             net::locked_memory_limit().map_or_else(|| "none".into(), |limit| limit.to_string())
         ),
         Registration::Refused(error) => tracing::warn!(

@@ -29,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("output", &[]),
-    ("limits", &["config", "figures", "health", "worker"]),
+    ("limits", &["config", "figures", "health", "pipes", "worker"]),
     ("status", &["config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
     // BORDER: what crosses threads
@@ -53,8 +53,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "answer", "buffers", "config", "end", "epoch", "handover", "load", "net", "phase", "pool",
-            "queue", "ring", "samples", "session", "spread", "stats", "table", "times", "watch",
+            "answer", "buffers", "config", "end", "epoch", "handover", "load", "net", "phase", "pipes",
+            "pool", "queue", "relay", "ring", "samples", "session", "spread", "stats", "table", "times",
+            "watch",
         ],
     ),
     (
@@ -66,8 +67,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("answer", &["config", "load", "relay", "watch"]),
     ("watch", &["config", "end", "gate", "net", "relay", "table"]),
-    ("relay", &["buffers", "net", "ring"]),
+    ("relay", &["buffers", "net", "pipes", "ring"]),
     ("buffers", &[]),
+    ("pipes", &["net"]),
     // SYSTEM
     ("ring", &["buffers", "net"]),
     ("net", &["config"]),

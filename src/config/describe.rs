@@ -22,11 +22,15 @@ impl Display for Config {
 fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     writeln!(f, "server")?;
     line(f, "workers", &workers(&server.workers))?;
+    line(f, "engine", &server.engine.word())?;
     line(f, "drain_timeout", &format_duration(server.drain_timeout))?;
     line(f, "sessions_max", &or(server.sessions_max, "auto (from the limit on open files)"))?;
     let arena = server.buffer_size * server.buffers_per_worker;
     line(f, "buffer_size", &format_size(bytes(server.buffer_size)))?;
     line(f, "buffers_per_worker", &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))))?;
+    let large = &server.large_buffers_per_worker;
+    line(f, "large_buffers_per_worker", &format!("{large} ({})", format_size(bytes(large * (256 << 10)))))?;
+    line(f, "pipes_per_worker", &server.pipes_per_worker)?;
     line(f, "status_interval", &or_off(server.status_interval))?;
     line(f, "log", &server.log.word())
 }

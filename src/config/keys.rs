@@ -221,6 +221,12 @@ pub const SERVER: Section = Section {
             "how many workers, or on which cores; auto is one on each core",
         ),
         key(
+            "engine",
+            Kind::Choice(&["auto", "fixed", "multishot"]),
+            Is("auto"),
+            "what carries small messages; auto is multishot where the kernel has it (Linux 6.1)",
+        ),
+        key(
             "drain_timeout",
             time(Duration::ZERO, DAY),
             Is("30s"),
@@ -243,6 +249,18 @@ pub const SERVER: Section = Section {
             number(16, 65_536),
             Is("1024"),
             "relay buffers that each worker holds ready",
+        ),
+        key(
+            "large_buffers_per_worker",
+            number(0, 4096),
+            Is("16"),
+            "buffers of 256KiB that each worker holds ready for long transfers",
+        ),
+        key(
+            "pipes_per_worker",
+            number(0, 4096),
+            Is("32"),
+            "pipes that each worker may splice long transfers through; 0 never splices",
         ),
         key(
             "status_interval",

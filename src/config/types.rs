@@ -23,6 +23,8 @@ pub struct Config {
 pub struct Server {
     /// How many workers, and on which cores.
     pub workers: Workers,
+    /// What carries small messages.
+    pub engine: Engine,
     /// How long running sessions may go on after SIGTERM or SIGINT.
     pub drain_timeout: Duration,
     /// Sessions at once in the whole process; `None` derives it from the limit on open files.
@@ -31,6 +33,10 @@ pub struct Server {
     pub buffer_size: usize,
     /// Cells in each worker's arena.
     pub buffers_per_worker: usize,
+    /// Large cells in each worker's arena.
+    pub large_buffers_per_worker: usize,
+    /// Pipes that each worker may have open.
+    pub pipes_per_worker: usize,
     /// How often the table of backends is printed; `None` is never.
     pub status_interval: Option<Duration>,
     /// The lowest level that is logged.
@@ -46,6 +52,17 @@ pub enum Workers {
     Count(NonZeroUsize),
     /// One worker on each of these cores.
     Cores(Vec<usize>),
+}
+
+/// What carries small messages. Long transfers are the same in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// The best that the kernel offers.
+    Auto,
+    /// Reads and writes with registered buffers on the runtime's ring.
+    Fixed,
+    /// Multishot receives on a ring of its own, into buffers that the kernel picks.
+    Multishot,
 }
 
 /// The lowest level of message that is logged.
@@ -396,6 +413,18 @@ pub trait Choice: Copy + 'static {
 
     /// How it is written.
     fn word(self) -> &'static str;
+}
+
+impl Choice for Engine {
+    const ALL: &'static [Self] = &[Self::Auto, Self::Fixed, Self::Multishot];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fixed => "fixed",
+            Self::Multishot => "multishot",
+        }
+    }
 }
 
 impl Choice for LogLevel {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
+use crate::net;
 use crate::ring::Unavailable;
 
 /// Why ringway did not start, or did not go on.
@@ -13,6 +14,8 @@ use crate::ring::Unavailable;
 pub enum Error {
     /// The kernel does not offer io_uring to this process.
     Ring(Unavailable),
+    /// The multishot engine was asked for, and the kernel does not have what it needs.
+    Engine(io::Error),
     /// A health check could never pass.
     Check(Unusable),
     /// Signals cannot be received.
@@ -73,6 +76,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Ring(error) => error.fmt(f),
+            Error::Engine(error) => write!(
+                f,
+                "server.engine: \"multishot\" is not available ({error}): it needs Linux 6.1 or later, this is {}, and a \
+                 seccomp profile that allows io_uring_register; write engine = \"auto\" (or \"fixed\") to go without it",
+                net::kernel_release()
+            ),
             Error::Check(error) => error.fmt(f),
             Error::Signals(error) => write!(f, "signals cannot be received: {error}"),
             Error::OpenFiles(error) => write!(f, "the limit on open files cannot be raised: {error}"),

@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
-use crate::config::{Accept, Choice, Config, Workers};
+use crate::config::{Accept, Choice, Config, Engine, Workers};
 use crate::epoch::{self, Subscriber};
 use crate::explain;
 use crate::figures;
@@ -134,6 +134,7 @@ impl Server {
     /// has been served. `descriptors_elsewhere` is what other parts of the process hold open.
     pub fn start(config: Config, descriptors_elsewhere: u64) -> Result<Server, Error> {
         ring::probe().map_err(Error::Ring)?;
+        let engine = choose_engine(config.server.engine)?;
         let cores = choose_cores(&config.server.workers, &net::allowed_cores().map_err(Error::Cores)?)?;
         let open_files = net::raise_open_files_limit().map_err(Error::OpenFiles)?;
         let limits = limits::plan(&config, cores.len(), open_files, descriptors_elsewhere)
@@ -192,6 +193,7 @@ impl Server {
             let setup = worker::Setup {
                 id,
                 sockets,
+                engine,
                 config: Arc::clone(&config),
                 subscriber: subscriber.clone(),
                 stats: Arc::clone(&stats),
@@ -271,12 +273,23 @@ impl Server {
             );
         }
         tracing::info!(
-            "relay buffers asked for: {workers} workers x {} x {} KiB = {} MiB; when they are all lent, up to {} MiB more \
-             from the heap",
+            "relay buffers asked for: {workers} workers x ({} x {} KiB + {} x 256 KiB) = {} MiB; when they are all lent, up to \
+             {} MiB more from the heap",
             server.buffers_per_worker,
             server.buffer_size / 1024,
+            server.large_buffers_per_worker,
             self.limits.buffer_bytes / (1024 * 1024),
             self.limits.spill_bytes / (1024 * 1024)
+        );
+        tracing::info!(
+            "splicing: up to {workers} workers x {} pipes = {} MiB of the kernel's memory while all are full; fs.pipe-user-pages-soft \
+             is {}",
+            server.pipes_per_worker,
+            self.limits.pipe_bytes / (1024 * 1024),
+            net::pipe_pages_soft().map_or_else(
+                || "unknown".into(),
+                |pages| format!("{pages} pages for a user without privileges")
+            )
         );
         tracing::info!(
             "response times: up to {} KiB of histograms, as backends answer",
@@ -330,13 +343,14 @@ impl Server {
         &self.times
     }
 
-    /// Totals, and what went short if anything did.
+    /// Totals, how bytes were carried, and what went short if anything did.
     fn summary(&self) -> String {
         let drops = net::listen_drops().unwrap_or(0).saturating_sub(self.listen_drops_before);
         let shortages = status::shortages(&self.stats, drops);
         let waiting = status::queues(&self.config, &self.queues);
         let workers = status::workers(&self.stats);
-        format!("{}\n{workers}{waiting}{shortages}", status::totals(&self.stats.totals()))
+        let carried = status::carried(&self.stats);
+        format!("{}\n{workers}{carried}{waiting}{shortages}", status::totals(&self.stats.totals()))
     }
 
     /// Acts on requests until all is over.
@@ -459,6 +473,19 @@ fn connect_times(reports: &[Report]) -> String {
 }
 
 /// One core for each worker.
+/// Which engine there will be: never `Auto`.
+fn choose_engine(wanted: Engine) -> Result<Engine, Error> {
+    match (wanted, ring::probe_second()) {
+        (Engine::Fixed, _) => Ok(Engine::Fixed),
+        (_, Ok(())) => Ok(Engine::Multishot),
+        (Engine::Multishot, Err(error)) => Err(Error::Engine(error)),
+        (Engine::Auto, Err(error)) => {
+            tracing::info!(%error, "the multishot engine is not available here (it needs Linux 6.1); the fixed one serves");
+            Ok(Engine::Fixed)
+        }
+    }
+}
+
 fn choose_cores(workers: &Workers, allowed: &[usize]) -> Result<Vec<usize>, Error> {
     match workers {
         Workers::Auto => Ok(allowed.to_vec()),

@@ -194,7 +194,10 @@ fn an_http_check_says_who_it_is_and_that_it_wants_one_answer() {
 
 #[test]
 fn an_answer_that_is_not_http_fails() {
-    let other = TestBackend::new(|mut stream| drop(stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n")));
+    let other = TestBackend::new(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
+    });
     let cut = TestBackend::new(|mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");

@@ -17,4 +17,5 @@ mod peers;
 mod process;
 mod relaying;
 mod spreading;
+mod stages;
 mod tiers;

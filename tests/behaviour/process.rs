@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::common::*;
 
 /// A running ringway. It is killed when a test fails.
-struct Process {
+pub(super) struct Process {
     child: Child,
     address: SocketAddr,
     output: Arc<Mutex<String>>,
@@ -20,6 +20,21 @@ struct Process {
 
 fn ringway() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ringway"))
+}
+
+/// `ringway run` with a file: this is its `[server]`, the rest is one listener on a free port over one backend that is not
+/// checked.
+pub(super) fn run_file(server: &str, backend: SocketAddr) -> Process {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ringway.toml");
+    let text = format!(
+        "[server]\n{server}\n[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\npool = 'p'\n[[pool]]\nname = 'p'\n\
+         [pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{backend}'\n"
+    );
+    fs::write(&file, text).unwrap();
+    let mut command = ringway();
+    command.args(["run", "--config"]).arg(&file);
+    Process::start(command)
 }
 
 /// `ringway run` on a free port over these backends, with these flags.
@@ -56,7 +71,7 @@ impl Process {
         process
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         connect(self.address)
     }
 
@@ -83,21 +98,31 @@ impl Process {
     }
 
     /// Ends it in order; returns what it printed.
-    fn stop(mut self) -> String {
+    pub(super) fn stop(mut self) -> String {
         self.signal("TERM");
         let status = self.wait();
         assert!(status.success(), "{status}: {}", self.errors());
         self.output()
     }
 
-    fn descriptors(&self) -> usize {
+    pub(super) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    fn resident_kib(&self) -> u64 {
+    pub(super) fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The totals as they are now.
+    pub(super) fn totals(&self) -> String {
+        let is_totals = |line: &&str| line.starts_with("sessions:");
+        let told = |output: &str| output.lines().filter(is_totals).count();
+        let before = told(&self.output());
+        self.signal("USR1");
+        await_that("it tells its totals", || told(&self.output()) > before);
+        self.output().lines().rfind(is_totals).unwrap().to_owned()
     }
 
     fn thread_names(&self) -> Vec<String> {
@@ -306,15 +331,7 @@ fn descriptors_and_memory_are_back_after_many_sessions_of_every_kind() {
             }
         }
         // Also those that were reset before anybody read from them.
-        await_that("every session ends", || {
-            process.signal("USR1");
-            process
-                .output()
-                .lines()
-                .rev()
-                .find(|line| line.starts_with("sessions:"))
-                .is_some_and(|line| line.contains(" 0 active"))
-        });
+        await_that("every session ends", || process.totals().contains(" 0 active"));
     };
     churn(200);
     let (descriptors, memory) = (process.descriptors(), process.resident_kib());
@@ -446,7 +463,7 @@ fn more_sessions_than_descriptors_are_refused_with_the_bound() {
 }
 
 /// Refuses these io_uring system calls to the calling thread and to what it starts.
-fn refuse(calls: &[i64], errno: i32) {
+pub(super) fn refuse(calls: &[i64], errno: i32) {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
     let rules = calls.iter().map(|&call| (call, Vec::new())).collect();
     let filter = SeccompFilter::new(
@@ -461,7 +478,7 @@ fn refuse(calls: &[i64], errno: i32) {
 
 const SETUP: i64 = 425;
 const ENTER: i64 = 426;
-const REGISTER: i64 = 427;
+pub(super) const REGISTER: i64 = 427;
 
 /// Runs ringway where these calls are refused.
 fn outcome_without(calls: &'static [i64], errno: i32) -> (ExitStatus, String, Duration) {
@@ -515,10 +532,9 @@ fn with_little_locked_memory_fewer_buffers_are_registered() {
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let is_root =
         fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0).unwrap();
-    for (memory, expected) in [
-        (65_536, "no buffers could be registered"),
-        (8_388_608, "of 1024 buffers of 16384 bytes are registered"),
-    ] {
+    for (memory, expected) in
+        [(65_536, "no buffers could be registered"), (8_388_608, "of 1024 buffers of 16384 bytes and ")]
+    {
         let mut command = Command::new("prlimit");
         command.arg(format!("--memlock={memory}:{memory}"));
         if is_root {

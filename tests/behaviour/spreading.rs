@@ -190,6 +190,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     let mut boxes = handover::between(2);
     let setup = worker::Setup {
         id: 1,
+        engine: ringway::config::Engine::Fixed,
         sockets: vec![(0, socket)],
         config,
         subscriber,

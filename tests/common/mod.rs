@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use ringway::config::{
-    Accept, Algorithm, Backend, Check, Config, Ejection, Health, InitialState, Listener, LogLevel, NoBackend,
-    OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Workers,
+    Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Health, InitialState, Listener,
+    LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic,
+    TcpOptions, Workers,
 };
 use ringway::end::End;
 use ringway::server;
-use ringway::stats::Totals;
+use ringway::stats::{Stats, Totals};
 
 /// Long enough for a busy machine; a test that waits this long has failed.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -26,6 +27,13 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// Any free port of the loopback.
 pub fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// What carries small messages: the default, unless the whole run is for another (RINGWAY_TEST_ENGINE=fixed).
+fn engine() -> Engine {
+    let Some(word) = std::env::var_os("RINGWAY_TEST_ENGINE") else { return Engine::Auto };
+    let engine = Engine::ALL.iter().find(|engine| word == engine.word());
+    *engine.unwrap_or_else(|| panic!("RINGWAY_TEST_ENGINE: there is no engine {}", word.display()))
 }
 
 /// A configuration with one listener on a free port and one pool of these backends; tests alter what they are about.
@@ -42,10 +50,13 @@ pub fn config(backends: &[SocketAddr]) -> Config {
     Config {
         server: Server {
             workers: Workers::Count(NonZeroUsize::new(2).unwrap()),
+            engine: engine(),
             drain_timeout: DEADLINE,
             sessions_max: NonZeroUsize::new(4000),
             buffer_size: 16 * 1024,
             buffers_per_worker: 64,
+            large_buffers_per_worker: 8,
+            pipes_per_worker: 8,
             status_interval: None,
             log: LogLevel::Warn,
         },
@@ -140,6 +151,11 @@ impl Ringway {
         self.server().stats().totals()
     }
 
+    /// How bytes were carried so far, as of the last tick.
+    pub fn carried(&self) -> Carried {
+        carried(self.server().stats())
+    }
+
     /// Waits until this many sessions have ended like this.
     pub fn await_end(&self, end: End, count: u64) {
         await_that(&format!("{count} sessions end as {}", end.name()), || self.totals().ended(end) >= count);
@@ -155,8 +171,11 @@ impl Ringway {
         for report in &reports {
             assert_eq!(report.abandoned, 0);
             assert_eq!(report.cells.0, report.cells.1, "cells that did not come back");
+            assert_eq!(report.pipes_lent, 0, "pipes that did not come back");
         }
         let totals = server.stats().totals();
+        let carried = carried(server.stats());
+        assert_eq!(carried.bytes(), totals.bytes_to_backend + totals.bytes_to_client, "{carried:?}");
         assert_eq!(totals.active, 0);
         assert_eq!(totals.ended(End::Drained), 0, "sessions that nobody ended");
         assert_eq!(totals.accepted, totals.ends.iter().sum::<u64>());
@@ -167,6 +186,30 @@ impl Ringway {
             assert_eq!(waiting.count, 0, "sessions that still count as waiting");
         }
         totals
+    }
+}
+
+/// How bytes were carried, all workers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
+    pub small: u64,
+    pub large: u64,
+    pub spliced: u64,
+    pub parked: u64,
+}
+
+impl Carried {
+    pub fn bytes(&self) -> u64 {
+        self.small + self.large + self.spliced
+    }
+}
+
+fn carried(stats: &Stats) -> Carried {
+    Carried {
+        small: stats.sum(|worker| &worker.carried.small),
+        large: stats.sum(|worker| &worker.carried.large),
+        spliced: stats.sum(|worker| &worker.carried.spliced),
+        parked: stats.sum(|worker| &worker.carried.parked),
     }
 }
 

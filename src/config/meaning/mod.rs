@@ -71,10 +71,13 @@ fn too_many(report: &Report, what: &'static str, count: usize, max: usize) -> Op
 fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let reader = Reader::new(&keys::SERVER, table, place, String::new(), report);
     let workers: Option<Workers> = reader.get("workers", values::workers);
+    let engine = reader.get("engine", values::choice);
     let drain_timeout = time(&reader, "drain_timeout");
     let sessions_max = reader.get("sessions_max", values::number);
     let buffer_size = reader.get("buffer_size", values::size);
     let buffers_per_worker = count(&reader, "buffers_per_worker");
+    let large_buffers_per_worker = count(&reader, "large_buffers_per_worker");
+    let pipes_per_worker = count(&reader, "pipes_per_worker");
     let status_interval = reader.get("status_interval", values::duration);
     let log = reader.get("log", values::choice);
     if let (Some(size), Some(count)) = (buffer_size, buffers_per_worker) {
@@ -82,10 +85,13 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     }
     Some(Server {
         workers: workers?,
+        engine: engine?,
         drain_timeout: drain_timeout?,
         sessions_max: sessions_max?.and_then(|max| NonZeroUsize::new(to_usize(max))),
         buffer_size: to_usize(buffer_size?),
         buffers_per_worker: to_usize(buffers_per_worker?),
+        large_buffers_per_worker: to_usize(large_buffers_per_worker?),
+        pipes_per_worker: to_usize(pipes_per_worker?),
         status_interval: status_interval?,
         log: log?,
     })
@@ -154,8 +160,9 @@ fn to_u32(count: u64) -> u32 {
 mod tests {
     use super::super::keys::{Kind, Section};
     use super::super::types::{
-        Accept, Algorithm, Check, Choice, Ejection, Exchange, Expect, Health, HttpCheck, InitialState,
-        LogLevel, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic, TlsCheck,
+        Accept, Algorithm, Check, Choice, Ejection, Engine, Exchange, Expect, Health, HttpCheck,
+        InitialState, LogLevel, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic,
+        TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -169,6 +176,7 @@ mod tests {
             let words: Vec<&str> = T::ALL.iter().map(|choice| choice.word()).collect();
             assert_eq!(*listed, words, "{name}");
         }
+        same::<Engine>(&keys::SERVER, "engine");
         same::<LogLevel>(&keys::SERVER, "log");
         same::<Protocol>(&keys::LISTENER, "protocol");
         same::<Accept>(&keys::LISTENER, "accept");

@@ -1,5 +1,6 @@
 //! Http: one HTTP/1.1 request on a connection of its own, with or without TLS.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
@@ -68,13 +69,19 @@ impl HttpProbe {
             .await
             .map_err(obstacle)?;
         // The connection may end before its answer has been read: what it had to say waits in a channel then.
+        let broken = Cell::new(None);
         let driven = async {
-            let _ = connection.await;
+            broken.set(connection.await.err());
             pending::<Infallible>().await
         };
         let asked = async {
-            let response = sender.send_request(request).await.map_err(obstacle)?;
-            self.judge(response, answer).await
+            let response = sender.send_request(request).await;
+            // One that speaks before it is asked breaks the connection before the request is on it: the request then only
+            // knows that it was not sent, and the connection knows why.
+            let why = |error: hyper::Error| {
+                if error.is_canceled() { broken.take().unwrap_or(error) } else { error }
+            };
+            self.judge(response.map_err(why).map_err(obstacle)?, answer).await
         };
         tokio::select! {
             finding = asked => finding,
@@ -131,8 +138,44 @@ fn ranges(ranges: &[(u16, u16)]) -> String {
     ranges.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
-/// hyper says what it was about; why is below it.
+/// hyper says what it was about; why is below it. That a request was called off says nothing beside the reason.
 fn obstacle(error: hyper::Error) -> Obstacle {
-    let cause = std::error::Error::source(&error);
-    Obstacle::Backend(cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")))
+    Obstacle::Backend(match std::error::Error::source(&error) {
+        None => error.to_string(),
+        Some(cause) if error.is_canceled() => cause.to_string(),
+        Some(cause) => format!("{error}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    /// 50 times, because which of the two futures looks first is left to chance.
+    #[test]
+    fn a_server_that_spoke_before_it_was_asked_fails_with_the_reason() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let check = HttpCheck {
+                method: "GET".into(),
+                path: "/".into(),
+                host: None,
+                status: vec![(200, 399)],
+                body: None,
+            };
+            let probe = HttpProbe::new(&check, None);
+            for _ in 0..50 {
+                let (ours, mut server) = tokio::io::duplex(1024);
+                server.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+                let address = SocketAddr::from(([127, 0, 0, 1], 22));
+                let Err(Obstacle::Backend(reason)) =
+                    probe.ask_over(ours, address, &mut Answer::default()).await
+                else {
+                    panic!("this was no answer");
+                };
+                assert_eq!(reason, "received unexpected message from connection");
+            }
+        });
+    }
 }
