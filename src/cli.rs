@@ -130,6 +130,10 @@ pub struct RunArgs {
     /// Sessions at once in the whole process [default: auto, from the limit on open files]
     #[arg(long, value_name = "COUNT")]
     pub sessions_max: Option<String>,
+    /// Which worker serves a connection: reuseport, the one that the kernel chose, or balanced, the one with the fewest
+    /// sessions [default: reuseport]
+    #[arg(long, value_name = "WHICH")]
+    pub accept: Option<String>,
     /// Ends a session in which no byte moved for this long, or off [default: 10m]
     #[arg(long, value_name = "TIME")]
     pub idle_timeout: Option<String>,
@@ -154,13 +158,14 @@ pub struct RunArgs {
 }
 
 /// Every flag that stands for a setting, by field.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "listen",
     "backend",
     "algorithm",
     "workers",
     "drain_timeout",
     "sessions_max",
+    "accept",
     "idle_timeout",
     "connect_timeout",
     "no_backend",
@@ -253,6 +258,7 @@ impl RunArgs {
             workers: args.workers,
             drain_timeout: args.drain_timeout,
             sessions_max: args.sessions_max,
+            accept: args.accept,
             idle_timeout: args.idle_timeout,
             connect_timeout: args.connect_timeout,
             no_backend: args.no_backend,
@@ -433,6 +439,7 @@ mod tests {
             ("workers", config::keys::SERVER, "workers"),
             ("drain_timeout", config::keys::SERVER, "drain_timeout"),
             ("sessions_max", config::keys::SERVER, "sessions_max"),
+            ("accept", config::keys::LISTENER, "accept"),
             ("idle_timeout", config::keys::LISTENER, "idle_timeout"),
             ("connect_timeout", config::keys::POOL, "connect_timeout"),
             ("no_backend", config::keys::LISTENER, "no_backend"),
@@ -447,6 +454,6 @@ mod tests {
             assert!(help.contains(&format!("[default: {word}")), "{flag}: {help} / {default}");
             compared += 1;
         }
-        assert_eq!(compared, 10);
+        assert_eq!(compared, 11);
     }
 }

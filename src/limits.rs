@@ -13,7 +13,7 @@ const PER_PIPE: u64 = 2;
 /// A worker's ring, its epoll twice, its waker.
 const PER_WORKER: u64 = 4;
 /// Each worker but one may overshoot the limit on sessions by a batch: two that look at the same moment both see the
-/// last places free.
+/// last places free. Connections that are handed over need nothing beside: they count as sessions from the hand-over on.
 const OVERSHOOT_PER_WORKER: u64 = worker::ACCEPT_BATCH as u64 * PER_SESSION;
 /// A program that checks: its standard error, its process. What starting one takes for a moment is in [`PROCESS`].
 const PER_COMMAND: u64 = 2;

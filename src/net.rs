@@ -115,9 +115,9 @@ fn set_tcp_options(socket: &socket2::Socket, tcp: TcpOptions) -> io::Result<()> 
 /// Takes one waiting connection, or `None` when there is none.
 ///
 /// The address is the one that accept returned: asking later fails for a connection that was reset meanwhile.
-pub fn accept(listener: &TcpListener) -> io::Result<Option<(Socket, SocketAddr)>> {
+pub fn accept(listener: &TcpListener) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
     match listener.accept() {
-        Ok((stream, address)) => Ok(Some((Socket::from(OwnedFd::from(stream)), address))),
+        Ok((stream, address)) => Ok(Some((OwnedFd::from(stream), address))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
     }

@@ -60,6 +60,8 @@ pub struct WorkerStats {
     pub failures: Counter,
     /// Sessions now on each backend, including those that are still connecting. Other workers read it at each pick.
     pub sessions: Row,
+    /// Connections that it accepted and another worker serves.
+    pub handed_over: Counter,
     /// Times that accepting paused because descriptors or memory were short.
     pub accept_pauses: Counter,
     /// Buffers that came from the heap because the arena was empty.
@@ -274,6 +276,7 @@ impl Stats {
                 active: Counter::default(),
                 failures: Counter::default(),
                 sessions: Row::new(backends),
+                handed_over: Counter::default(),
                 accept_pauses: Counter::default(),
                 buffers_borrowed: Counter::default(),
                 carried: CarriedStats::default(),

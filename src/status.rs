@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::Config;
 use crate::end::End;
 use crate::queue::Queue;
-use crate::stats::{Stats, Totals};
+use crate::stats::{Stats, Totals, WorkerStats};
 use crate::table::{Backend, BackendTable, Mode};
 use crate::times::{Figure, Times};
 
@@ -60,6 +60,25 @@ pub fn totals(totals: &Totals) -> String {
         totals.bytes_to_backend, totals.bytes_to_client
     );
     text
+}
+
+/// One line of how the sessions are spread over the workers, in their order: those now, those ever, and how many each has
+/// accepted for another. Nothing with a single worker.
+pub fn workers(stats: &Stats) -> String {
+    if stats.workers.len() < 2 {
+        return String::new();
+    }
+    let each = |count: fn(&WorkerStats) -> u64| {
+        let counts: Vec<String> = stats.workers.iter().map(|worker| count(worker).to_string()).collect();
+        counts.join(" ")
+    };
+    let active = each(|worker| worker.active.get());
+    let accepted = each(|worker| worker.listeners.iter().map(|listener| listener.accepted.get()).sum());
+    let handed_over = match stats.sum(|worker| &worker.handed_over) {
+        0 => String::new(),
+        _ => format!("; handed over {}", each(|worker| worker.handed_over.get())),
+    };
+    format!("workers: active {active}; accepted {accepted}{handed_over}\n")
 }
 
 /// One line of how many sessions wait for a backend that is not at its limit, or nothing when none does.
@@ -190,6 +209,19 @@ web   one         127.0.0.1:8080       1  up     1h02m         0      0         
 web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         2  1.23ms  not checked yet
 ";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_spread_over_workers_is_told_if_there_are_several() {
+        assert_eq!(workers(&Stats::new(1, 1, 1)), "");
+        let stats = Stats::new(3, 2, 1);
+        stats.workers[0].active.add(2);
+        stats.workers[2].active.add(1);
+        stats.workers[2].listeners[0].accepted.add(4);
+        stats.workers[2].listeners[1].accepted.add(5);
+        assert_eq!(workers(&stats), "workers: active 2 0 1; accepted 0 0 9\n");
+        stats.workers[1].handed_over.add(7);
+        assert_eq!(workers(&stats), "workers: active 2 0 1; accepted 0 0 9; handed over 0 7 0\n");
     }
 
     #[test]

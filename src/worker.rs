@@ -18,11 +18,12 @@ use tokio::time::MissedTickBehavior;
 
 use crate::answer::SpeaksFirst;
 use crate::buffers::{Arena, Layout, Registration};
-use crate::config::{Config, Engine, OnDown, Server};
+use crate::config::{Accept, Config, Engine, OnDown, Server};
 use crate::end::End;
 use crate::epoch::Subscriber;
+use crate::handover::{Boxes, Connection};
 use crate::load::Links;
-use crate::net;
+use crate::net::{self, Socket};
 use crate::phase::{Phase, PhaseFlag};
 use crate::pipes::Pipes;
 use crate::pool::{self, Pool};
@@ -31,6 +32,7 @@ use crate::relay::{Carried, Multishot, Supplies};
 use crate::ring::{self, Unavailable};
 use crate::samples::{Sample, Samples};
 use crate::session::{self, Admitted, Shared};
+use crate::spread::{self, Neighbours};
 use crate::stats::Stats;
 use crate::table::{BackendId, BackendTable};
 use crate::times::Times;
@@ -84,6 +86,8 @@ pub struct Setup {
     pub samples: SyncSender<Vec<Sample>>,
     /// Where sessions wait, by pool.
     pub queues: Arc<[Arc<Queue>]>,
+    /// How it hands connections to others and gets theirs, if any listener is to be balanced.
+    pub boxes: Option<Boxes>,
     /// What the process is about: running, draining, closing.
     pub phase: PhaseFlag,
     /// Sessions at once in the whole process.
@@ -113,19 +117,20 @@ pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> 
     };
     let in_flight = in_flight + setup.sockets.len() + 8;
     let runtime = ring::runtime(in_flight)?;
-    let made: OnceCell<Rc<Shared>> = OnceCell::new();
+    let made: OnceCell<Rc<Worker>> = OnceCell::new();
     let served = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let worker = Worker::new(setup);
-            let _ = made.set(Rc::clone(&worker.shared));
+            let _ = made.set(Rc::clone(&worker));
             started();
             worker.serve().await
         })
     }));
+    made.get().inspect(|worker| worker.shut_boxes());
     let is_clean = served.as_ref().is_ok_and(|report| report.abandoned == 0);
     if !is_clean {
         // What it served must look cut to the peers, and not complete.
-        made.get().inspect(|shared| shared.watches.abort_all());
+        made.get().inspect(|worker| worker.shared.watches.abort_all());
         // Dropping the runtime waits for every operation, without a limit. The process is about to exit.
         #[allow(clippy::mem_forget)]
         std::mem::forget(runtime);
@@ -140,6 +145,13 @@ struct Worker {
     phase: PhaseFlag,
     sessions_max: usize,
     sockets: Vec<(usize, Rc<TcpListener>)>,
+    boxes: Option<Boxes>,
+    /// Whom it compares itself with.
+    neighbours: RefCell<Neighbours>,
+    /// How far it may be ahead of them.
+    slack: Cell<u64>,
+    /// Sessions that have ended, as of the last tick.
+    ended: Cell<u64>,
     /// When a pause was last told of.
     pause_told: Cell<Option<Duration>>,
     /// The table whose losses have been heeded.
@@ -202,6 +214,10 @@ impl Worker {
             all_stats: setup.stats,
             phase: setup.phase,
             sessions_max: setup.sessions_max,
+            boxes: setup.boxes,
+            neighbours: RefCell::new(Neighbours::new(setup.id, workers)),
+            slack: Cell::new(0),
+            ended: Cell::new(0),
             sockets: setup
                 .sockets
                 .into_iter()
@@ -217,6 +233,8 @@ impl Worker {
             tokio_uring::spawn(Rc::clone(&self).accept_loop(*listener, Rc::clone(socket)))
         });
         let mut accepting: Vec<JoinHandle<()>> = accepting.collect();
+        // Ends when no worker hands anything over any more, and nothing is left in the inbox.
+        accepting.extend(self.boxes.is_some().then(|| tokio_uring::spawn(Rc::clone(&self).inbox_loop())));
         let engine = self.shared.supplies.multishot.clone();
         let mut engine: Vec<_> = engine.map(|engine| tokio_uring::spawn(engine.run())).into_iter().collect();
         let mut ticks = tokio::time::interval(TICK);
@@ -238,8 +256,9 @@ impl Worker {
                 draining = true;
                 self.stop_accepting();
             }
-            if phase == Phase::Closing && last_call.is_none() {
-                last_call = Some(self.shared.now.get());
+            if phase == Phase::Closing {
+                last_call = last_call.or(Some(self.shared.now.get()));
+                // Each time: a worker that has not looked at the phase yet may have handed one over since.
                 self.shared.watches.end_all(End::Drained);
             }
             let done = draining && accepting.is_empty() && self.shared.watches.is_empty();
@@ -263,6 +282,7 @@ impl Worker {
         };
         shared.watches.sweep(&shared.config, shared.now.get(), late);
         self.adopt_news();
+        self.boxes.as_ref().inspect(|_| self.weigh_haste(step));
         shared.explains.set(true);
         shared.samples.hand_over();
         self.show_carried();
@@ -282,6 +302,14 @@ impl Worker {
         ] {
             shown.add(now - shown.get());
         }
+    }
+
+    /// Finds out how short its sessions are.
+    fn weigh_haste(&self, step: Duration) {
+        let stats = &self.shared.stats;
+        let accepted: u64 = stats.listeners.iter().map(|listener| listener.accepted.get()).sum();
+        let ended = accepted - stats.active.get();
+        self.slack.set(spread::slack(ended - self.ended.replace(ended), step));
     }
 
     /// So that a worker without traffic does not hold an old table for ever, and sees the others' counts.
@@ -359,9 +387,10 @@ impl Worker {
         for _ in 0..room.min(ACCEPT_BATCH) {
             match net::accept(socket) {
                 Ok(Some((client, address))) => {
-                    let admitted = Admitted::new(Rc::clone(&self.shared), listener, client, address);
-                    // Nobody waits for it: a panic in it ends it alone, and its drop still counts it.
-                    drop(tokio_uring::spawn(session::run(admitted)));
+                    let connection = Connection { client, address, listener };
+                    if let Err(connection) = self.hand_over(connection) {
+                        self.admit(connection);
+                    }
                 }
                 Ok(None) => return Ok(()),
                 Err(error) if is_the_clients(&error) => {}
@@ -371,13 +400,63 @@ impl Worker {
         if room <= ACCEPT_BATCH { Err(Refusal::Full) } else { Ok(()) }
     }
 
-    /// How many sessions more the process may take: one look at every worker's count for a whole batch.
+    /// Lets a connection in, here.
+    fn admit(&self, connection: Connection) {
+        let Connection { client, address, listener } = connection;
+        let admitted = Admitted::new(Rc::clone(&self.shared), listener, Socket::from(client), address);
+        // Nobody waits for it: a panic in it ends it alone, and its drop still counts it.
+        drop(tokio_uring::spawn(session::run(admitted)));
+    }
+
+    /// Gives a connection to a worker that has fewer sessions; gives it back if this one is to serve it.
+    fn hand_over(&self, connection: Connection) -> Result<(), Connection> {
+        let is_balanced = self.shared.config.listeners[connection.listener].accept == Accept::Balanced;
+        let Some(Boxes { outbox, .. }) = self.boxes.as_ref().filter(|_| is_balanced) else {
+            return Err(connection);
+        };
+        // Those under way count: or a burst would all go to the one that had the fewest before it.
+        let load = |worker: usize| outbox.under_way(worker) + self.all_stats.workers[worker].active.get();
+        let others = self.neighbours.borrow_mut().look().map(|other| (other, load(other)));
+        let Some(other) = spread::lighter(load(self.id), self.slack.get(), others) else {
+            return Err(connection);
+        };
+        outbox.hand_over(other, connection)?;
+        self.shared.stats.handed_over.add(1);
+        Ok(())
+    }
+
+    /// Lets in what others hand over, also while this worker drains: the clients came before that.
+    async fn inbox_loop(self: Rc<Self>) {
+        let Some(Boxes { inbox, .. }) = &self.boxes else { return };
+        let mut taken = 0;
+        while let Some(handed) = inbox.next().await {
+            self.admit(handed.connection);
+            taken += 1;
+            if taken % ACCEPT_BATCH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Hands over nothing more and takes nothing more. If the worker ends before its inbox does, who is left there must see
+    /// a reset.
+    fn shut_boxes(&self) {
+        let Some(Boxes { outbox, inbox }) = &self.boxes else { return };
+        outbox.shut();
+        for handed in inbox.shut() {
+            net::abort(&Socket::from(handed.connection.client));
+        }
+    }
+
+    /// How many sessions more the process may take: one look at every worker's count for a whole batch. Connections on
+    /// their way from one worker to another count as sessions.
     ///
     /// Workers that look at the same moment can each take the last places. They overshoot by a batch each at most, for
     /// which the reserve of descriptors has room.
     fn room(&self) -> usize {
+        let under_way = self.boxes.as_ref().map_or(0, |boxes| boxes.outbox.under_way_to_all());
         let active = self.all_stats.sum(|worker| &worker.active);
-        self.sessions_max.saturating_sub(active as usize)
+        self.sessions_max.saturating_sub((under_way + active) as usize)
     }
 
     async fn pause(&self, listener: usize, why: &dyn fmt::Display) {
@@ -397,7 +476,10 @@ impl Worker {
 
     /// Takes those who have been waiting, then ends the listeners. Closing them with somebody in the queue would reset
     /// a client that believes itself connected.
+    ///
+    /// What it takes now it serves itself: another worker may have ended its inbox only because this one hands over nothing.
     fn stop_accepting(self: &Rc<Self>) {
+        self.boxes.as_ref().inspect(|boxes| boxes.outbox.shut());
         for (listener, socket) in &self.sockets {
             // Bounded: a batch is at most what one wake-up takes, and the queue is at most the backlog.
             let batches = self.shared.config.listeners[*listener].backlog as usize / ACCEPT_BATCH + 1;

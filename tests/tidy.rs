@@ -15,8 +15,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "config", "epoch", "explain", "figures", "health", "limits", "net", "output", "phase", "queue",
-            "ring", "samples", "stats", "status", "table", "times", "worker",
+            "config", "epoch", "explain", "figures", "handover", "health", "limits", "net", "output",
+            "phase", "queue", "ring", "samples", "stats", "status", "table", "times", "worker",
         ],
     ),
     ("health", &["config", "epoch", "gate", "net", "stats", "table"]),
@@ -40,7 +40,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("end", &[]),
     ("table", &["config", "gate"]),
     ("gate", &[]),
+    ("handover", &[]),
     ("queue", &[]),
+    ("spread", &[]),
     ("times", &["table"]),
     ("samples", &["config", "table"]),
     // CHOICE: pure
@@ -51,8 +53,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "answer", "buffers", "config", "end", "epoch", "load", "net", "phase", "pipes", "pool", "queue",
-            "relay", "ring", "samples", "session", "stats", "table", "times", "watch",
+            "answer", "buffers", "config", "end", "epoch", "handover", "load", "net", "phase", "pipes",
+            "pool", "queue", "relay", "ring", "samples", "session", "spread", "stats", "table", "times",
+            "watch",
         ],
     ),
     (

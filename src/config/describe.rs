@@ -44,6 +44,7 @@ fn listener(f: &mut Formatter<'_>, listener: &Listener, pool: &str) -> fmt::Resu
     line(f, "protocol", &listener.protocol.word())?;
     line(f, "pool", &pool)?;
     line(f, "backlog", &listener.backlog)?;
+    line(f, "accept", &listener.accept.word())?;
     tcp(f, listener.tcp)?;
     line(f, "idle_timeout", &or_off(listener.idle_timeout))?;
     line(f, "half_closed_timeout", &or_off(listener.half_closed_timeout))?;

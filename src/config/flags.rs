@@ -24,6 +24,8 @@ pub struct Flags {
     pub drain_timeout: Option<String>,
     /// `--sessions-max`
     pub sessions_max: Option<String>,
+    /// `--accept`
+    pub accept: Option<String>,
     /// `--idle-timeout`
     pub idle_timeout: Option<String>,
     /// `--connect-timeout`
@@ -50,6 +52,7 @@ pub(super) fn tree<'f>(flags: &'f Flags, report: &Report) -> Table<'f> {
         ("log", "--log", &flags.log),
     ];
     let listener = [
+        ("accept", "--accept", &flags.accept),
         ("idle_timeout", "--idle-timeout", &flags.idle_timeout),
         ("no_backend", "--no-backend", &flags.no_backend),
         ("no_backend_message", "--no-backend-message", &flags.no_backend_message),

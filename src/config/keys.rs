@@ -299,6 +299,13 @@ pub const LISTENER: Section = Section {
             Is("4096"),
             "connections that the kernel holds, per worker and address, before they are accepted",
         ),
+        key(
+            "accept",
+            Kind::Choice(&["reuseport", "balanced"]),
+            Is("reuseport"),
+            "which worker serves a connection: the one whose socket the kernel gave it to, or the one with the fewest \
+             sessions",
+        ),
         NODELAY,
         KEEPALIVE,
         USER_TIMEOUT,

@@ -30,7 +30,7 @@ pub use address::AddressFault;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
-    Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Exchange, Expect, Health, HttpCheck,
+    Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Exchange, Expect, Health, HttpCheck,
     InitialState, Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server,
     Signal, Statistic, TcpOptions, TlsCheck, Workers,
 };

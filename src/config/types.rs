@@ -95,6 +95,8 @@ pub struct Listener {
     pub pool: usize,
     /// Connections that the kernel holds for us before they are accepted, per worker and address.
     pub backlog: u32,
+    /// Which worker serves a connection.
+    pub accept: Accept,
     /// TCP options of the client connections.
     pub tcp: TcpOptions,
     /// Ends a session in which no byte moved for this long.
@@ -112,6 +114,15 @@ pub struct Listener {
 pub enum Protocol {
     /// TCP connections.
     Tcp,
+}
+
+/// Which worker serves a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// The one whose socket the kernel gave it to, by a hash of the addresses and ports.
+    Reuseport,
+    /// The one with the fewest sessions: the one that accepted it hands it over.
+    Balanced,
 }
 
 /// Options of a TCP connection, on either side.
@@ -438,6 +449,17 @@ impl Choice for Protocol {
     fn word(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+        }
+    }
+}
+
+impl Choice for Accept {
+    const ALL: &'static [Self] = &[Self::Reuseport, Self::Balanced];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Reuseport => "reuseport",
+            Self::Balanced => "balanced",
         }
     }
 }

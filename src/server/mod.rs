@@ -16,10 +16,11 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
-use crate::config::{Config, Engine, Workers};
+use crate::config::{Accept, Choice, Config, Engine, Workers};
 use crate::epoch::{self, Subscriber};
 use crate::explain;
 use crate::figures;
+use crate::handover::{self, Boxes};
 use crate::health::{self, Order, Probes, Refusal};
 use crate::limits::{self, Limits};
 use crate::net;
@@ -188,7 +189,8 @@ impl Server {
         })?;
 
         let workers = cores.len();
-        for ((id, core), sockets) in cores.into_iter().enumerate().zip(sockets) {
+        let boxes = boxes(&config, workers);
+        for (((id, core), sockets), boxes) in cores.into_iter().enumerate().zip(sockets).zip(boxes) {
             let setup = worker::Setup {
                 id,
                 sockets,
@@ -199,6 +201,7 @@ impl Server {
                 times: Arc::clone(&times),
                 samples: samples.clone(),
                 queues: Arc::clone(&queues),
+                boxes,
                 phase: phase.clone(),
                 sessions_max: limits.sessions_max,
             };
@@ -257,12 +260,19 @@ impl Server {
                     %address,
                     pool = %pool.name,
                     backends = pool.backends.len(),
+                    accept = listener.accept.word(),
                     "listening"
                 );
             }
         }
         let (server, workers) = (&self.config.server, self.stats.workers.len());
         tracing::info!("limits: {}", self.limits);
+        if hands_over(&self.config, workers) {
+            tracing::info!(
+                "handed over: up to {} connections wait for each of {workers} workers; they count as sessions",
+                handover::INBOX_MAX
+            );
+        }
         tracing::info!(
             "relay buffers asked for: {workers} workers x ({} x {} KiB + {} x 256 KiB) = {} MiB; when they are all lent, up to \
              {} MiB more from the heap",
@@ -339,8 +349,9 @@ impl Server {
         let drops = net::listen_drops().unwrap_or(0).saturating_sub(self.listen_drops_before);
         let shortages = status::shortages(&self.stats, drops);
         let waiting = status::queues(&self.config, &self.queues);
+        let workers = status::workers(&self.stats);
         let carried = status::carried(&self.stats);
-        format!("{}\n{carried}{waiting}{shortages}", status::totals(&self.stats.totals()))
+        format!("{}\n{workers}{carried}{waiting}{shortages}", status::totals(&self.stats.totals()))
     }
 
     /// Acts on requests until all is over.
@@ -484,6 +495,20 @@ fn choose_cores(workers: &Workers, allowed: &[usize]) -> Result<Vec<usize>, Erro
             Some(&core) => Err(Error::NoSuchCore { core, allowed: allowed.to_vec() }),
             None => Ok(cores.clone()),
         },
+    }
+}
+
+/// Whether workers hand connections to each other: a single one has nobody to give to.
+fn hands_over(config: &Config, workers: usize) -> bool {
+    workers > 1 && config.listeners.iter().any(|listener| listener.accept == Accept::Balanced)
+}
+
+/// The boxes of each worker; none if nothing is handed over.
+fn boxes(config: &Config, workers: usize) -> Vec<Option<Boxes>> {
+    if hands_over(config, workers) {
+        handover::between(workers).into_iter().map(Some).collect()
+    } else {
+        (0..workers).map(|_| None).collect()
     }
 }
 

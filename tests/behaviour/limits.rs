@@ -5,35 +5,10 @@ use std::net::Shutdown;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use ringway::config::Accept;
 use ringway::end::End;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::*;
-
-/// An echo server that has no thread for each connection.
-fn echo_for_many() -> std::net::SocketAddr {
-    let listener = listen(any_port());
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(async move {
-                    let mut buffer = [0; 1024];
-                    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                        if stream.write_all(&buffer[..count]).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-    });
-    address
-}
 
 #[test]
 fn two_thousand_sessions_at_once_on_one_worker() {
@@ -59,9 +34,16 @@ fn two_thousand_sessions_at_once_on_one_worker() {
 
 #[test]
 fn one_session_more_than_the_limit_waits_for_a_place() {
+    for accept in [Accept::Reuseport, Accept::Balanced] {
+        one_session_more_waits(accept);
+    }
+}
+
+fn one_session_more_waits(accept: Accept) {
     let backend = TestBackend::echo();
     let mut config = config(&[backend.address]);
     config.server.sessions_max = NonZeroUsize::new(4);
+    config.listeners[0].accept = accept;
     let ringway = Ringway::start(config);
     let mut clients: Vec<_> = (0..4).map(|_| ringway.connect()).collect();
     for client in &mut clients {

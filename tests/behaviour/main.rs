@@ -16,5 +16,6 @@ mod orders;
 mod peers;
 mod process;
 mod relaying;
+mod spreading;
 mod stages;
 mod tiers;

@@ -286,6 +286,26 @@ fn sigusr1_prints_the_table_and_status_interval_does_so_again_and_again() {
 }
 
 #[test]
+fn it_tells_how_connections_are_spread_over_the_workers() {
+    let backend = TestBackend::echo();
+    let process = run(&[backend.address], &["--workers", "2", "--accept", "balanced"]);
+    assert!(process.errors().contains("accept=\"balanced\""), "{}", process.errors());
+    let bound = "handed over: up to 256 connections wait for each of 2 workers; they count as sessions";
+    assert!(process.errors().contains(bound), "{}", process.errors());
+    let mut clients: Vec<TcpStream> = (0..10).map(|_| process.connect()).collect();
+    clients.iter_mut().for_each(|client| assert_echo(client, b"served"));
+    process.signal("USR1");
+    await_that("it says so", || process.output().contains("\nworkers: active "));
+    drop(clients);
+    assert!(process.stop().contains("\nworkers: active 0 0; accepted "));
+
+    let process = run(&[backend.address], &["--workers", "2"]);
+    assert!(process.errors().contains("accept=\"reuseport\""), "{}", process.errors());
+    assert!(!process.errors().contains("handed over"), "{}", process.errors());
+    process.stop();
+}
+
+#[test]
 fn descriptors_and_memory_are_back_after_many_sessions_of_every_kind() {
     let (dead, echo) = (refusing(), TestBackend::echo());
     let process = run(

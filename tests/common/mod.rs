@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use ringway::config::{
-    Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Health, InitialState, Listener, LogLevel,
-    NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions,
-    Workers,
+    Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Health, InitialState, Listener,
+    LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic,
+    TcpOptions, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -65,6 +67,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             protocol: Protocol::Tcp,
             pool: 0,
             backlog: 4096,
+            accept: Accept::Reuseport,
             tcp,
             idle_timeout: None,
             half_closed_timeout: None,
@@ -372,6 +375,31 @@ pub fn echo(mut stream: TcpStream) {
         }
     }
     let _ = stream.shutdown(Shutdown::Write);
+}
+
+/// An echo server that has no thread for each connection.
+pub fn echo_for_many() -> SocketAddr {
+    let listener = listen(any_port());
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut buffer = [0; 1024];
+                    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                        if stream.write_all(&buffer[..count]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+    });
+    address
 }
 
 /// Listens with SO_REUSEADDR, as servers do.

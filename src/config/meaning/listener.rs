@@ -9,7 +9,7 @@ use crate::config::keys;
 use crate::config::near::near;
 use crate::config::read::{Reader, all};
 use crate::config::typed::{Table, shown};
-use crate::config::types::{Choice, Listener, NoBackend, Protocol};
+use crate::config::types::{Accept, Choice, Listener, NoBackend, Protocol};
 use crate::config::values;
 
 pub(super) fn listeners(
@@ -38,6 +38,7 @@ fn listener(
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
     let backlog = count(reader, "backlog");
+    let accept: Option<Accept> = reader.get("accept", values::choice);
     let tcp = tcp_options(reader);
     let idle_timeout = reader.get("idle_timeout", values::duration);
     let half_closed_timeout = reader.get("half_closed_timeout", values::duration);
@@ -49,6 +50,7 @@ fn listener(
         protocol: protocol?,
         pool: pool?,
         backlog: to_u32(backlog?),
+        accept: accept?,
         tcp: tcp?,
         idle_timeout: idle_timeout?,
         half_closed_timeout: half_closed_timeout?,

@@ -162,8 +162,9 @@ fn to_u32(count: u64) -> u32 {
 mod tests {
     use super::super::keys::{Kind, Section};
     use super::super::types::{
-        Algorithm, Check, Choice, Ejection, Engine, Exchange, Expect, Health, HttpCheck, InitialState,
-        LogLevel, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic, TlsCheck,
+        Accept, Algorithm, Check, Choice, Ejection, Engine, Exchange, Expect, Health, HttpCheck,
+        InitialState, LogLevel, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic,
+        TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -180,6 +181,7 @@ mod tests {
         same::<Engine>(&keys::SERVER, "engine");
         same::<LogLevel>(&keys::SERVER, "log");
         same::<Protocol>(&keys::LISTENER, "protocol");
+        same::<Accept>(&keys::LISTENER, "accept");
         same::<NoBackendWord>(&keys::LISTENER, "no_backend");
         same::<Algorithm>(&keys::POOL, "algorithm");
         same::<PowerOfTwoBy>(&keys::POOL, "power_of_two_by");
