@@ -198,7 +198,7 @@ impl Drop for Admitted {
 /// Serves one client: choose a backend and connect, carry bytes, say how it ended.
 pub async fn run(mut session: Admitted) {
     let met = match choose_and_connect(&session).await {
-        Ok(connected) => serve(&session, connected).await,
+        Ok(connected) => serve(&session, &connected).await,
         Err(end) => {
             Box::pin(say_farewell(&session.shared, &session.watch)).await;
             end
@@ -346,22 +346,22 @@ async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(L
 }
 
 /// Carries bytes, and measures how the backend answers.
-async fn serve(session: &Admitted, connected: Connected) -> End {
+async fn serve(session: &Admitted, connected: &Connected) -> End {
     let Connected { backend, lease, picked } = connected;
     let (shared, watch) = (&session.shared, &session.watch);
     watch.stage.set(Stage::Relaying);
     let answer = Answer {
-        lease: &lease,
+        lease,
         watch,
         begun: shared.begun,
-        picked,
+        picked: *picked,
         asked: Cell::new(None),
         has_come: Cell::new(false),
         speaks_first: &shared.speaks_first[shared.listener(watch).pool],
     };
     answer.begin(shared.now.get());
     let first_byte = |direction| answer.first_byte(direction, shared.now.get());
-    let outcome = relay::run(&watch.client, &backend, &shared.supplies, &watch.meter, first_byte).await;
+    let outcome = relay::run(&watch.client, backend, &shared.supplies, &watch.meter, first_byte).await;
     // A session that was ended from outside tells nothing of its backend.
     if watch.verdict().is_none() {
         answer.end(outcome);
