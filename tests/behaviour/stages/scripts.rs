@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 
 use ringway::config::Workers;
@@ -35,6 +36,9 @@ struct Side {
     rests: Vec<(u64, Duration)>,
     /// The most that it reads at once.
     read_max: usize,
+    /// Bytes that its kernel holds for it, if few: then ringway waits for it in the middle of what it has. More than a
+    /// segment of the loopback, or the kernels wait for each other.
+    receive_buffer: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +114,14 @@ impl Side {
             rests.push((at, Duration::from_millis(dice.below(250) as u64)));
         }
         assert_eq!(sends.iter().map(|send| send.bytes()).sum::<u64>(), size);
-        Side { sends, rests, read_max: dice.up_to(MIB) }
+        let receive_buffer = dice.chance(50).then(|| 100_000 + dice.below(150_000));
+        Side { sends, rests, read_max: dice.up_to(MIB), receive_buffer }
+    }
+
+    fn narrow(&self, socket: &impl AsFd) {
+        if let Some(bytes) = self.receive_buffer {
+            socket2::SockRef::from(socket).set_recv_buffer_size(bytes).unwrap();
+        }
     }
 
     fn size(&self) -> u64 {
@@ -280,6 +291,7 @@ async fn backends(listener: tokio_net::TcpListener, tell: mpsc::Sender<Told>) {
             let tell = tell.clone();
             playing.push(tokio::task::spawn_local(async move {
                 let seed = stream.read_u64().await.unwrap();
+                Script::new(seed).sides[1].narrow(&stream);
                 stream.write_all(b"!").await.unwrap();
                 tell.send(play(stream, seed, 1).await).unwrap();
             }));
@@ -298,7 +310,9 @@ async fn clients(address: SocketAddr, seed: u64, tell: mpsc::Sender<Told>) {
             let tell = tell.clone();
             tokio::task::spawn_local(async move {
                 let seed = seed * 1000 + number;
-                let mut stream = tokio_net::TcpStream::connect(address).await.unwrap();
+                let socket = tokio_net::TcpSocket::new_v4().unwrap();
+                Script::new(seed).sides[0].narrow(&socket);
+                let mut stream = socket.connect(address).await.unwrap();
                 stream.write_u64(seed).await.unwrap();
                 // From here on both ends know the script.
                 assert_eq!(stream.read_u8().await.unwrap(), b'!');
