@@ -185,6 +185,11 @@ impl Arena {
         self.0.free.borrow().len() + self.0.free_large.borrow().len()
     }
 
+    /// Cells that are not large, in all.
+    pub fn small_cells(&self) -> usize {
+        self.0.layout.cells
+    }
+
     /// Cells in all, large ones included.
     pub fn cells(&self) -> usize {
         self.0.layout.cells + self.0.layout.large_cells

@@ -32,7 +32,14 @@ pub struct Connection {
 pub struct Handed {
     /// What has been handed over.
     pub connection: Connection,
-    _place: Place,
+    place: Place,
+}
+
+impl Handed {
+    /// The connection, and what says that it is under way until it is dropped.
+    pub fn into_parts(self) -> (Connection, Place) {
+        (self.connection, self.place)
+    }
 }
 
 /// How many connections are under way to one worker. Written by hand-overs only, and by nothing on the same line.
@@ -42,7 +49,7 @@ struct UnderWay(AtomicU64);
 
 /// One of those under way; given back by drop.
 #[derive(Debug)]
-struct Place(Arc<[UnderWay]>, usize);
+pub struct Place(Arc<[UnderWay]>, usize);
 
 impl Place {
     fn new(under_way: &Arc<[UnderWay]>, worker: usize) -> Place {
@@ -95,7 +102,7 @@ impl Outbox {
     pub fn hand_over(&self, worker: usize, connection: Connection) -> Result<(), Connection> {
         let inboxes = self.inboxes.borrow();
         let Some(inboxes) = &*inboxes else { return Err(connection) };
-        let handed = Handed { connection, _place: Place::new(&self.under_way, worker) };
+        let handed = Handed { connection, place: Place::new(&self.under_way, worker) };
         inboxes[worker].try_send(handed).map_err(|refused| refused.into_inner().connection)
     }
 

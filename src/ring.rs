@@ -182,6 +182,15 @@ unsafe impl IoBufMut for Slab {
     unsafe fn set_init(&mut self, _count: usize) {}
 }
 
+/// Lets the other tasks have their turn, and hands everything that is queued on the runtime's ring to the kernel.
+///
+/// Not by tokio's `yield_now`: that does not park the thread, and the runtime calls the kernel only when it parks. A task that
+/// only ever yielded would keep every accept, connect and read of the others waiting for as long as it has work.
+pub async fn let_others_run() {
+    // That it failed would say that the kernel was called.
+    let _ = submit((), opcode::Nop::new().build()).await;
+}
+
 /// Waits until there is something to read, the stream has ended or it is broken. Holds no buffer meanwhile.
 pub async fn readable(socket: &Socket) -> io::Result<()> {
     poll(socket.clone(), socket.raw(), libc::POLLIN).await
@@ -283,6 +292,9 @@ pub struct SecondRing {
     wakeups: OwnedFd,
     /// Bytes, since the beginning.
     sent: u64,
+    /// Whether the flag that work was put off is believed. The kernel may leave it set with nothing behind it: then the last
+    /// enter found nothing, and only the next wake-up says that there is something again.
+    heeds_flag: bool,
 }
 
 enum Operation {
@@ -370,6 +382,7 @@ impl SecondRing {
             completions: VecDeque::new(),
             wakeups,
             sent: 0,
+            heeds_flag: true,
         })
     }
 
@@ -391,11 +404,6 @@ impl SecondRing {
         if self.operations.is_empty() && self.ring.submitter().unregister_buf_ring(GROUP).is_ok() {
             self.shelf.buffers.clear();
         }
-    }
-
-    /// Buffers that the shelf has room for.
-    pub fn shelf_size(&self) -> usize {
-        usize::from(self.shelf.size())
     }
 
     /// Begins to receive. Goes on until it is over; the key is for [`SecondRing::stop`].
@@ -465,7 +473,7 @@ impl SecondRing {
             return true;
         }
         let queue = self.ring.submission();
-        !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
+        !queue.is_empty() || queue.cq_overflow() || (self.heeds_flag && queue.taskrun())
     }
 
     /// Hands entries over, lets the kernel do what it has put off, and takes what is complete. Does not wait.
@@ -475,6 +483,7 @@ impl SecondRing {
         let entered =
             unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
         self.completions.extend(self.ring.completion());
+        self.heeds_flag = queued > 0 || !self.completions.is_empty();
         match entered.err() {
             // Interrupted, or short of room for completions: there is more to do, and has_work says so.
             Some(error)
@@ -741,6 +750,23 @@ mod tests {
             for each in waiting {
                 each.await.unwrap().unwrap();
             }
+        }));
+    }
+
+    #[test]
+    fn who_lets_others_run_all_the_time_hands_their_entries_to_the_kernel() {
+        let runtime = build(Flags::All, Sizes { submissions: 16, completions: 32 }).unwrap();
+        runtime.block_on(soon(async {
+            let (ours, mut peer) = connected();
+            let busy = tokio_uring::spawn(async {
+                loop {
+                    let_others_run().await;
+                }
+            });
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            peer.write_all(b"x").unwrap();
+            readable(&ours).await.unwrap();
+            busy.abort();
         }));
     }
 

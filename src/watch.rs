@@ -178,7 +178,9 @@ impl Watch {
     /// Nobody reads from the client while its bytes wait for the backend: without this look its reset would be noticed
     /// only when the backend reads on.
     fn is_client_gone(&self) -> bool {
-        self.meter.is_writing(Direction::ToBackend) && net::is_reset(&self.client)
+        let meter = &self.meter;
+        meter.is_writing(Direction::ToBackend)
+            && (meter.is_broken(Direction::ToBackend) || net::is_reset(&self.client))
     }
 
     /// Nobody reads from a side whose stream has ended. If it is reset then, end the reading from the other side: the

@@ -430,7 +430,10 @@ impl Worker {
         let Some(Boxes { inbox, .. }) = &self.boxes else { return };
         let mut taken = 0;
         while let Some(handed) = inbox.next().await {
-            self.admit(handed.connection);
+            // It is let in before it is no longer under way, and that before anybody else has a turn.
+            let (connection, under_way) = handed.into_parts();
+            self.admit(connection);
+            drop(under_way);
             taken += 1;
             if taken % ACCEPT_BATCH == 0 {
                 tokio::task::yield_now().await;

@@ -26,6 +26,8 @@ pub struct Meter {
     bytes: [Cell<u64>; 2],
     writing: [Cell<bool>; 2],
     ended: [Cell<bool>; 2],
+    /// Whose source broke while bytes of it still wait.
+    broken: [Cell<bool>; 2],
     /// The direction that ended before the other.
     ended_first: Cell<Option<Direction>>,
 }
@@ -68,6 +70,15 @@ impl Meter {
     /// True exactly while a write is under way: the reader of that direction is slow, or gone.
     pub fn is_writing(&self, direction: Direction) -> bool {
         self.writing[direction as usize].get()
+    }
+
+    /// Whether the source of this direction is known to be broken, although bytes of it still wait for the other side.
+    pub fn is_broken(&self, direction: Direction) -> bool {
+        self.broken[direction as usize].get()
+    }
+
+    pub(super) fn note_broken(&self, direction: Direction) {
+        self.broken[direction as usize].set(true);
     }
 
     pub(super) fn set_writing(&self, direction: Direction, now: bool) {

@@ -3,7 +3,8 @@
 //! It knows nothing of backends, pools or limits. Two copies of one function, each the only reader of its one socket
 //! and the only writer of the other. What it promises:
 //!
-//! - Every byte read is written before the next is read: a slow reader stops the reading, memory stays bounded.
+//! - A slow reader stops the reading, memory stays bounded: who carries in cells or pipes writes every byte before reading the
+//!   next, and the multishot engine stops when three chunks wait.
 //! - The end of a stream is passed on after its last byte; the other direction lives on.
 //! - A reset on one side becomes a reset on the other, and a transfer that was cut never looks whole. Bytes that were
 //!   read before the reset are delivered first; only a client that resets while its backend does not read gives up
@@ -249,7 +250,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
             unpaused += step.count;
             if unpaused >= TURN_BYTES {
                 unpaused = 0;
-                tokio::task::yield_now().await;
+                ring::let_others_run().await;
             }
         }
     }
@@ -272,8 +273,14 @@ impl<F: Fn(Direction)> Way<'_, F> {
         let count = match filled {
             // Nothing, although it is readable: the end of the stream, or an urgent byte, which cannot be spliced. The kernel's
             // answer is the same for both when the end has come behind such a byte; a read tells them apart.
-            Ok(0) => return self.carry(Stage::Small).await,
-            filled if would_block(&filled) => return self.carry(Stage::Small).await,
+            Ok(0) => {
+                drop(pipe);
+                return self.carry(Stage::Small).await;
+            }
+            filled if would_block(&filled) => {
+                drop(pipe);
+                return self.carry(Stage::Small).await;
+            }
             filled => filled.map_err(|_| self.source_side())?,
         };
         self.has_come();

@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::buffers::{Arena, Chunk};
 use crate::net::Socket;
-use crate::ring::{Event, Over, SecondRing};
+use crate::ring::{self, Event, Over, SecondRing};
 
 use super::meter::{Direction, Meter};
 
@@ -29,6 +29,8 @@ const FULL_MAX: u8 = 2;
 const QUEUE_MAX: usize = 3;
 /// Buffers that lie ready at first. Whenever they do not suffice there will be twice as many.
 const SHELF_FIRST: usize = 64;
+/// The kernel's own maximum for a shelf.
+const SHELF_MAX: usize = 1 << 15;
 /// Looks for work between two looks at the clock.
 const LOOKS: usize = 16;
 /// Turns in a row before the runtime's other tasks have theirs.
@@ -46,6 +48,7 @@ struct Engine {
     busy_poll: Duration,
     /// Buffers to keep on the shelf.
     shelf: Cell<usize>,
+    shelf_max: usize,
     /// Whoever runs the engine, while it sleeps.
     driver: RefCell<Option<Waker>>,
 }
@@ -61,7 +64,7 @@ pub(super) enum News {
     SourceBroken,
     /// The destination takes nothing more.
     DestinationBroken,
-    /// Chunks come in full, or faster than they go.
+    /// Chunks come in full.
     Bulk,
     /// There is no buffer to receive into.
     NoBuffer,
@@ -114,10 +117,12 @@ impl Multishot {
     /// Makes the engine of the worker that this runs on, with room for so many operations at once. Its buffers are the
     /// arena's cells. Needs [`Multishot::run`] to be run.
     pub fn new(in_flight: usize, arena: &Arena, busy_poll: Duration) -> io::Result<Multishot> {
-        // The other half is for those who wait with a read, and for what is on its way.
-        let ring = SecondRing::new(in_flight, arena.cells() / 2)?;
+        // The other half is for what is on its way.
+        let shelf_max = (arena.small_cells() / 2).min(SHELF_MAX);
+        let ring = SecondRing::new(in_flight, shelf_max)?;
         Ok(Multishot(Rc::new(Engine {
-            shelf: Cell::new(SHELF_FIRST.min(ring.shelf_size())),
+            shelf: Cell::new(SHELF_FIRST.min(shelf_max)),
+            shelf_max,
             ring: RefCell::new(ring),
             flows: RefCell::default(),
             arena: arena.clone(),
@@ -130,14 +135,20 @@ impl Multishot {
     pub async fn run(self) {
         let refused = |error: io::Error| -> ! { panic!("the ring of the multishot engine fails: {error}") };
         let wakeups = self.0.ring.borrow().wakeups().unwrap_or_else(|error| refused(error));
+        let has_work = || self.0.ring.borrow_mut().has_work();
         loop {
             for _ in 0..TURNS_MAX {
-                if !self.0.ring.borrow_mut().has_work() && !self.0.finds_work() {
+                if !has_work() && !self.0.busy_poll.is_zero() {
+                    // What the last turn has woken comes first.
+                    ring::let_others_run().await;
+                    self.0.look_for_work();
+                }
+                if !has_work() {
                     poll_fn(|context| self.0.sleep(&wakeups, context)).await;
                 }
                 self.0.turn().unwrap_or_else(|error| refused(error));
             }
-            tokio::task::yield_now().await;
+            ring::let_others_run().await;
         }
     }
 
@@ -187,36 +198,32 @@ impl Engine {
         }
     }
 
-    /// Looks for work for a while, if that is wanted: what comes then is not waited for to wake this thread.
-    fn finds_work(&self) -> bool {
-        if self.busy_poll.is_zero() {
-            return false;
-        }
+    /// Looks for work for a while: what comes then is not held up by waking this thread.
+    fn look_for_work(&self) {
         let begun = Instant::now();
         while begun.elapsed() < self.busy_poll {
             for _ in 0..LOOKS {
                 if self.ring.borrow_mut().has_work() {
-                    return true;
+                    return;
                 }
                 std::hint::spin_loop();
             }
         }
-        false
     }
 
     fn sleep(&self, wakeups: &AsyncFd<OwnedFd>, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.ring.borrow_mut().has_work() {
-                return Poll::Ready(());
+        if self.ring.borrow_mut().has_work() {
+            return Poll::Ready(());
+        }
+        match wakeups.poll_read_ready(context) {
+            // The edge has been heard. Only the kernel knows what it was for.
+            Poll::Ready(ready) => {
+                ready.into_iter().for_each(|mut guard| guard.clear_ready());
+                Poll::Ready(())
             }
-            match wakeups.poll_read_ready(context) {
-                // The edge has been heard; whether there is work is looked at above.
-                Poll::Ready(Ok(mut guard)) => guard.clear_ready(),
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {
-                    self.driver.replace(Some(context.waker().clone()));
-                    return Poll::Pending;
-                }
+            Poll::Pending => {
+                self.driver.replace(Some(context.waker().clone()));
+                Poll::Pending
             }
         }
     }
@@ -244,7 +251,7 @@ impl Engine {
             }
         }
         if ran_out {
-            self.shelf.set((self.shelf.get() * 2).min(ring.shelf_size()));
+            self.shelf.set((self.shelf.get() * 2).min(self.shelf_max));
         }
         Ok(())
     }
@@ -274,7 +281,7 @@ impl State {
         if self.direction == Direction::ToClient {
             self.tell_first();
         }
-        self.full = if chunk.is_full() { self.full + 1 } else { 0 };
+        self.full = if chunk.is_full() { self.full.saturating_add(1) } else { 0 };
         if self.full >= FULL_MAX {
             self.verdict = Some(News::Bulk);
         }
@@ -294,7 +301,12 @@ impl State {
         self.receiving = Receiving::No;
         match why {
             Over::End => self.conclude(News::End),
-            Over::Broken(_) => self.conclude(News::SourceBroken),
+            Over::Broken(_) => {
+                // The kernel has told it, and will not tell it again: the tick cannot see it any more. It ends a session whose
+                // client has gone while its bytes wait for the backend.
+                self.meter.note_broken(self.direction);
+                self.conclude(News::SourceBroken);
+            }
             Over::Stopped | Over::NoBuffer => {}
         }
         self.settle(ring, tag);
@@ -441,5 +453,59 @@ impl Drop for Errand {
                 self.engine.call();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffers::Layout;
+    use crate::net;
+    use socket2::SockRef;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    /// Our end of a connection, and the peer.
+    fn connected() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Socket::from(OwnedFd::from(listener.accept().unwrap().0)), peer)
+    }
+
+    #[test]
+    fn a_reset_is_noted_for_the_tick_while_bytes_wait_and_all_cells_come_back() {
+        let runtime = ring::runtime(64).unwrap();
+        runtime.block_on(async {
+            let layout = Layout { cells: 32, cell_size: 4096, large_cells: 0, large_cell_size: 0 };
+            let arena = Arena::plain(layout);
+            let multishot = Multishot::new(64, &arena, Duration::ZERO).unwrap();
+            tokio_uring::spawn(multishot.clone().run());
+            let ((from, mut client), (to, _backend)) = (connected(), connected());
+            // What the kernel holds of unread bytes is little: soon a chunk waits.
+            SockRef::from(&to).set_send_buffer_size(4608).unwrap();
+            let meter = Rc::new(Meter::default());
+            let direction = Direction::ToBackend;
+            let course = Course { from: &from, to: &to, meter: &meter, direction, wants_first: true };
+            let mut errand = multishot.begin(course);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !meter.is_writing(direction) {
+                assert!(Instant::now() < deadline, "nothing ever waits");
+                client.write_all(&[7; 1024]).unwrap();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            assert_eq!(errand.news().await, News::FirstByte);
+            SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(client);
+            while !meter.is_broken(direction) {
+                assert!(Instant::now() < deadline, "the reset was not noted");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            net::abort(&to);
+            let news = tokio::time::timeout(Duration::from_secs(20), errand.news()).await.unwrap();
+            assert!(matches!(news, News::SourceBroken | News::DestinationBroken), "{news:?}");
+            drop(errand);
+            multishot.close();
+            assert_eq!(arena.free(), arena.cells());
+        });
     }
 }

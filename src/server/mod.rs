@@ -473,20 +473,25 @@ fn connect_times(reports: &[Report]) -> String {
     format!("connect times (us): {p50} p50, {p90} p90, {p99} p99, {max} max\n")
 }
 
-/// One core for each worker.
 /// Which engine there will be: never `Auto`.
 fn choose_engine(wanted: Engine) -> Result<Engine, Error> {
+    if wanted == Engine::Fixed {
+        return Ok(Engine::Fixed);
+    }
     match (wanted, ring::probe_second()) {
-        (Engine::Fixed, _) => Ok(Engine::Fixed),
         (_, Ok(())) => Ok(Engine::Multishot),
         (Engine::Multishot, Err(error)) => Err(Error::Engine(error)),
-        (Engine::Auto, Err(error)) => {
-            tracing::info!(%error, "the multishot engine is not available here (it needs Linux 6.1); the fixed one serves");
+        (_, Err(error)) => {
+            tracing::info!(
+                %error,
+                "the multishot engine is not available; it needs Linux 6.1 and io_uring_register; the fixed one serves"
+            );
             Ok(Engine::Fixed)
         }
     }
 }
 
+/// One core for each worker.
 fn choose_cores(workers: &Workers, allowed: &[usize]) -> Result<Vec<usize>, Error> {
     match workers {
         Workers::Auto => Ok(allowed.to_vec()),

@@ -318,6 +318,36 @@ fn a_client_reset_is_noticed_while_the_backend_does_not_read() {
 }
 
 #[test]
+fn a_worker_that_always_finds_work_lets_others_in() {
+    let backend = TestBackend::echo();
+    let mut config = config(&[backend.address]);
+    one_worker(&mut config);
+    config.server.busy_poll = std::time::Duration::from_millis(1);
+    let ringway = Ringway::start(config);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Whoever looks for its bytes finds some before a millisecond has passed, again and again.
+        let mut busy = ringway.connect();
+        let is_over = &is_over;
+        let playing = scope.spawn(move || {
+            let mut rounds = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_echo(&mut busy, b"ping");
+                rounds += 1;
+            }
+            rounds
+        });
+        for _ in 0..20 {
+            let mut other = ringway.connect();
+            assert_echo(&mut other, b"and me");
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(playing.join().unwrap() > 20);
+    });
+    assert_eq!(ringway.finish().ended(End::Complete), 21);
+}
+
+#[test]
 fn a_slow_reader_stops_the_reading_and_gets_every_byte_later() {
     const SIZE: usize = 64 * 1024 * 1024;
     let (progress, written) = mpsc::channel();
