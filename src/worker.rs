@@ -1,4 +1,5 @@
-//! Worker: one core's world. One thread, one runtime, one ring, its own listening sockets and its own sessions.
+//! Worker: one core's world. One thread, one runtime with its ring (and a second one for small messages), its own
+//! listening sockets and its own sessions.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -49,7 +50,8 @@ pub const ACCEPT_BATCH: usize = 64;
 const PAUSE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long accepting rests when descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What the queues of a worker's two rings take of the locked memory, at most: 65,536 completions of 16 bytes in each.
+/// What the queues of a worker's rings take of the locked memory, at most: 65,536 completions of 16 bytes, and half as much
+/// again for entries and the second ring; rounded up.
 const RING_MEMORY: usize = 2 * 1024 * 1024;
 /// Bytes of a large buffer: what a socket's own buffers hold of a fast stream.
 const LARGE_CELL_BYTES: usize = 256 * 1024;
