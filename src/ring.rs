@@ -378,7 +378,7 @@ impl SecondRing {
         Ok(SecondRing {
             ring,
             shelf,
-            operations: slab::Slab::new(),
+            operations: slab::Slab::with_capacity(in_flight.min(COMPLETIONS_MAX)),
             completions: VecDeque::new(),
             wakeups,
             sent: 0,

@@ -29,6 +29,8 @@ const FULL_MAX: u8 = 2;
 const QUEUE_MAX: usize = 3;
 /// Buffers that lie ready at first. Whenever they do not suffice there will be twice as many.
 const SHELF_FIRST: usize = 64;
+/// Flows for which there is room from the beginning, at most.
+const FLOWS_AT_FIRST: usize = 1 << 16;
 /// The kernel's own maximum for a shelf.
 const SHELF_MAX: usize = 1 << 15;
 /// Looks for work between two looks at the clock.
@@ -124,7 +126,8 @@ impl Multishot {
             shelf: Cell::new(SHELF_FIRST.min(shelf_max)),
             shelf_max,
             ring: RefCell::new(ring),
-            flows: RefCell::default(),
+            // Room for all at once costs no memory until it is used; growing would leave the old room behind.
+            flows: RefCell::new(Slab::with_capacity(in_flight.min(FLOWS_AT_FIRST))),
             arena: arena.clone(),
             busy_poll,
             driver: RefCell::default(),
