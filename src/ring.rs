@@ -292,9 +292,9 @@ pub struct SecondRing {
     wakeups: OwnedFd,
     /// Bytes, since the beginning.
     sent: u64,
-    /// Whether the flag that work was put off is believed. The kernel may leave it set with nothing behind it: then the last
-    /// enter found nothing, and only the next wake-up says that there is something again.
-    heeds_flag: bool,
+    /// How often in a row an enter found nothing, although the flag said that work was put off. The kernel may leave the flag
+    /// set with nothing behind it. But it also does only a part of the work at each enter, and some of that completes nothing.
+    fruitless: u32,
 }
 
 enum Operation {
@@ -382,7 +382,7 @@ impl SecondRing {
             completions: VecDeque::new(),
             wakeups,
             sent: 0,
-            heeds_flag: true,
+            fruitless: 0,
         })
     }
 
@@ -430,6 +430,13 @@ impl SecondRing {
         Ok(count)
     }
 
+    /// Believes the flag again, if it was not believed any more; says whether it was not. To be called now and then.
+    pub fn look_again(&mut self) -> bool {
+        let had_given_up = self.fruitless >= FRUITLESS_MAX;
+        self.fruitless = 0;
+        had_given_up
+    }
+
     /// Bytes that were sent, since the beginning.
     pub fn sent(&self) -> u64 {
         self.sent
@@ -473,7 +480,7 @@ impl SecondRing {
             return true;
         }
         let queue = self.ring.submission();
-        !queue.is_empty() || queue.cq_overflow() || (self.heeds_flag && queue.taskrun())
+        !queue.is_empty() || queue.cq_overflow() || (self.fruitless < FRUITLESS_MAX && queue.taskrun())
     }
 
     /// Hands entries over, lets the kernel do what it has put off, and takes what is complete. Does not wait.
@@ -483,7 +490,8 @@ impl SecondRing {
         let entered =
             unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
         self.completions.extend(self.ring.completion());
-        self.heeds_flag = queued > 0 || !self.completions.is_empty();
+        let is_fruitless = queued == 0 && self.completions.is_empty();
+        self.fruitless = if is_fruitless { self.fruitless.saturating_add(1) } else { 0 };
         match entered.err() {
             // Interrupted, or short of room for completions: there is more to do, and has_work says so.
             Some(error)
@@ -567,6 +575,8 @@ impl Drop for SecondRing {
     }
 }
 
+/// So many enters in a row that find nothing, and the flag that there is something is not believed until the next look.
+const FRUITLESS_MAX: u32 = 64;
 /// Entries that the second ring can queue before the kernel is called.
 const SECOND_SUBMISSIONS: u32 = 512;
 

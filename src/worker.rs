@@ -277,6 +277,7 @@ impl Worker {
         shared.now.set(shared.now.get() + step);
         let ticks = &shared.supplies.ticks;
         ticks.set(ticks.get().wrapping_add(1));
+        shared.supplies.multishot.iter().for_each(Multishot::look_again);
         let late = |backend: BackendId| {
             // First: whoever sees that it was not answered can see why.
             shared.stats.backends[backend.index()].late.add(1);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::types::{Algorithm, Choice, Config, Listener, Pool};
+use super::types::{Algorithm, Choice, Config, Engine, Listener, Pool, Server};
 use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
@@ -15,6 +15,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         .flat_map(|listener| listener.bind.iter().map(move |bind| (*bind, listener)))
         .collect();
     let mut found = Vec::new();
+    found.extend(unused_busy_poll(&config.server));
     for listener in &config.listeners {
         found.extend(port_zero(listener));
     }
@@ -29,6 +30,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
         found.extend(odd_addresses(pool, &binds));
     }
     found
+}
+
+fn unused_busy_poll(server: &Server) -> Option<String> {
+    (server.engine == Engine::Fixed && !server.busy_poll.is_zero()).then(|| {
+        "server: busy_poll_us has no effect with engine = \"fixed\"; write engine = \"auto\"".to_owned()
+    })
 }
 
 fn port_zero(listener: &Listener) -> Option<String> {
@@ -130,6 +137,20 @@ mod tests {
         let text =
             format!("[[listener]]\nname=\"web\"\npool=\"api\"\n{listener}\n[[pool]]\nname=\"api\"\n{pool}");
         warnings(&parse("f", &text).unwrap())
+    }
+
+    #[test]
+    fn looking_for_bytes_is_for_one_engine_only() {
+        let text = |engine: &str| {
+            format!(
+                "[server]\nengine=\"{engine}\"\nbusy_poll_us=50\n[[listener]]\nname=\"web\"\nbind=\"127.0.0.1:1\"\n\
+                 pool=\"api\"\n[[pool]]\nname=\"api\"\n[[pool.backend]]\naddress=\"127.0.0.1:2\"\n\
+                 [[pool.backend]]\naddress=\"127.0.0.1:3\"\n"
+            )
+        };
+        let found = |engine| warnings(&parse("f", &text(engine)).unwrap());
+        assert_eq!(found("auto"), [""; 0]);
+        assert!(matches!(&found("fixed")[..], [only] if only.contains("busy_poll_us has no effect")));
     }
 
     const TWO: &str =

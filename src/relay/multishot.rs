@@ -180,6 +180,13 @@ impl Multishot {
         Errand { engine: Rc::clone(engine), key }
     }
 
+    /// To be called at each tick: whoever sleeps although the kernel says that there is work looks again.
+    pub fn look_again(&self) {
+        if self.0.ring.borrow_mut().look_again() {
+            self.0.call();
+        }
+    }
+
     /// Bytes that have gone through the engine, since the beginning.
     pub fn carried(&self) -> u64 {
         self.0.ring.borrow().sent()

@@ -476,10 +476,14 @@ fn connect_times(reports: &[Report]) -> String {
 /// Which engine there will be: never `Auto`.
 fn choose_engine(wanted: Engine) -> Result<Engine, Error> {
     if wanted == Engine::Fixed {
+        tracing::info!("small messages: engine fixed");
         return Ok(Engine::Fixed);
     }
     match (wanted, ring::probe_second()) {
-        (_, Ok(())) => Ok(Engine::Multishot),
+        (_, Ok(())) => {
+            tracing::info!("small messages: engine multishot");
+            Ok(Engine::Multishot)
+        }
         (Engine::Multishot, Err(error)) => Err(Error::Engine(error)),
         (_, Err(error)) => {
             tracing::info!(
