@@ -124,18 +124,19 @@ fn build(flags: Flags, sizes: Sizes) -> io::Result<Runtime> {
 }
 
 /// Finds out whether io_uring can be used.
-///
-/// On a thread that ends with the answer: when a ring is torn down the kernel interrupts the thread that used it, some
-/// time later, and whatever that thread then waits in fails with EINTR.
 pub fn probe() -> Result<(), Unavailable> {
-    let answer = std::thread::spawn(probe_here).join();
-    answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    elsewhere(probe_here)
 }
 
 /// Finds out whether a [`SecondRing`] can be had.
 pub fn probe_second() -> io::Result<()> {
-    let answer = std::thread::spawn(|| SecondRing::new(8, 8).map(drop)).join();
-    answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    elsewhere(|| SecondRing::new(8, 8).map(drop))
+}
+
+/// Asks on a thread that ends with the answer: when a ring is torn down the kernel interrupts the thread that used it, some
+/// time later, and whatever that thread then waits in fails with EINTR.
+fn elsewhere<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::spawn(ask).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Makes a ring, asks for the operations, runs one that does nothing.
@@ -342,12 +343,12 @@ pub enum Event {
 }
 
 /// Why a receive is over.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
     /// The stream has come to its end.
     End,
     /// The connection is broken.
-    Broken(io::Error),
+    Broken,
     /// There was no buffer on the shelf.
     NoBuffer,
     /// It was stopped, or interrupted: what comes from now on waits in the socket.
@@ -402,7 +403,7 @@ impl SecondRing {
     /// Takes every buffer off the shelf, if nothing is under way that could pick one: with that the ring is closed.
     pub fn clear_shelf(&mut self) {
         if self.operations.is_empty() && self.ring.submitter().unregister_buf_ring(GROUP).is_ok() {
-            self.shelf.buffers.clear();
+            self.shelf.buffers.iter_mut().for_each(|buffer| *buffer = None);
         }
     }
 
@@ -532,12 +533,12 @@ impl SecondRing {
                         return Some(Event::Received { tag, chunk, goes_on });
                     }
                     // Never without a buffer: bytes that went nowhere are a broken stream.
-                    (1.., None) => Over::Broken(io::Error::from_raw_os_error(libc::EIO)),
+                    (1.., None) => Over::Broken,
                     (0, _) => Over::End,
                     _ => match -result {
                         libc::ENOBUFS => Over::NoBuffer,
                         libc::ECANCELED | libc::EINTR | libc::EAGAIN => Over::Stopped,
-                        _ => Over::Broken(error()),
+                        _ => Over::Broken,
                     },
                 };
                 assert!(!goes_on, "a receive that is over goes on: {why:?}");

@@ -173,7 +173,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
                 News::DestinationBroken => return Err(self.give_up_destination()),
                 // Without a cell a large one may be left, and the heap always is.
                 News::Bulk | News::NoBuffer => {
-                    flow.outgrew();
+                    flow.turn_to_large_cells();
                     return Ok(Next::Stage);
                 }
             }
@@ -219,7 +219,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
         let Some(mut chunk) = ring::read(self.source(), buffer).await.map_err(|_| self.source_side())? else {
             return Ok(None);
         };
-        let (count, ticks) = (chunk.remaining(), self.relay.supplies.ticks.get().wrapping_sub(begun));
+        let (count, ticks) = (chunk.remaining(), supplies.ticks.get().wrapping_sub(begun));
         self.has_come();
         self.relay.meter.set_writing(self.direction, true);
         while chunk.remaining() > 0 {
@@ -238,7 +238,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
         let mut unpaused = 0;
         loop {
             let Some(pipe) = self.relay.supplies.pipes.take() else {
-                flow.without_pipe();
+                flow.turn_to_large_cells();
                 return Ok(Next::Stage);
             };
             let Some(step) = self.splice(pipe).await? else { return Ok(Next::End) };
@@ -270,19 +270,13 @@ impl<F: Fn(Direction)> Way<'_, F> {
             };
             filled = pipe.fill(self.source());
         }
-        let count = match filled {
+        if matches!(filled, Ok(0)) || would_block(&filled) {
             // Nothing, although it is readable: the end of the stream, or an urgent byte, which cannot be spliced. The kernel's
             // answer is the same for both when the end has come behind such a byte; a read tells them apart.
-            Ok(0) => {
-                drop(pipe);
-                return self.carry(Stage::Small).await;
-            }
-            filled if would_block(&filled) => {
-                drop(pipe);
-                return self.carry(Stage::Small).await;
-            }
-            filled => filled.map_err(|_| self.source_side())?,
-        };
+            drop(pipe);
+            return self.carry(Stage::Small).await;
+        }
+        let count = filled.map_err(|_| self.source_side())?;
         self.has_come();
         self.relay.meter.set_writing(self.direction, true);
         while pipe.content() > 0 {
@@ -295,7 +289,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
             }
         }
         self.relay.meter.set_writing(self.direction, false);
-        let ticks = self.relay.supplies.ticks.get().wrapping_sub(begun);
+        let ticks = supplies.ticks.get().wrapping_sub(begun);
         Ok(Some(Step { count, room: pipe.size(), ticks }))
     }
 

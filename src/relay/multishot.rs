@@ -141,14 +141,12 @@ impl Multishot {
         let has_work = || self.0.ring.borrow_mut().has_work();
         loop {
             for _ in 0..TURNS_MAX {
-                if !has_work() && !self.0.busy_poll.is_zero() {
+                if !self.0.busy_poll.is_zero() && !has_work() {
                     // What the last turn has woken comes first.
                     ring::let_others_run().await;
                     self.0.look_for_work();
                 }
-                if !has_work() {
-                    poll_fn(|context| self.0.sleep(&wakeups, context)).await;
-                }
+                poll_fn(|context| self.0.sleep(&wakeups, context)).await;
                 self.0.turn().unwrap_or_else(|error| refused(error));
             }
             ring::let_others_run().await;
@@ -159,7 +157,8 @@ impl Multishot {
     pub(super) fn begin(&self, course: Course<'_>) -> Errand {
         let Course { from, to, meter, direction, wants_first } = course;
         let engine = &self.0;
-        let key = engine.flows.borrow_mut().insert(State {
+        let (mut ring, mut flows) = (engine.ring.borrow_mut(), engine.flows.borrow_mut());
+        let key = flows.insert(State {
             from: from.clone(),
             to: to.clone(),
             meter: Rc::clone(meter),
@@ -174,7 +173,6 @@ impl Multishot {
             task: None,
             is_orphan: false,
         });
-        let (mut ring, mut flows) = (engine.ring.borrow_mut(), engine.flows.borrow_mut());
         flows[key].receive(&mut ring, key);
         engine.call();
         Errand { engine: Rc::clone(engine), key }
@@ -221,6 +219,7 @@ impl Engine {
         }
     }
 
+    /// Until there is work; at once if there is.
     fn sleep(&self, wakeups: &AsyncFd<OwnedFd>, context: &mut Context<'_>) -> Poll<()> {
         if self.ring.borrow_mut().has_work() {
             return Poll::Ready(());
@@ -249,11 +248,10 @@ impl Engine {
             let state = &mut flows[tag];
             match event {
                 Event::Received { chunk, goes_on, .. } => state.received(&mut ring, tag, chunk, goes_on),
-                Event::Over { why: Over::NoBuffer, .. } => {
-                    ran_out = true;
-                    state.ran_out(&mut ring, tag, self.arena.has_cell());
+                Event::Over { why, .. } => {
+                    ran_out |= why == Over::NoBuffer;
+                    state.over(&mut ring, tag, why, self.arena.has_cell());
                 }
-                Event::Over { why, .. } => state.over(&mut ring, tag, &why),
                 Event::Sent { chunk, result, .. } => state.sent(&mut ring, tag, chunk, result.ok()),
             }
             if state.is_at_rest() && state.is_orphan {
@@ -306,27 +304,20 @@ impl State {
         self.settle(ring, tag);
     }
 
-    /// The receive is over, and not for want of a buffer.
-    fn over(&mut self, ring: &mut SecondRing, tag: usize, why: &Over) {
+    /// The receive is over. If that was for want of a buffer and there are cells, the shelf is filled before the kernel looks
+    /// again.
+    fn over(&mut self, ring: &mut SecondRing, tag: usize, why: Over, has_cells: bool) {
         self.receiving = Receiving::No;
         match why {
             Over::End => self.conclude(News::End),
-            Over::Broken(_) => {
+            Over::Broken => {
                 // The kernel has told it, and will not tell it again: the tick cannot see it any more. It ends a session whose
                 // client has gone while its bytes wait for the backend.
                 self.meter.note_broken(self.direction);
                 self.conclude(News::SourceBroken);
             }
-            Over::Stopped | Over::NoBuffer => {}
-        }
-        self.settle(ring, tag);
-    }
-
-    /// There was no buffer on the shelf. If there are cells, it is filled before the kernel looks again.
-    fn ran_out(&mut self, ring: &mut SecondRing, tag: usize, has_cells: bool) {
-        self.receiving = Receiving::No;
-        if !has_cells {
-            self.conclude(News::NoBuffer);
+            Over::NoBuffer if !has_cells => self.conclude(News::NoBuffer),
+            Over::NoBuffer | Over::Stopped => {}
         }
         self.settle(ring, tag);
     }

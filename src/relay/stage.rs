@@ -4,11 +4,12 @@
 //! want few and large steps, and no copies at all if they are long enough to pay for the pipe. Silence wants nothing held.
 
 /// How a direction carries its next bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Stage {
     /// Waits with a poll, which holds no buffer, then carries a small cell.
     Parked,
     /// Waits with a read into a small cell.
+    #[default]
     Small,
     /// Carries large cells.
     Large,
@@ -33,13 +34,6 @@ pub(super) struct Flow {
     stage: Stage,
     /// Steps in a row that spoke for another stage.
     streak: u8,
-}
-
-#[allow(clippy::derivable_impls, reason = "the attribute would stand in the middle of the story above")]
-impl Default for Stage {
-    fn default() -> Stage {
-        Stage::Small
-    }
 }
 
 /// Ticks of silence after which the next wait holds no buffer: 50 to 100 ms.
@@ -74,13 +68,8 @@ impl Flow {
         }
     }
 
-    /// The stream has outgrown the engine for small messages.
-    pub(super) fn outgrew(&mut self) {
-        self.turn(Stage::Large);
-    }
-
-    /// No pipe was to be had: large cells must do for a while.
-    pub(super) fn without_pipe(&mut self) {
+    /// Large cells from now on: the stream has outgrown the engine for small messages, or no pipe was to be had.
+    pub(super) fn turn_to_large_cells(&mut self) {
         self.turn(Stage::Large);
     }
 
@@ -149,7 +138,7 @@ mod tests {
         let mut flow = Flow::default();
         after(&mut flow, 2, SMALL_ROOM, SMALL_ROOM, 0);
         assert_eq!(after(&mut flow, 2, BULK_BYTES, LARGE_ROOM, 0), Stage::Spliced);
-        flow.without_pipe();
+        flow.turn_to_large_cells();
         assert_eq!(flow.stage(), Stage::Large);
         assert_eq!(after(&mut flow, 2, BULK_BYTES, LARGE_ROOM, 0), Stage::Spliced);
     }
