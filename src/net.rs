@@ -414,7 +414,23 @@ pub fn kernel_release() -> String {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpStream};
+
+    /// Our end of a connection, and the peer, which waits for ten seconds and not for ever.
+    pub(crate) fn connected() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        (Socket::from(OwnedFd::from(ours)), peer)
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use super::testing::connected;
     use super::*;
     use std::io::Read;
     use std::net::{Ipv4Addr, TcpStream};
@@ -423,15 +439,6 @@ mod tests {
 
     fn any_port() -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-    }
-
-    /// A connection of ours and the peer that watches it.
-    fn connected() -> (Socket, TcpStream) {
-        let listener = TcpListener::bind(any_port()).unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let (ours, _) = listener.accept().unwrap();
-        (Socket::from(OwnedFd::from(ours)), peer)
     }
 
     #[test]

@@ -109,13 +109,10 @@ impl Drop for Pipe {
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::{Ipv4Addr, TcpListener, TcpStream};
-    use std::os::fd::OwnedFd;
+    use std::net::TcpStream;
 
     fn connected() -> (Socket, TcpStream) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let ours = Socket::from(OwnedFd::from(listener.accept().unwrap().0));
+        let (ours, peer) = net::testing::connected();
         net::set_nonblocking(&ours).unwrap();
         (ours, peer)
     }

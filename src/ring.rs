@@ -692,22 +692,13 @@ impl<Owned: 'static> OneshotOutputTransform for Completion<Owned> {
 mod tests {
     use super::*;
     use crate::buffers::{Arena, Layout};
-    use crate::net;
+    use crate::net::{self, testing::connected};
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpStream};
-    use std::os::fd::OwnedFd;
     use std::time::Duration;
 
     fn layout(cell_size: usize) -> Layout {
         Layout { cells: 16, cell_size, large_cells: 0, large_cell_size: 0 }
-    }
-
-    /// Our end of a connection, and the peer.
-    fn connected() -> (Socket, TcpStream) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        (Socket::from(OwnedFd::from(listener.accept().unwrap().0)), peer)
     }
 
     /// Fails instead of hanging.

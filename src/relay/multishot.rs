@@ -461,17 +461,9 @@ impl Drop for Errand {
 mod tests {
     use super::*;
     use crate::buffers::Layout;
-    use crate::net;
+    use crate::net::{self, testing::connected};
     use socket2::SockRef;
     use std::io::Write;
-    use std::net::{Ipv4Addr, TcpListener, TcpStream};
-
-    /// Our end of a connection, and the peer.
-    fn connected() -> (Socket, TcpStream) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Socket::from(OwnedFd::from(listener.accept().unwrap().0)), peer)
-    }
 
     #[test]
     fn a_reset_is_noted_for_the_tick_while_bytes_wait_and_all_cells_come_back() {
