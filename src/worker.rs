@@ -53,8 +53,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What the queues of a worker's rings take of the locked memory, at most: 65,536 completions of 16 bytes, and half as much
 /// again for entries and the second ring; rounded up.
 const RING_MEMORY: usize = 2 * 1024 * 1024;
-/// Bytes of a large buffer: what a socket's own buffers hold of a fast stream.
-const LARGE_CELL_BYTES: usize = 256 * 1024;
 /// How long sessions that were told to end may take to do so.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -64,7 +62,7 @@ pub fn layout(server: &Server) -> Layout {
         cells: server.buffers_per_worker,
         cell_size: server.buffer_size,
         large_cells: server.large_buffers_per_worker,
-        large_cell_size: LARGE_CELL_BYTES.max(server.buffer_size),
+        large_cell_size: server.large_buffer_size(),
     }
 }
 

@@ -30,7 +30,11 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     line(f, "buffer_size", &format_size(bytes(server.buffer_size)))?;
     line(f, "buffers_per_worker", &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))))?;
     let large = &server.large_buffers_per_worker;
-    line(f, "large_buffers_per_worker", &format!("{large} ({})", format_size(bytes(large * (256 << 10)))))?;
+    line(
+        f,
+        "large_buffers_per_worker",
+        &format!("{large} ({})", format_size(bytes(large * server.large_buffer_size()))),
+    )?;
     line(f, "pipes_per_worker", &server.pipes_per_worker)?;
     line(f, "status_interval", &or_off(server.status_interval))?;
     line(f, "log", &server.log.word())

@@ -56,6 +56,13 @@ pub enum Workers {
     Cores(Vec<usize>),
 }
 
+impl Server {
+    /// Bytes of a large buffer: what a socket's own buffers hold of a fast stream, and never less than a small one has.
+    pub fn large_buffer_size(&self) -> usize {
+        self.buffer_size.max(256 * 1024)
+    }
+}
+
 /// What carries small messages. Long transfers are the same in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {

@@ -274,11 +274,12 @@ impl Server {
             );
         }
         tracing::info!(
-            "relay buffers asked for: {workers} workers x ({} x {} KiB + {} x 256 KiB) = {} MiB; when they are all lent, up to \
+            "relay buffers asked for: {workers} workers x ({} x {} KiB + {} x {} KiB) = {} MiB; when they are all lent, up to \
              {} MiB more from the heap",
             server.buffers_per_worker,
             server.buffer_size / 1024,
             server.large_buffers_per_worker,
+            server.large_buffer_size() / 1024,
             self.limits.buffer_bytes / (1024 * 1024),
             self.limits.spill_bytes / (1024 * 1024)
         );
