@@ -23,6 +23,9 @@ use std::{
 
 use self::{cli::Command, client::Run, report::Report};
 
+/// As a shell tells it of a program that SIGINT ended: 128 and the signal.
+const EXIT_INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     let done = match cli::parse() {
         Command::Backend(backend) => backend::run(&backend).map(|()| ExitCode::SUCCESS),

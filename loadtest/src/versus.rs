@@ -62,7 +62,7 @@ pub(crate) fn run(plan: &Plan) -> io::Result<ExitCode> {
         measured?;
     }
     Ok(match (stop.is_set(), results.is_valid()) {
-        (true, _) => ExitCode::from(EXIT_INTERRUPTED),
+        (true, _) => ExitCode::from(crate::EXIT_INTERRUPTED),
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::FAILURE,
     })
@@ -102,5 +102,3 @@ fn measure(
     }
     Ok(())
 }
-
-const EXIT_INTERRUPTED: u8 = 130;

@@ -52,7 +52,7 @@ pub(super) fn start(progress: bool, live: Arc<Live>, stop: Arc<AtomicBool>) -> i
                     _ = &mut ended => return,
                     _ = interrupt.recv() => {
                         if stop.swap(true, Relaxed) {
-                            exit(EXIT_INTERRUPTED);
+                            exit(crate::EXIT_INTERRUPTED.into());
                         }
                         eprintln!("interrupted: waiting for the requests under way; once more to exit at once");
                     }
@@ -77,4 +77,3 @@ fn say(second: u64, live: &Live, last_ok: u64) -> u64 {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const EXIT_INTERRUPTED: i32 = 130;

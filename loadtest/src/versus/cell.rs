@@ -36,7 +36,7 @@ pub(super) struct Cell {
 }
 
 /// What a generator counted.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub(super) struct Load {
     /// Requests answered in full.
     pub(super) requests: u64,

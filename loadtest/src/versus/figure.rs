@@ -143,10 +143,7 @@ mod tests {
             seconds: 3.0,
             source: "wrk",
             p50_us: Some(7.0),
-            p99_us: None,
-            p99_9_us: None,
-            late_p50_us: None,
-            late_p99_us: None,
+            ..cell::Load::default()
         });
         cell
     }

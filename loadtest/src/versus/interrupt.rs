@@ -38,7 +38,7 @@ impl Stop {
                     }
                     if set.0.swap(true, Relaxed) {
                         // The others get SIGTERM when we are gone.
-                        exit(super::EXIT_INTERRUPTED.into());
+                        exit(crate::EXIT_INTERRUPTED.into());
                     }
                     eprintln!("interrupted: ending what was started; once more to exit at once");
                 }

@@ -148,11 +148,7 @@ mod tests {
             bytes: requests * 1_000_000_000,
             seconds: 1.0,
             source: "wrk",
-            p50_us: None,
-            p99_us: None,
-            p99_9_us: None,
-            late_p50_us: None,
-            late_p99_us: None,
+            ..cell::Load::default()
         });
         cell
     }
