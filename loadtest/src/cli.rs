@@ -136,7 +136,10 @@ struct TypedClient {
     /// Requests start, or in an open loop are due, within this time
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// No more requests than this, over all connections
+    /// Send for this long before --duration begins, without measuring: opening connections is work of its own
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    warm_up: Duration,
+    /// No more requests than this, over all connections, those of the warm-up included
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
     /// What the target speaks
@@ -254,7 +257,7 @@ impl TypedOpen {
         let timetable = Timetable {
             arrivals: self.arrivals,
             rate: self.rate,
-            duration: self.client.duration,
+            duration: self.client.warm_up + self.client.duration,
             arrivals_max: self.client.requests.unwrap_or(u64::MAX),
             seed: self.client.seed,
         };
@@ -278,6 +281,7 @@ impl TypedClient {
             errors.not_zero(option, time);
             errors.no_longer(option, time, max);
         }
+        errors.no_longer("--warm-up", self.warm_up, DURATION_MAX);
         let exchange = self.exchange(&mut errors);
         errors.descriptors("--connections", connections, self.threads);
         let run = Run {
@@ -286,6 +290,7 @@ impl TypedClient {
             exchange,
             connections,
             threads: self.threads,
+            warm_up: self.warm_up,
             duration: self.duration,
             deadline: self.deadline,
             connect_timeout: self.connect_timeout,

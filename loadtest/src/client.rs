@@ -31,7 +31,7 @@ use crate::{
     dice::mix,
     failure::Failure,
     schedule::Timetable,
-    tally::{Live, Tally},
+    tally::{Live, Tally, Window},
 };
 
 /// A run as it is to be done.
@@ -47,7 +47,9 @@ pub(crate) struct Run {
     pub(crate) connections: usize,
     /// Each with its share of the connections.
     pub(crate) threads: usize,
-    /// Requests start, or in an open loop are due, within this time.
+    /// Requests that start within this time at first are sent, and not measured.
+    pub(crate) warm_up: Duration,
+    /// After that, requests start, or in an open loop are due, within this time.
     pub(crate) duration: Duration,
     /// A request that takes longer has failed.
     pub(crate) deadline: Duration,
@@ -99,18 +101,18 @@ pub(crate) fn run(run: &Run) -> io::Result<Outcome> {
         Load::Open { .. } => 0,
     }));
     let start = Instant::now();
-    let window_end = start + run.duration;
-    let mut tally = Tally::new(window_end, Arc::clone(&live));
+    let window = Window { start: start + run.warm_up, end: start + run.warm_up + run.duration };
+    let mut tally = Tally::new(window, Arc::clone(&live));
     thread::scope(|scope| {
         let clients: Vec<_> = (0..run.threads)
             .map(|thread| Client {
                 run: run.clone(),
                 thread,
                 start,
-                window_end,
+                window_end: window.end,
                 requests_left: Arc::clone(&requests_left),
                 stop: Arc::clone(&stop),
-                tally: RefCell::new(Tally::new(window_end, Arc::clone(&live))),
+                tally: RefCell::new(Tally::new(window, Arc::clone(&live))),
             })
             .map(|client| scope.spawn(|| client.run()))
             .collect();
@@ -119,7 +121,7 @@ pub(crate) fn run(run: &Run) -> io::Result<Outcome> {
         }
         Ok::<(), io::Error>(())
     })?;
-    let window = Instant::now().min(window_end).duration_since(start);
+    let window = Instant::now().min(window.end).saturating_duration_since(window.start);
     watcher.end();
     Ok(Outcome { tally, window, interrupted: stop.load(Relaxed) })
 }
@@ -197,7 +199,7 @@ impl Client {
         let start = Instant::now();
         let connect = Link::connect(self.run.target, self.run.exchange.input_len());
         let link = timeout(self.run.connect_timeout, connect).await.map_err(|_| Failure::Timeout)??;
-        self.tally.borrow_mut().connected(start.elapsed());
+        self.tally.borrow_mut().connected(start, start.elapsed());
         Ok(link)
     }
 }

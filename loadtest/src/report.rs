@@ -30,6 +30,7 @@ struct Description {
     threads: usize,
     request_bytes: u64,
     reply_bytes: u64,
+    warm_up_s: f64,
     duration_s: f64,
     seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,6 +43,9 @@ struct Requests {
     /// Only known beforehand in an open loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     planned: Option<u64>,
+    /// Sent before the measured time, and in none of the other counts and times.
+    warm_up: u64,
+    warm_up_failed: u64,
     ok: u64,
     failed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +113,7 @@ impl Report {
                 threads: run.threads,
                 request_bytes: run.exchange.request_len,
                 reply_bytes: run.exchange.reply_len,
+                warm_up_s: run.warm_up.as_secs_f64(),
                 duration_s: run.duration.as_secs_f64(),
                 seed: run.seed,
                 rate_per_s,
@@ -116,6 +121,8 @@ impl Report {
             },
             requests: Requests {
                 planned: open.then(|| planned(run)),
+                warm_up: tally.warm_up,
+                warm_up_failed: tally.warm_up_failed,
                 ok: tally.ok,
                 failed: tally.failed_total(),
                 not_sent: open.then_some(tally.not_sent),
@@ -138,7 +145,9 @@ impl Report {
 
     /// Whether every request that was planned was sent and answered.
     pub(crate) fn is_clean(&self) -> bool {
-        self.requests.failed == 0 && self.requests.not_sent.unwrap_or(0) == 0
+        self.requests.failed == 0
+            && self.requests.warm_up_failed == 0
+            && self.requests.not_sent.unwrap_or(0) == 0
     }
 
     /// The same as JSON, on several lines.
@@ -150,7 +159,7 @@ impl Report {
 /// Counted anew from the timetable, so that a request that got lost in here would show.
 fn planned(run: &Run) -> u64 {
     match &run.load {
-        Load::Open { timetable, .. } => timetable.schedule().count() as u64,
+        Load::Open { timetable, .. } => timetable.schedule().filter(|at| *at >= run.warm_up).count() as u64,
         Load::Closed { .. } => 0,
     }
 }
@@ -210,6 +219,9 @@ impl fmt::Display for Description {
             "{} protocol, {} bytes out, {} bytes back, {} s",
             self.protocol, self.request_bytes, self.reply_bytes, self.duration_s
         )?;
+        if self.warm_up_s > 0.0 {
+            write!(out, " after {} s of warm-up", self.warm_up_s)?;
+        }
         writeln!(out, "{}", if self.interrupted { ", interrupted" } else { "" })
     }
 }
@@ -218,6 +230,9 @@ impl fmt::Display for Requests {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(planned) = self.planned {
             writeln!(out, "{:<20}{planned:>12}", "requests planned")?;
+        }
+        if self.warm_up > 0 {
+            writeln!(out, "{:<20}{:>12}  {} failed", "  in the warm-up", self.warm_up, self.warm_up_failed)?;
         }
         writeln!(out, "{:<20}{:>12}", "requests ok", self.ok)?;
         writeln!(out, "{:<20}{:>12}", "requests failed", self.failed)?;

@@ -23,6 +23,10 @@ pub(crate) struct Tally {
     pub(crate) failed: [u64; Failure::KINDS.len()],
     /// The first failure of each kind, as an example.
     pub(crate) first_failures: [Option<Failure>; Failure::KINDS.len()],
+    /// Requests that began before the measured time. Nothing else here counts them.
+    pub(crate) warm_up: u64,
+    /// Those of `warm_up` that failed or could not be sent.
+    pub(crate) warm_up_failed: u64,
     /// Arrivals that could not be sent, because too many requests were outstanding or the run was interrupted.
     pub(crate) not_sent: u64,
     /// Connections opened.
@@ -39,13 +43,22 @@ pub(crate) struct Tally {
     pub(crate) failure: Histogram<u64>,
     /// From the intended to the real start: the generator's own lateness.
     pub(crate) late: Histogram<u64>,
-    window_end: Instant,
+    window: Window,
     live: Arc<Live>,
 }
 
+/// The measured time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    /// What begins before is the warm-up.
+    pub(crate) start: Instant,
+    /// What is done after this counts as ok, but not for the throughput.
+    pub(crate) end: Instant,
+}
+
 impl Tally {
-    /// Nothing counted yet; what is done after `window_end` counts as ok, but not for the throughput.
-    pub(crate) fn new(window_end: Instant, live: Arc<Live>) -> Self {
+    /// Nothing counted yet.
+    pub(crate) fn new(window: Window, live: Arc<Live>) -> Self {
         let times =
             || Histogram::new_with_bounds(1, TIME_MAX_NS, 3).expect("the bounds are constant and right");
         Self {
@@ -53,6 +66,8 @@ impl Tally {
             ok_in_window: 0,
             failed: Default::default(),
             first_failures: Default::default(),
+            warm_up: 0,
+            warm_up_failed: 0,
             not_sent: 0,
             connects: 0,
             closed_idle: 0,
@@ -61,43 +76,65 @@ impl Tally {
             request: times(),
             failure: times(),
             late: times(),
-            window_end,
+            window,
             live,
         }
     }
 
-    /// A connection was opened.
-    pub(crate) fn connected(&mut self, took: Duration) {
+    /// A connection was opened, which began at `start`.
+    pub(crate) fn connected(&mut self, start: Instant, took: Duration) {
         self.connects += 1;
-        record(&mut self.connect, took);
+        if !self.is_warm_up(start) {
+            record(&mut self.connect, took);
+        }
     }
 
     /// A request that started at `start` was answered.
     pub(crate) fn succeeded(&mut self, start: Instant, first_byte: Instant, end: Instant) {
+        self.live.ok.fetch_add(1, Relaxed);
+        if self.is_warm_up(start) {
+            self.warm_up += 1;
+            return;
+        }
         self.ok += 1;
-        self.ok_in_window += u64::from(end <= self.window_end);
+        self.ok_in_window += u64::from(end <= self.window.end);
         record(&mut self.first_byte, first_byte.duration_since(start));
         record(&mut self.request, end.duration_since(start));
-        self.live.ok.fetch_add(1, Relaxed);
     }
 
     /// A request that started at `start` failed.
     pub(crate) fn failed(&mut self, start: Instant, failure: Failure, end: Instant) {
+        self.live.failed.fetch_add(1, Relaxed);
+        if self.is_warm_up(start) {
+            self.warm_up += 1;
+            self.warm_up_failed += 1;
+            return;
+        }
         self.failed[failure.kind()] += 1;
         self.first_failures[failure.kind()].get_or_insert(failure);
         record(&mut self.failure, end.duration_since(start));
-        self.live.failed.fetch_add(1, Relaxed);
     }
 
-    /// Arrivals came that could not be sent.
-    pub(crate) fn dropped(&mut self, arrivals: u64) {
-        self.not_sent += arrivals;
-        self.live.not_sent.fetch_add(arrivals, Relaxed);
+    /// An arrival that was due at this moment could not be sent.
+    pub(crate) fn dropped(&mut self, due: Instant) {
+        self.live.not_sent.fetch_add(1, Relaxed);
+        if self.is_warm_up(due) {
+            self.warm_up += 1;
+            self.warm_up_failed += 1;
+        } else {
+            self.not_sent += 1;
+        }
     }
 
-    /// The generator started a request this much after its intended time.
-    pub(crate) fn started_late(&mut self, by: Duration) {
-        record(&mut self.late, by);
+    /// The generator started a request, that was due at this moment, this much later.
+    pub(crate) fn started_late(&mut self, due: Instant, by: Duration) {
+        if !self.is_warm_up(due) {
+            record(&mut self.late, by);
+        }
+    }
+
+    fn is_warm_up(&self, start: Instant) -> bool {
+        start < self.window.start
     }
 
     /// Takes in the counts of another thread.
@@ -108,6 +145,8 @@ impl Tally {
             self.failed[kind] += other.failed[kind];
             self.first_failures[kind] = self.first_failures[kind].or(other.first_failures[kind]);
         }
+        self.warm_up += other.warm_up;
+        self.warm_up_failed += other.warm_up_failed;
         self.not_sent += other.not_sent;
         self.connects += other.connects;
         self.closed_idle += other.closed_idle;

@@ -265,7 +265,7 @@ pub const SERVER: Section = Section {
         key(
             "pipes_per_worker",
             number(0, 4096),
-            Is("32"),
+            Is("64"),
             "pipes that each worker may splice long transfers through; 0 never splices",
         ),
         key(

@@ -337,6 +337,10 @@ impl<F: Fn(Direction)> Way<'_, F> {
             // The read was ended because the other side broke: this is no end of a stream, and must not look like one.
             return Ok(());
         }
+        if self.relay.meter.is_half_closed() {
+            // The other direction has ended: the session closes both sides in a moment, and that passes this end on, too.
+            return Ok(());
+        }
         net::finish_writing(self.destination()).map_err(|_| self.destination_side())
     }
 

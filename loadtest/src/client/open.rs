@@ -25,7 +25,9 @@ pub(super) async fn run(client: &Rc<Client>, timetable: &Timetable, new_connecti
     while let Some((number, at)) = arrivals.next() {
         let due = client.start + at;
         if wait_until(due, &alarm, client).await == Wait::Stopped {
-            client.tally.borrow_mut().dropped(1 + arrivals.count() as u64);
+            let mut tally = client.tally.borrow_mut();
+            tally.dropped(due);
+            arrivals.for_each(|(_, at)| tally.dropped(client.start + at));
             break;
         }
         match Arc::clone(&slots).try_acquire_owned() {
@@ -33,7 +35,7 @@ pub(super) async fn run(client: &Rc<Client>, timetable: &Timetable, new_connecti
                 let arrival = Arrival { number, due, slot };
                 spawn_local(serve(Rc::clone(client), Rc::clone(&pool), arrival));
             }
-            Err(_) => client.tally.borrow_mut().dropped(1),
+            Err(_) => client.tally.borrow_mut().dropped(due),
         }
     }
     let _all = slots.acquire_many(connections as u32).await.expect("the semaphore is never closed");
@@ -57,7 +59,7 @@ struct Arrival {
 }
 
 async fn serve(client: Rc<Client>, pool: Rc<Pool>, arrival: Arrival) {
-    client.tally.borrow_mut().started_late(arrival.due.elapsed());
+    client.tally.borrow_mut().started_late(arrival.due, arrival.due.elapsed());
     let link = pool.take(&client);
     let link = client.request(link, arrival.number, arrival.due).await;
     pool.put(link);

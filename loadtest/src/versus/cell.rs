@@ -40,6 +40,9 @@ pub(super) struct Cell {
 pub(super) struct Load {
     /// Requests answered in full.
     pub(super) requests: u64,
+    /// Those before, which are in none of the other figures, but for which the proxy worked, too.
+    pub(super) warm_up_requests: u64,
+    pub(super) warm_up_seconds: f64,
     /// Bytes that came back.
     pub(super) bytes: u64,
     /// How long it took.

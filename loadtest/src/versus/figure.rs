@@ -106,19 +106,21 @@ impl Figure {
             };
             Some(units).filter(|units| *units > 0.0)
         };
+        // What the proxy used, it used for those of the warm-up, too.
+        let all_units = || Some(units()? + load?.warm_up_requests as f64);
         let seconds = || load.map(|load| load.seconds).filter(|seconds| *seconds > 0.0);
         match self {
             Self::Throughput => Some(units()? / seconds()?),
             Self::Cpu => {
                 let scale = if work.unit == Unit::Gigabyte { 1e9 } else { 1e3 };
-                Some(cell.cpu_ns? as f64 / scale / units()?)
+                Some(cell.cpu_ns? as f64 / scale / all_units()?)
             }
-            Self::Cycles => Some(cell.counts?.cycles() as f64 / units()?),
-            Self::Instructions => Some(cell.counts?.instructions() as f64 / units()?),
+            Self::Cycles => Some(cell.counts?.cycles() as f64 / all_units()?),
+            Self::Instructions => Some(cell.counts?.instructions() as f64 / all_units()?),
             Self::P50 => load?.p50_us,
             Self::P99 => load?.p99_us,
             Self::P999 => load?.p99_9_us,
-            Self::Busy => Some(cell.cpu_ns? as f64 / 1e7 / seconds()?),
+            Self::Busy => Some(cell.cpu_ns? as f64 / 1e7 / (seconds()? + load?.warm_up_seconds)),
             Self::Late => load?.late_p99_us,
             Self::MemoryEach => {
                 let memory = cell.memory.filter(|memory| memory.connections > 0)?;

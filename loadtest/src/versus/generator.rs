@@ -35,6 +35,7 @@ impl Generator<'_> {
         &self,
         kind: Kind,
         target: SocketAddr,
+        warm_up: Duration,
         time: Duration,
         stop: &Stop,
     ) -> io::Result<Gave> {
@@ -52,10 +53,11 @@ impl Generator<'_> {
             }
         };
         command.args(["--target", &target.to_string(), "--json", "--progress=never"]);
+        command.args(["--warm-up", &format!("{}ms", warm_up.as_millis())]);
         command.args(["--duration", &format!("{}ms", time.as_millis())]);
         let log = self.folder.join("generator.log");
         let process = Process::start(source, command, log, Output::Kept)?;
-        let Some(ended) = process.wait(time + END_WITHIN, stop)? else {
+        let Some(ended) = process.wait(warm_up + time + END_WITHIN, stop)? else {
             let faults = vec![format!("{source} did not end within {time:?} and {END_WITHIN:?}")];
             return Ok(Gave { load: None, faults, raw: String::new() });
         };
@@ -77,7 +79,7 @@ fn read(stdout: &str, source: &'static str) -> (Option<Load>, Vec<String>) {
     let requests = count("/requests/ok");
     let mut faults = Vec::new();
     for (bad, what) in [
-        (count("/requests/failed"), "requests failed"),
+        (count("/requests/failed") + count("/requests/warm_up_failed"), "requests failed"),
         (count("/requests/not_sent"), "arrivals were not sent"),
     ] {
         if bad > 0 {
@@ -89,6 +91,8 @@ fn read(stdout: &str, source: &'static str) -> (Option<Load>, Vec<String>) {
     }
     let load = Load {
         requests,
+        warm_up_requests: count("/requests/warm_up"),
+        warm_up_seconds: number("/run/warm_up_s").unwrap_or(0.0),
         bytes: requests * count("/run/reply_bytes"),
         seconds: number("/throughput/window_s").unwrap_or(0.0),
         source,

@@ -151,6 +151,8 @@ fn read(stdout: &str) -> (Option<Load>, Vec<String>) {
     }
     let load = Load {
         requests: summary.requests,
+        warm_up_requests: 0,
+        warm_up_seconds: 0.0,
         bytes: summary.bytes,
         seconds: summary.duration_us as f64 / 1e6,
         source: "wrk",

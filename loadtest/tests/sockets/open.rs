@@ -37,6 +37,35 @@ fn every_arrival_reaches_a_server_that_answers() {
 }
 
 #[test]
+fn the_warm_up_is_sent_and_not_measured() {
+    let backend = Backend::start("reply");
+    let ran = loadtest(&format!(
+        "open --target {} --rate 500 --warm-up 200ms --duration 400ms --arrivals uniform --json",
+        backend.address
+    ));
+    let report = ran.report();
+    assert_eq!(accounted(&report), 200);
+    assert_eq!(count(&report, "/requests/ok"), 200);
+    assert_eq!((count(&report, "/requests/warm_up"), count(&report, "/requests/warm_up_failed")), (100, 0));
+    assert_eq!(count(&report, "/microseconds/request/count"), 200);
+    assert_eq!(count(&report, "/microseconds/started_late/count"), 200);
+    let opened = count(&report, "/connections/opened");
+    assert_eq!(backend.totals(["requests", "connections"]), [300, opened]);
+}
+
+#[test]
+fn a_server_that_fails_in_the_warm_up_is_told_of() {
+    let (target, _accepted) = serve_never();
+    let ran = loadtest(&format!(
+        "open --target {target} --rate 100 --warm-up 200ms --duration 10ms --arrivals uniform --connections 5 \
+         --deadline 100ms --json"
+    ));
+    let report = ran.report();
+    assert_eq!((count(&report, "/requests/warm_up"), count(&report, "/requests/warm_up_failed")), (20, 20));
+    assert_eq!(ran.code, Some(1));
+}
+
+#[test]
 fn a_server_that_stalls_stops_neither_the_sending_nor_the_counting() {
     let (target, accepted) = serve_never();
     let ran = loadtest(&format!(
