@@ -140,6 +140,7 @@ mod tests {
                     [[pool]]\nname = 'p'\n[[pool.backend]]\naddress = '127.0.0.1:2'\n";
         let mut config = crate::config::parse("test", text).unwrap();
         config.server.sessions_max = sessions_max.and_then(NonZeroUsize::new);
+        config.server.pipes_per_worker = 32;
         config
     }
 

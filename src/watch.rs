@@ -183,15 +183,17 @@ impl Watch {
             && (meter.is_broken(Direction::ToBackend) || net::is_reset(&self.client))
     }
 
-    /// Nobody reads from a side whose stream has ended. If it is reset then, end the reading from the other side: the
-    /// relay goes on to pass that end on, meets the broken connection, and does what it does with every reset.
+    /// Nobody reads from a side whose stream has ended. If it is reset then, note it and end the reading from the other side:
+    /// the relay goes on to pass that end on, finds the note, and does what it does with every reset.
     fn pass_unread_resets_on(&self) {
         let backend = self.backend.borrow();
         let Some(backend) = &*backend else { return };
         if self.meter.has_ended(Direction::ToBackend) && net::is_reset(&self.client) {
+            self.meter.note_broken(Direction::ToBackend);
             net::stop_reading(backend);
         }
         if self.meter.has_ended(Direction::ToClient) && net::is_reset(backend) {
+            self.meter.note_broken(Direction::ToClient);
             net::stop_reading(&self.client);
         }
     }

@@ -20,13 +20,23 @@ pub enum Direction {
     ToClient,
 }
 
+impl Direction {
+    /// The other way.
+    pub fn opposite(self) -> Direction {
+        match self {
+            Direction::ToBackend => Direction::ToClient,
+            Direction::ToClient => Direction::ToBackend,
+        }
+    }
+}
+
 /// Counts only: time is for those who look.
 #[derive(Debug, Default)]
 pub struct Meter {
     bytes: [Cell<u64>; 2],
     writing: [Cell<bool>; 2],
     ended: [Cell<bool>; 2],
-    /// Whose source broke while bytes of it still wait.
+    /// Whose source broke, seen before its reader could meet it.
     broken: [Cell<bool>; 2],
     /// The direction that ended before the other.
     ended_first: Cell<Option<Direction>>,
@@ -72,12 +82,14 @@ impl Meter {
         self.writing[direction as usize].get()
     }
 
-    /// Whether the source of this direction is known to be broken, although bytes of it still wait for the other side.
+    /// Whether the source of this direction is known to be broken, although bytes of it still wait for the other side, or
+    /// although nobody reads from it any more.
     pub fn is_broken(&self, direction: Direction) -> bool {
         self.broken[direction as usize].get()
     }
 
-    pub(super) fn note_broken(&self, direction: Direction) {
+    /// Says so.
+    pub fn note_broken(&self, direction: Direction) {
         self.broken[direction as usize].set(true);
     }
 

@@ -337,7 +337,12 @@ impl<F: Fn(Direction)> Way<'_, F> {
             // The read was ended because the other side broke: this is no end of a stream, and must not look like one.
             return Ok(());
         }
-        if self.relay.meter.is_half_closed() {
+        let meter = &self.relay.meter;
+        if meter.is_broken(self.direction.opposite()) {
+            // The other stream had ended, and then its source was reset: the tick has seen it and ended this reading.
+            return Err(self.destination_side());
+        }
+        if meter.is_half_closed() {
             // The other direction has ended: the session closes both sides in a moment, and that passes this end on, too.
             return Ok(());
         }
