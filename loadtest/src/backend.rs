@@ -25,11 +25,12 @@ use tokio::{
     task::{self, LocalSet},
 };
 
-pub(crate) use self::service_time::{ServiceTime, Spread};
-use self::{
-    service_time::Delay,
-    totals::{End, Totals},
+pub(crate) use self::{
+    reply::serve as serve_replies,
+    service_time::{ServiceTime, Spread, Wait},
+    totals::Totals,
 };
+use self::{service_time::Delay, totals::End};
 use crate::alarm::Alarm;
 
 /// What a backend does with the bytes it gets.
@@ -88,7 +89,8 @@ pub(crate) fn run(backend: &Backend) -> io::Result<()> {
     say(&format!("{}: {totals}", backend.name))
 }
 
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// A listener whose connections are ready to be used.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // Inherited by the accepted connections.

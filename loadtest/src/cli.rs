@@ -1,25 +1,33 @@
 //! The command line: as typed, then what it means. Wrong values are all told at once, with exit code 2.
 
+mod compare;
 mod versus;
 
 use std::{
     ffi::OsString,
     io::IsTerminal,
     net::{SocketAddr, ToSocketAddrs},
+    num::ParseIntError,
+    str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use self::versus::TypedVersus;
+use self::{
+    compare::{Asked, TypedCompare},
+    versus::TypedVersus,
+};
 use crate::{
     backend::{Backend, Kind, ServiceTime, Spread},
     client::{Exchange, Load, Protocol, Run},
     descriptors,
     frame::{DELAY_MAX, HEAD_LEN, LENGTH_MAX},
+    pinning::Pinned,
     schedule::{Arrivals, Timetable},
-    versus::{Pinned, Plan},
+    versus::Plan,
 };
 
 /// What to do.
@@ -34,9 +42,13 @@ pub(crate) enum Command {
         /// The report as JSON.
         json: bool,
     },
+    /// Compare algorithms.
+    Compare(Box<crate::compare::Plan>),
+    /// List the scenarios.
+    Scenarios,
     /// Compare ringway with others.
     Versus(Plan),
-    /// Become another program, on one core.
+    /// Become another program, on some cores.
     Pinned(Pinned),
 }
 
@@ -52,9 +64,16 @@ pub(crate) fn parse() -> Command {
             let json = typed.client.json;
             ("open", typed.meaning().map(|run| Command::Client { run, json }))
         }
+        TypedCommand::Compare(typed) => (
+            "compare",
+            typed.meaning().map(|asked| match asked {
+                Asked::List => Command::Scenarios,
+                Asked::Compare(plan) => Command::Compare(plan),
+            }),
+        ),
         TypedCommand::Versus(typed) => ("versus", typed.meaning().map(Command::Versus)),
-        TypedCommand::Pinned(TypedPinned { core, parent, command }) => {
-            ("pinned", Ok(Command::Pinned(Pinned { core, parent, command })))
+        TypedCommand::Pinned(TypedPinned { cores: TypedCores(cores), parent, command }) => {
+            ("pinned", Ok(Command::Pinned(Pinned { cores, parent, command })))
         }
     };
     meant.unwrap_or_else(|errors| {
@@ -81,22 +100,36 @@ enum TypedCommand {
     Closed(TypedClosed),
     #[command(after_help = OPEN_EXAMPLES)]
     Open(TypedOpen),
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(TypedCompare),
     #[command(after_help = VERSUS_EXAMPLES)]
     Versus(TypedVersus),
     #[command(hide = true)]
     Pinned(TypedPinned),
 }
 
-/// Become a program on one core, and end with who asked for it; what versus starts its programs with
+/// Become a program on some cores, and end with who asked for it; what others here start their programs with
 #[derive(Debug, Args)]
 struct TypedPinned {
     /// Where to run
-    core: usize,
+    cores: TypedCores,
     /// Process that asks
     parent: u32,
     /// Program and arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
+}
+
+/// Numbers with commas between them, as one argument.
+#[derive(Debug, Clone)]
+struct TypedCores(Vec<usize>);
+
+impl FromStr for TypedCores {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// Be a server to measure against, until SIGTERM or SIGINT; then print totals
@@ -288,6 +321,9 @@ impl TypedClient {
             target: self.target,
             load,
             exchange,
+            others: Vec::new(),
+            clients: 0,
+            keeps_samples: false,
             connections,
             threads: self.threads,
             warm_up: self.warm_up,
@@ -307,7 +343,7 @@ impl TypedClient {
     fn exchange(&self, errors: &mut Errors) -> Exchange {
         let reply_len = match self.protocol {
             Protocol::Reply => self.reply_size.unwrap_or(64),
-            Protocol::Echo => self.request_size,
+            Protocol::Echo | Protocol::Text => self.request_size,
         };
         match self.protocol {
             Protocol::Reply => {
@@ -320,7 +356,7 @@ impl TypedClient {
                 }
                 errors.no_longer("--request-delay", self.request_delay, DELAY_MAX);
             }
-            Protocol::Echo => {
+            Protocol::Echo | Protocol::Text => {
                 errors.at_least_one("--request-size", self.request_size);
                 if self.reply_size.is_some_and(|size| size != self.request_size) {
                     errors.add("--reply-size: an echo is as long as its request; leave it out, or use --protocol reply");
@@ -338,6 +374,7 @@ impl TypedClient {
             request_len: self.request_size,
             reply_len,
             delay: self.request_delay,
+            text: Arc::default(),
         }
     }
 }
@@ -436,6 +473,7 @@ Examples:
   loadtest backend reply --listen 127.0.0.1:9000
   loadtest closed --target 127.0.0.1:9000 --connections 64 --duration 10s
   loadtest open --target 127.0.0.1:9000 --rate 2000/s --duration 10s
+  loadtest compare --scenario one-slow
   loadtest versus --quick
 
 Exit code: 0 if every request was sent and answered, 1 if not, 2 for wrong usage";
@@ -460,6 +498,17 @@ Examples:
   loadtest open --target 127.0.0.1:9000 --rate 500 --new-connections --arrivals uniform --json
 
 Exit code: 0 if every request was sent and answered, 1 if not, 2 for wrong usage";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  loadtest compare --list                                             the scenarios
+  loadtest compare --scenario one-slow                                all algorithms, under three minutes
+  loadtest compare --scenario equal --algorithms least-connections,power-of-two --repeats 10
+  loadtest compare --scenario one-slow --ramp 500-6000 --algorithms round-robin,least-response-time
+  loadtest compare --scenario ./mine.toml                             one of your own: copy one from loadtest/scenarios
+  loadtest compare --backend 10.0.0.1:80,10.0.0.2:80 --send 'GET / HTTP/1.0\\r\\n\\r\\n'
+
+Exit code: 0 if it was measured, whatever came of it; 1 if not; 2 for wrong usage; 130 if interrupted";
 
 const VERSUS_EXAMPLES: &str = "\
 Examples:

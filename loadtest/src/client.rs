@@ -9,12 +9,9 @@ mod watcher;
 use std::{
     cell::RefCell,
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicU64},
     thread,
     time::{Duration, Instant},
 };
@@ -28,8 +25,9 @@ use tokio::{
 pub(crate) use self::exchange::{Exchange, Protocol};
 use self::{exchange::Received, link::Link};
 use crate::{
-    dice::mix,
+    dice::{Dice, mix},
     failure::Failure,
+    interrupt::Stop,
     schedule::Timetable,
     tally::{Live, Tally, Window},
 };
@@ -43,6 +41,12 @@ pub(crate) struct Run {
     pub(crate) load: Load,
     /// What a request is.
     pub(crate) exchange: Exchange,
+    /// What some requests are instead, each with its share of all, which add up to less than 1.
+    pub(crate) others: Vec<(f64, Exchange)>,
+    /// From how many addresses of this machine connections are made; 0 leaves it to the kernel.
+    pub(crate) clients: u32,
+    /// Whether to keep the time of every request: see [`Tally::samples`].
+    pub(crate) keeps_samples: bool,
     /// No more at the same time than this, and so no more outstanding requests.
     pub(crate) connections: usize,
     /// Each with its share of the connections.
@@ -91,18 +95,21 @@ pub(crate) struct Outcome {
     pub(crate) interrupted: bool,
 }
 
-/// Does the run; returns when every request has ended.
-pub(crate) fn run(run: &Run) -> io::Result<Outcome> {
+/// Does the run; returns when every request has ended. Interrupted, it starts no more of them.
+pub(crate) fn run(run: &Run, stop: &Stop) -> io::Result<Outcome> {
+    run_from(run, stop, Instant::now())
+}
+
+/// The same, with the moment from which everything counts.
+pub(crate) fn run_from(run: &Run, stop: &Stop, start: Instant) -> io::Result<Outcome> {
     let live = Arc::new(Live::default());
-    let stop = Arc::new(AtomicBool::new(false));
-    let watcher = watcher::start(run.progress, Arc::clone(&live), Arc::clone(&stop))?;
+    let watcher = run.progress.then(|| watcher::start(Arc::clone(&live))).transpose()?;
     let requests_left = Arc::new(AtomicU64::new(match run.load {
         Load::Closed { requests_max, .. } => requests_max,
         Load::Open { .. } => 0,
     }));
-    let start = Instant::now();
     let window = Window { start: start + run.warm_up, end: start + run.warm_up + run.duration };
-    let mut tally = Tally::new(window, Arc::clone(&live));
+    let mut tally = Tally::new(window, Arc::clone(&live), run.keeps_samples);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..run.threads)
             .map(|thread| Client {
@@ -111,8 +118,8 @@ pub(crate) fn run(run: &Run) -> io::Result<Outcome> {
                 start,
                 window_end: window.end,
                 requests_left: Arc::clone(&requests_left),
-                stop: Arc::clone(&stop),
-                tally: RefCell::new(Tally::new(window, Arc::clone(&live))),
+                stop: stop.clone(),
+                tally: RefCell::new(Tally::new(window, Arc::clone(&live), run.keeps_samples)),
             })
             .map(|client| scope.spawn(|| client.run()))
             .collect();
@@ -122,8 +129,10 @@ pub(crate) fn run(run: &Run) -> io::Result<Outcome> {
         Ok::<(), io::Error>(())
     })?;
     let window = Instant::now().min(window.end).saturating_duration_since(window.start);
-    watcher.end();
-    Ok(Outcome { tally, window, interrupted: stop.load(Relaxed) })
+    if let Some(watcher) = watcher {
+        watcher.end();
+    }
+    Ok(Outcome { tally, window, interrupted: stop.is_set() })
 }
 
 /// One thread of a run.
@@ -134,7 +143,7 @@ struct Client {
     start: Instant,
     window_end: Instant,
     requests_left: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     tally: RefCell<Tally>,
 }
 
@@ -166,7 +175,7 @@ impl Client {
     }
 
     fn is_stopped(&self) -> bool {
-        self.stop.load(Relaxed)
+        self.stop.is_set()
     }
 
     /// One request, counted: over `link`, or over a new connection whose connect is part of the request. Gives the
@@ -189,17 +198,37 @@ impl Client {
     async fn attempt(&self, link: Option<Link>, number: u64) -> Result<(Link, Received), Failure> {
         let mut link = match link {
             Some(link) => link,
-            None => self.connect().await?,
+            None => self.connect(number).await?,
         };
-        let received = self.run.exchange.perform(&mut link, mix(self.run.seed ^ mix(number))).await?;
+        let seed = mix(self.run.seed ^ mix(number));
+        let received = self.exchange(seed).perform(&mut link, seed).await?;
         Ok((link, received))
     }
 
-    async fn connect(&self) -> Result<Link, Failure> {
+    /// What the request with this seed is.
+    fn exchange(&self, seed: u64) -> &Exchange {
+        let mut left = Dice::new(seed).unit();
+        for (share, other) in &self.run.others {
+            left -= share;
+            if left <= 0.0 {
+                return other;
+            }
+        }
+        &self.run.exchange
+    }
+
+    async fn connect(&self, number: u64) -> Result<Link, Failure> {
         let start = Instant::now();
-        let connect = Link::connect(self.run.target, self.run.exchange.input_len());
+        let from = (self.run.clients > 0).then(|| client_address(number, self.run.clients));
+        let connect = Link::connect(self.run.target, from, self.run.exchange.input_len());
         let link = timeout(self.run.connect_timeout, connect).await.map_err(|_| Failure::Timeout)??;
         self.tally.borrow_mut().connected(start, start.elapsed());
         Ok(link)
     }
+}
+
+/// One of so many addresses of this machine, the same for the same number; 127.0.0.1 is not among them.
+fn client_address(number: u64, clients: u32) -> Ipv4Addr {
+    let index = (mix(number) % u64::from(clients)) as u32;
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + index)
 }

@@ -18,11 +18,15 @@ impl Dice {
         value
     }
 
+    /// An evenly distributed number, above 0 and up to 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
+    }
+
     /// An exponentially distributed number with this mean: at least 0, at most 37 times the mean.
     pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
-        // In (0, 1]: the logarithm of zero never comes up.
-        let unit = ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        -unit.ln() * mean
+        // The logarithm of zero never comes up.
+        -self.unit().ln() * mean
     }
 }
 

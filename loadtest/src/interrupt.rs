@@ -17,11 +17,11 @@ use tokio::{
 
 /// Whether the run is to end.
 #[derive(Debug, Clone)]
-pub(super) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// Takes the signals from now on.
-    pub(super) fn on_signals() -> io::Result<Self> {
+    pub(crate) fn on_signals() -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (mut interrupt, mut terminate) = {
             let _entered = runtime.enter();
@@ -40,7 +40,7 @@ impl Stop {
                         // The others get SIGTERM when we are gone.
                         exit(crate::EXIT_INTERRUPTED.into());
                     }
-                    eprintln!("interrupted: ending what was started; once more to exit at once");
+                    eprintln!("interrupted: ending what is under way; once more to exit at once");
                 }
             });
         });
@@ -48,7 +48,7 @@ impl Stop {
     }
 
     /// Whether a signal came.
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }
 }

@@ -6,11 +6,16 @@ mod alarm;
 mod backend;
 mod cli;
 mod client;
+mod compare;
 mod descriptors;
 mod dice;
 mod failure;
 mod frame;
+mod interrupt;
+mod machine;
 mod pattern;
+mod pinning;
+mod process;
 mod report;
 mod schedule;
 mod tally;
@@ -21,7 +26,7 @@ use std::{
     process::ExitCode,
 };
 
-use self::{cli::Command, client::Run, report::Report};
+use self::{cli::Command, client::Run, interrupt::Stop, report::Report};
 
 /// As a shell tells it of a program that SIGINT ended: 128 and the signal.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -30,6 +35,8 @@ fn main() -> ExitCode {
     let done = match cli::parse() {
         Command::Backend(backend) => backend::run(&backend).map(|()| ExitCode::SUCCESS),
         Command::Client { run, json } => measure(&run, json),
+        Command::Compare(plan) => compare::run(&plan),
+        Command::Scenarios => list_scenarios().map(|()| ExitCode::SUCCESS),
         Command::Versus(plan) => versus::run(&plan),
         Command::Pinned(pinned) => Err(pinned.become_it()),
     };
@@ -40,11 +47,19 @@ fn main() -> ExitCode {
 }
 
 fn measure(run: &Run, json: bool) -> io::Result<ExitCode> {
-    let outcome = client::run(run)?;
+    let outcome = client::run(run, &Stop::on_signals()?)?;
     let report = Report::new(run, &outcome);
     let text = if json { report.to_json() + "\n" } else { report.to_string() };
     io::stdout().write_all(text.as_bytes())?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn list_scenarios() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for scenario in compare::Scenario::all() {
+        writeln!(out, "{:<26}{}", scenario.name, scenario.description)?;
+    }
+    Ok(())
 }
 
 #[global_allocator]

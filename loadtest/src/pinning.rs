@@ -1,4 +1,4 @@
-//! Which core a process runs on, and that it ends with the one that started it.
+//! Which cores a process runs on, and that it ends with the one that started it.
 
 use std::{
     ffi::OsString,
@@ -27,18 +27,18 @@ pub(crate) fn allowed() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
 }
 
-/// Keeps this thread, and all that come from it, on one core.
-pub(crate) fn pin(core: usize) -> io::Result<()> {
+/// Keeps this thread, and all that come from it, on these cores.
+pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(core);
+    cores.iter().for_each(|core| set.set(*core));
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// A program to be run on one core, by way of this binary: see [`Pinned::become_it`].
+/// A program to be run on some cores, by way of this binary: see [`Pinned::become_it`].
 #[derive(Debug)]
 pub(crate) struct Pinned {
     /// Where it runs.
-    pub(crate) core: usize,
+    pub(crate) cores: Vec<usize>,
     /// Who started it.
     pub(crate) parent: u32,
     /// The program and its arguments.
@@ -47,9 +47,10 @@ pub(crate) struct Pinned {
 
 impl Pinned {
     /// What to start, for a child of this process.
-    pub(crate) fn command(core: usize, program: impl Into<OsString>) -> io::Result<Command> {
+    pub(crate) fn command(cores: &[usize], program: impl Into<OsString>) -> io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("pinned").args([core.to_string(), process::id().to_string()]).arg(program.into());
+        let cores: Vec<_> = cores.iter().map(usize::to_string).collect();
+        command.arg("pinned").args([cores.join(","), process::id().to_string()]).arg(program.into());
         // A group of its own: an interrupt from the terminal comes to us alone, and we end the others in order.
         command.process_group(0);
         Ok(command)
@@ -65,7 +66,7 @@ impl Pinned {
     }
 
     fn prepare(&self) -> io::Result<()> {
-        pin(self.core)?;
+        pin(&self.cores)?;
         set_parent_process_death_signal(Some(Signal::TERM))?;
         // It may have ended before the line above.
         let parent = getppid().map(Pid::as_raw_pid);

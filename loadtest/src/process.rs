@@ -11,11 +11,11 @@ use std::{
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-use super::interrupt::Stop;
+use crate::interrupt::Stop;
 
-/// A child with its log; leads a process group of its own (see [`super::Pinned::command`]), which ends with it.
+/// A child with its log; leads a process group of its own (see [`crate::pinning::Pinned::command`]), which ends with it.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Process {
 
 /// Where a process prints to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
+pub(crate) enum Output {
     /// To us; no more than fits into a pipe.
     Kept,
     /// To its log.
@@ -34,18 +34,18 @@ pub(super) enum Output {
 
 /// What a process that has ended left behind.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// Whether it exited with 0.
-    pub(super) success: bool,
+    pub(crate) success: bool,
     /// What it printed.
-    pub(super) stdout: String,
+    pub(crate) stdout: String,
     /// The end of its log.
-    pub(super) complaint: String,
+    pub(crate) complaint: String,
 }
 
 impl Process {
     /// Starts it; what it says goes to `log`, what it prints to `output`.
-    pub(super) fn start(name: &str, mut command: Command, log: PathBuf, output: Output) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, mut command: Command, log: PathBuf, output: Output) -> io::Result<Self> {
         let file = fs::File::create(&log)?;
         match output {
             Output::Kept => command.stdout(Stdio::piped()),
@@ -58,7 +58,7 @@ impl Process {
     }
 
     /// It and all that descend from it.
-    pub(super) fn tree(&self) -> io::Result<Vec<u32>> {
+    pub(crate) fn tree(&self) -> io::Result<Vec<u32>> {
         let mut parents = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
@@ -78,7 +78,7 @@ impl Process {
     }
 
     /// Until `ready` says so.
-    pub(super) fn wait_until(&self, stop: &Stop, mut ready: impl FnMut() -> bool) -> io::Result<()> {
+    pub(crate) fn wait_until(&self, stop: &Stop, mut ready: impl FnMut() -> bool) -> io::Result<()> {
         let deadline = Instant::now() + READY_DEADLINE;
         while !ready() {
             if stop.is_set() {
@@ -94,7 +94,7 @@ impl Process {
     }
 
     /// Until it ends by itself. `None` if it takes longer than `time`, or the run is interrupted; then it is ended.
-    pub(super) fn wait(mut self, time: Duration, stop: &Stop) -> io::Result<Option<Ended>> {
+    pub(crate) fn wait(mut self, time: Duration, stop: &Stop) -> io::Result<Option<Ended>> {
         let deadline = Instant::now() + time;
         while !self.has_ended() {
             if stop.is_set() || Instant::now() > deadline {
@@ -111,7 +111,7 @@ impl Process {
     }
 
     /// Sends it a signal.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {
             // One that has ended is not gone before it was waited for: nobody else can be hit.
             let _ = kill_process(pid, signal);
@@ -119,13 +119,13 @@ impl Process {
     }
 
     /// Whether it has ended; its number stays taken all the same.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.pid().is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
     }
 
     /// The end of its log.
-    pub(super) fn complaint(&self) -> String {
+    pub(crate) fn complaint(&self) -> String {
         tail(&self.log)
     }
 

@@ -108,6 +108,7 @@ impl Report {
                 protocol: match run.exchange.protocol {
                     Protocol::Reply => "reply",
                     Protocol::Echo => "echo",
+                    Protocol::Text => "text",
                 },
                 connections_max: run.connections,
                 threads: run.threads,

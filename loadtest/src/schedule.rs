@@ -1,18 +1,30 @@
 //! When requests are meant to start in an open loop: fixed before the run by the seed, whatever the server does.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
+use serde::Deserialize;
 
 use crate::dice::Dice;
 
 /// How the arrivals are spread over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Arrivals {
     /// Independent of each other, as from many users: exponential gaps
+    #[default]
     Poisson,
     /// Evenly spaced
     Uniform,
+}
+
+impl fmt::Display for Arrivals {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Poisson => "poisson",
+            Self::Uniform => "uniform",
+        })
+    }
 }
 
 /// What fixes a schedule. The same timetable gives the same arrivals.

@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use crate::failure::Failure;
 
 /// The counts of one thread, and after [`Tally::add`] of the run. Times are in nanoseconds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tally {
     /// Requests answered in full with the right bytes.
     pub(crate) ok: u64,
@@ -43,8 +43,20 @@ pub(crate) struct Tally {
     pub(crate) failure: Histogram<u64>,
     /// From the intended to the real start: the generator's own lateness.
     pub(crate) late: Histogram<u64>,
+    /// Of every ok request, if they are kept.
+    pub(crate) samples: Vec<Sample>,
+    keeps_samples: bool,
     window: Window,
     live: Arc<Live>,
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    /// When it started, in the measured time.
+    pub(crate) start: Duration,
+    /// How long it took.
+    pub(crate) took: Duration,
 }
 
 /// The measured time.
@@ -58,7 +70,7 @@ pub(crate) struct Window {
 
 impl Tally {
     /// Nothing counted yet.
-    pub(crate) fn new(window: Window, live: Arc<Live>) -> Self {
+    pub(crate) fn new(window: Window, live: Arc<Live>, keeps_samples: bool) -> Self {
         let times =
             || Histogram::new_with_bounds(1, TIME_MAX_NS, 3).expect("the bounds are constant and right");
         Self {
@@ -76,6 +88,8 @@ impl Tally {
             request: times(),
             failure: times(),
             late: times(),
+            samples: Vec::new(),
+            keeps_samples,
             window,
             live,
         }
@@ -100,6 +114,10 @@ impl Tally {
         self.ok_in_window += u64::from(end <= self.window.end);
         record(&mut self.first_byte, first_byte.duration_since(start));
         record(&mut self.request, end.duration_since(start));
+        if self.keeps_samples {
+            let start_in_window = start.duration_since(self.window.start);
+            self.samples.push(Sample { start: start_in_window, took: end.duration_since(start) });
+        }
     }
 
     /// A request that started at `start` failed.
@@ -148,6 +166,7 @@ impl Tally {
         self.warm_up += other.warm_up;
         self.warm_up_failed += other.warm_up_failed;
         self.not_sent += other.not_sent;
+        self.samples.extend(&other.samples);
         self.connects += other.connects;
         self.closed_idle += other.closed_idle;
         for (mine, theirs) in [

@@ -13,11 +13,11 @@ mod generator;
 mod header;
 mod http;
 mod idle;
-mod interrupt;
+
 mod memory;
-mod pinning;
+
 mod plan;
-mod process;
+
 mod progress;
 mod proxy;
 mod rate;
@@ -37,14 +37,14 @@ use std::{
 };
 
 use self::{
-    cell::Cell, header::Header, interrupt::Stop, progress::Progress, record::Record, results::Results,
-    stage::Stage, tools::Tools,
+    cell::Cell, header::Header, progress::Progress, record::Record, results::Results, stage::Stage,
+    tools::Tools,
 };
 pub(crate) use self::{
-    pinning::{Cores, Pinned, allowed as allowed_cores},
     plan::{Peer, Plan, Ringway},
     work::{Work, all as all_works},
 };
+use crate::interrupt::Stop;
 
 /// Measures all of the plan, then prints and keeps the tables. Fails if a cell is not valid.
 pub(crate) fn run(plan: &Plan) -> io::Result<ExitCode> {

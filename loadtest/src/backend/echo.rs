@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    service_time::Delay,
+    service_time::{Delay, Wait},
     totals::{End, Totals},
 };
 

@@ -11,13 +11,13 @@ use tokio::{
 };
 
 use super::{
-    service_time::Delay,
+    service_time::Wait,
     totals::{End, Totals},
 };
 use crate::frame::{Frame, HEAD_LEN};
 
 /// One request after another until the client's end of stream.
-pub(super) async fn serve(stream: &mut TcpStream, mut delay: Delay, totals: &Totals) -> End {
+pub(crate) async fn serve(stream: &mut TcpStream, mut delay: impl Wait, totals: &Totals) -> End {
     let (input, mut output) = stream.split();
     let mut input = BufReader::with_capacity(INPUT_LEN, input);
     let mut chunk = Vec::new();

@@ -29,6 +29,12 @@ pub(crate) struct ServiceTime {
     pub(crate) seed: u64,
 }
 
+/// What a request has to wait for before it is answered.
+pub(crate) trait Wait {
+    /// Until the next one is to be answered, with `extra` on top because it asked for that.
+    async fn wait(&mut self, extra: Duration);
+}
+
 /// The service times of one connection, one after another.
 #[derive(Debug)]
 pub(super) struct Delay {
@@ -42,9 +48,10 @@ impl Delay {
     pub(super) fn new(service_time: ServiceTime, connection: u64, alarm: Rc<Alarm>) -> Self {
         Self { service_time, dice: Dice::new(mix(service_time.seed ^ mix(connection))), alarm }
     }
+}
 
-    /// Waits for the next service time, and `extra` on top of it.
-    pub(super) async fn wait(&mut self, extra: Duration) {
+impl Wait for Delay {
+    async fn wait(&mut self, extra: Duration) {
         let own = match self.service_time.spread {
             Spread::Constant => self.service_time.mean,
             Spread::Exponential => {

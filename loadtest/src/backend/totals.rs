@@ -7,7 +7,7 @@ use std::{
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The client closed, and everything was answered.
     Clean,
     /// The client closed within a request.
@@ -26,7 +26,7 @@ impl From<io::Error> for End {
 
 /// Counts since the start.
 #[derive(Debug, Default)]
-pub(super) struct Totals {
+pub(crate) struct Totals {
     connections: AtomicU64,
     requests: AtomicU64,
     bytes_in: AtomicU64,

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, env, path::PathBuf};
 use clap::Args;
 
 use super::Errors;
-use crate::versus::{Cores, Peer, Plan, Ringway, Work, all_works, allowed_cores};
+use crate::{
+    pinning::{Cores, allowed as allowed_cores},
+    versus::{Peer, Plan, Ringway, Work, all_works},
+};
 
 /// Compare ringway with HAProxy and nginx: the same backends and requests, one core each, in one run
 ///

@@ -1,6 +1,9 @@
 //! One request and its reply, every byte of it checked.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::ValueEnum;
 use tokio::{
@@ -22,10 +25,13 @@ pub(crate) enum Protocol {
     Reply,
     /// The reply is the request; for 'backend echo'
     Echo,
+    /// A text is sent, and the reply is whatever comes until the end of the stream; for servers of the world
+    #[value(skip)]
+    Text,
 }
 
 /// What a request is; all of a run are alike but for the bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     /// What the target speaks.
     pub(crate) protocol: Protocol,
@@ -35,6 +41,8 @@ pub(crate) struct Exchange {
     pub(crate) reply_len: u64,
     /// What the request asks the backend to wait.
     pub(crate) delay: Duration,
+    /// What is sent in [`Protocol::Text`].
+    pub(crate) text: Arc<[u8]>,
 }
 
 /// When the reply came.
@@ -47,6 +55,9 @@ pub(super) struct Received {
 impl Exchange {
     /// Sends the request with this seed and waits for the whole reply.
     pub(super) async fn perform(&self, link: &mut Link, seed: u64) -> Result<Received, Failure> {
+        if self.protocol == Protocol::Text {
+            return self.ask(link).await;
+        }
         if link.unasked {
             return Err(Failure::WrongBytes { at: 0 });
         }
@@ -62,15 +73,33 @@ impl Exchange {
         Ok(received)
     }
 
+    /// Sends the text and reads to the end of the stream, which ends the connection.
+    async fn ask(&self, link: &mut Link) -> Result<Received, Failure> {
+        link.stream.write_all(&self.text).await?;
+        let mut first_byte = None;
+        loop {
+            let count = link.stream.read(&mut link.input).await?;
+            let now = Instant::now();
+            match (count, first_byte) {
+                (0, None) => return Err(Failure::CutShort { received: 0 }),
+                (0, Some(first_byte)) => return Ok(Received { first_byte, last_byte: now }),
+                _ => _ = first_byte.get_or_insert(now),
+            }
+        }
+    }
+
     /// How much to read at once.
     pub(super) fn input_len(&self) -> usize {
+        if self.protocol == Protocol::Text {
+            return CHUNK_LEN as usize;
+        }
         (self.reply_len + 1).min(CHUNK_LEN) as usize
     }
 
     async fn send(&self, output: &mut WriteHalf<'_>, frame: &Frame) -> Result<(), Failure> {
         let bytes = match self.protocol {
             Protocol::Reply => frame.filling(),
-            Protocol::Echo => frame.reply(),
+            Protocol::Echo | Protocol::Text => frame.reply(),
         };
         let mut chunk = [0; SEND_LEN];
         let mut at = 0;

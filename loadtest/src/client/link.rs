@@ -1,8 +1,11 @@
 //! A connection to the target.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// An open connection with the buffer it reads into.
 #[derive(Debug)]
@@ -25,8 +28,20 @@ pub(super) enum Idle {
 }
 
 impl Link {
-    pub(super) async fn connect(target: SocketAddr, input_len: usize) -> io::Result<Self> {
-        let stream = TcpStream::connect(target).await?;
+    /// Connects, from this address if one is given.
+    pub(super) async fn connect(
+        target: SocketAddr,
+        from: Option<Ipv4Addr>,
+        input_len: usize,
+    ) -> io::Result<Self> {
+        let stream = match from {
+            None => TcpStream::connect(target).await?,
+            Some(from) => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind(SocketAddr::from((from, 0)))?;
+                socket.connect(target).await?
+            }
+        };
         stream.set_nodelay(true)?;
         Ok(Self { stream, input: vec![0; input_len], unasked: false })
     }

@@ -1,19 +1,14 @@
-//! Beside the clients: says each second how it goes, and takes the interrupt.
+//! Beside the clients: says each second how it goes.
 
 use std::{
     io,
-    process::exit,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
 };
 
 use tokio::{
     runtime,
-    signal::unix::{SignalKind, signal},
     sync::oneshot,
     time::{Instant, interval_at},
 };
@@ -35,13 +30,9 @@ impl Watcher {
     }
 }
 
-/// Starts to watch. The first interrupt sets `stop`, so that what was measured is still reported; the second exits.
-pub(super) fn start(progress: bool, live: Arc<Live>, stop: Arc<AtomicBool>) -> io::Result<Watcher> {
+/// Starts to watch.
+pub(super) fn start(live: Arc<Live>) -> io::Result<Watcher> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut interrupt = {
-        let _entered = runtime.enter();
-        signal(SignalKind::interrupt())?
-    };
     let (end, mut ended) = oneshot::channel();
     let thread = thread::spawn(move || {
         runtime.block_on(async {
@@ -50,15 +41,7 @@ pub(super) fn start(progress: bool, live: Arc<Live>, stop: Arc<AtomicBool>) -> i
             for second in 1.. {
                 tokio::select! {
                     _ = &mut ended => return,
-                    _ = interrupt.recv() => {
-                        if stop.swap(true, Relaxed) {
-                            exit(crate::EXIT_INTERRUPTED.into());
-                        }
-                        eprintln!("interrupted: waiting for the requests under way; once more to exit at once");
-                    }
-                    _ = seconds.tick() => if progress {
-                        last_ok = say(second, &live, last_ok);
-                    }
+                    _ = seconds.tick() => last_ok = say(second, &live, last_ok),
                 }
             }
         });

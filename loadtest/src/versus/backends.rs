@@ -10,12 +10,14 @@ use rustix::process::geteuid;
 
 use super::{
     http,
-    interrupt::Stop,
-    pinning::Pinned,
     plan::Plan,
-    process::{Output, Process},
     tools::Tools,
     work::{LARGE, MIDDLE, SMALL},
+};
+use crate::{
+    interrupt::Stop,
+    pinning::Pinned,
+    process::{Output, Process},
 };
 
 /// The servers; both run until this is dropped.
@@ -37,7 +39,7 @@ impl Backends {
         let [http, reply, status] = free_addresses()?;
         let status = tools.nginx_has_status.then_some(status);
         let nginx = start_nginx(plan, tools, &folder.join("nginx-backend"), (http, status))?;
-        let mut command = Pinned::command(plan.cores.other, std::env::current_exe()?)?;
+        let mut command = Pinned::command(&[plan.cores.other], std::env::current_exe()?)?;
         command.args(["backend", "reply", "--listen", &reply.to_string(), "--max-connections"]);
         command.arg(plan.sessions_max().to_string());
         let log = folder.join("reply-backend.log");
@@ -119,7 +121,7 @@ pub(super) fn nginx(
 ) -> io::Result<Process> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("nginx.conf"), config)?;
-    let mut command = Pinned::command(core, tools.nginx()?)?;
+    let mut command = Pinned::command(&[core], tools.nginx()?)?;
     let log = folder.join("error.log");
     // The prefix ends in a slash, and the log is the one of the configuration from the first line on.
     command.arg("-p").arg(folder.join("")).arg("-e").arg(&log).arg("-c").arg("nginx.conf");

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::Signal;
 use serde::Serialize;
 
-use super::{
+use crate::{
     interrupt::Stop,
     pinning::Pinned,
     process::{Output, Process},
@@ -58,7 +58,7 @@ impl Counting {
     pub(super) fn start(perf: &Path, core: usize, pids: &[u32], folder: &Path) -> io::Result<Self> {
         let file = folder.join("perf.csv");
         let pids = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        let mut command = Pinned::command(core, perf)?;
+        let mut command = Pinned::command(&[core], perf)?;
         command.args(["stat", "-x", ",", "-e", EVENTS, "-p", &pids, "-o"]).arg(&file);
         let perf = Process::start("perf", command, folder.join("perf.log"), Output::ToLog)?;
         // It does not say when it has begun.

@@ -4,13 +4,11 @@ use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::Value;
 
-use super::{
-    cell::Load,
+use super::{cell::Load, plan::SESSIONS_SPARE, wrk::Gave};
+use crate::{
     interrupt::Stop,
     pinning::Pinned,
-    plan::SESSIONS_SPARE,
     process::{Output, Process},
-    wrk::Gave,
 };
 
 /// When requests start.
@@ -39,7 +37,7 @@ impl Generator<'_> {
         time: Duration,
         stop: &Stop,
     ) -> io::Result<Gave> {
-        let mut command = Pinned::command(self.core, std::env::current_exe()?)?;
+        let mut command = Pinned::command(&[self.core], std::env::current_exe()?)?;
         let source = match kind {
             Kind::Closed(connections) => {
                 command.args(["closed", "--connections", &connections.to_string()]);

@@ -1,11 +1,11 @@
 //! What stands above the tables: who took part, on which machine, by which command.
 
-use std::{env, fmt, fs, io, time::SystemTime};
+use std::{fmt, io, time::SystemTime};
 
-use rustix::system::uname;
 use serde::Serialize;
 
 use super::{counters, plan::Plan, tools::Tools};
+use crate::machine;
 
 /// All that a reader has to know before the figures.
 #[derive(Debug, Serialize)]
@@ -24,21 +24,12 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn new(plan: &Plan, tools: &Tools) -> io::Result<Self> {
-        let system = uname();
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-        let cpus = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
         Ok(Self {
             at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            command: command_line(),
+            command: machine::command_line(),
             versions: tools.versions(),
-            kernel: format!(
-                "{} {} {}",
-                system.sysname().to_string_lossy(),
-                system.release().to_string_lossy(),
-                system.machine().to_string_lossy()
-            ),
-            processor: format!("{}, {cpus} cores", model.map_or("unknown", |(_, model)| model.trim())),
+            kernel: machine::kernel(),
+            processor: machine::processor(),
             cores: format!(
                 "each proxy alone on core {} with one worker; generator and backends on core {}",
                 plan.cores.proxy, plan.cores.other
@@ -82,17 +73,4 @@ impl fmt::Display for Header {
         }
         Ok(())
     }
-}
-
-/// As it was typed, with quotes where a shell needs them.
-fn command_line() -> String {
-    let quoted = |word: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    env::args().map(quoted).collect::<Vec<_>>().join(" ")
 }

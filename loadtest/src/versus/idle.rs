@@ -5,7 +5,8 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use super::{cell::Memory, http, interrupt::Stop, memory};
+use super::{cell::Memory, http, memory};
+use crate::interrupt::Stop;
 
 /// Opens as many connections, each with one small request, and sees what the processes grow by.
 pub(super) fn measure(

@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{pinning::Cores, work::Work};
+use super::work::Work;
+use crate::pinning::Cores;
 
 /// A comparison as it is to be done.
 #[derive(Debug)]

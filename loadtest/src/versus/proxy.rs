@@ -9,11 +9,13 @@ use std::{
 use super::{
     backends::{Backends, free_addresses, nginx, nginx_main},
     http,
+    plan::{Peer, Plan, Ringway},
+    tools::Tools,
+};
+use crate::{
     interrupt::Stop,
     pinning::Pinned,
-    plan::{Peer, Plan, Ringway},
     process::{Output, Process},
-    tools::Tools,
 };
 
 /// A proxy that can be started.
@@ -84,7 +86,7 @@ type Route = (&'static str, SocketAddr, SocketAddr);
 fn start_ringway(ringway: &Ringway, plan: &Plan, folder: &Path, routes: &[Route]) -> io::Result<Process> {
     let config = folder.join("ringway.toml");
     fs::write(&config, ringway_text(&ringway.settings, routes))?;
-    let mut command = Pinned::command(plan.cores.proxy, &ringway.program)?;
+    let mut command = Pinned::command(&[plan.cores.proxy], &ringway.program)?;
     command.arg("run").arg("--config").arg(&config);
     Process::start(&ringway.name, command, folder.join("ringway.log"), Output::ToLog)
 }
@@ -131,7 +133,7 @@ fn start_haproxy(
         text += &format!("\nlisten {name}\n    bind {listen} backlog 4096\n    server backend {backend}\n");
     }
     fs::write(&config, text)?;
-    let mut command = Pinned::command(plan.cores.proxy, tools.haproxy()?)?;
+    let mut command = Pinned::command(&[plan.cores.proxy], tools.haproxy()?)?;
     command.arg("-db").arg("-f").arg(&config);
     Process::start("haproxy", command, folder.join("haproxy.log"), Output::ToLog)
 }

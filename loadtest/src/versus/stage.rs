@@ -11,8 +11,6 @@ use super::{
     cpu,
     generator::{Generator, Kind},
     idle,
-    interrupt::Stop,
-    pinning::pin,
     plan::Plan,
     proxy::{Proxy, Running},
     tools::Tools,
@@ -20,6 +18,7 @@ use super::{
     wrk::{Gave, Requests, Wrk},
 };
 use crate::descriptors;
+use crate::{interrupt::Stop, pinning::pin};
 
 /// Ends all it has started when it is dropped, and then removes the folder: in the order of the fields.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ impl<'a> Stage<'a> {
         // The children inherit the limit. A session is two connections.
         let descriptors = 2 * plan.sessions_max() as u64 + 500;
         descriptors::reserve("--idle-connections", descriptors, 1).map_err(io::Error::other)?;
-        pin(plan.cores.other)?;
+        pin(&[plan.cores.other])?;
         let folder = tempfile::Builder::new().prefix("loadtest-versus-").tempdir()?;
         let backends = Backends::start(plan, tools, folder.path(), stop)?;
         let counts_cycles = counters::probe(tools.perf()).is_ok();

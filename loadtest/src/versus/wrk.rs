@@ -12,12 +12,11 @@ use std::{
 use rustix::process::Signal;
 use serde::Deserialize;
 
-use super::{
-    cell::Load,
+use super::{cell::Load, work::Keep};
+use crate::{
     interrupt::Stop,
     pinning::Pinned,
     process::{Output, Process},
-    work::Keep,
 };
 
 /// What is to be sent.
@@ -106,7 +105,7 @@ impl Wrk<'_> {
     }
 
     fn command(&self, requests: &Requests, seconds: u64) -> io::Result<Command> {
-        let mut command = Pinned::command(self.core, self.program)?;
+        let mut command = Pinned::command(&[self.core], self.program)?;
         command.args(["-t", "1", "-c", &requests.connections.to_string()]);
         command.args(["-d", &format!("{seconds}s"), "--timeout", "15s", "--latency", "-s"]);
         command.arg(self.script()?);

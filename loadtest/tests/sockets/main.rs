@@ -3,6 +3,7 @@
 mod backends;
 mod closed;
 mod command;
+mod compare;
 mod open;
 mod peer;
 mod usage;

@@ -89,7 +89,7 @@ fn processes(session: u32) -> Vec<String> {
 }
 
 /// Built beside us by `cargo test` for the whole workspace.
-fn ringway() -> PathBuf {
+pub(crate) fn ringway() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("ringway");
     assert!(path.is_file(), "{} is not there: 'cargo build' makes it", path.display());
     path
