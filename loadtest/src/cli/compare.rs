@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct TypedCompare {
     /// Scenario by name, or the path of a file like those in loadtest/scenarios; --list names them
-    #[arg(long, value_name = "NAME", conflicts_with = "backend", required_unless_present_any = ["backend", "list"])]
+    #[arg(long, value_name = "NAME", conflicts_with = "backend")]
     scenario: Option<String>,
     /// Real backends, as host:port with commas between them
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', value_parser = target, requires = "send")]
@@ -74,7 +74,7 @@ pub(super) struct TypedCompare {
     /// Ringway's workers: auto, or how many
     #[arg(long, value_name = "WORKERS", default_value = "auto")]
     workers: String,
-    /// A line for the pool in ringway's configuration, for example 'weights.x = 1'; may be given several times
+    /// A line for the pool in ringway's configuration, for example 'slow_start = "5s"'; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pool_config: Vec<String>,
     /// The program to be measured [default: ringway beside this program]
@@ -174,6 +174,12 @@ impl TypedCompare {
                     Backends::Real { addresses: Vec::new(), text: [].into() }
                 }
             };
+        }
+        if self.backend.is_empty() {
+            errors.add(
+                "what is to be compared? --scenario NAME (--list names them), or --backend ADDRESSES with --send TEXT",
+            );
+            return Backends::Real { addresses: Vec::new(), text: [].into() };
         }
         let text = text(self.send.as_deref().unwrap_or_default()).unwrap_or_else(|error| {
             errors.add(format!("--send: {error}"));

@@ -291,7 +291,7 @@ fn an_interrupt_keeps_the_rounds_that_are_complete_and_leaves_nothing_running() 
 #[test]
 fn what_is_wrong_is_said_at_once_with_what_would_be_right() {
     for (arguments, complaints) in [
-        ("", &["--scenario <NAME>"][..]),
+        ("", &["--scenario NAME (--list names them), or --backend ADDRESSES"][..]),
         (
             "--scenario one-slwo --algorithms best,maglev --repeats 0 --workers many",
             &[
