@@ -508,7 +508,7 @@ Examples:
   loadtest compare --scenario ./mine.toml                             one of your own: copy one from loadtest/scenarios
   loadtest compare --backend 10.0.0.1:80,10.0.0.2:80 --send 'GET / HTTP/1.0\\r\\n\\r\\n'
 
-Exit code: 0 if it was measured, whatever came of it; 1 if not; 2 for wrong usage; 130 if interrupted";
+Exit code: 0 if sessions were answered, whatever came of it; 1 if none was; 2 for wrong usage; 130 if interrupted";
 
 const VERSUS_EXAMPLES: &str = "\
 Examples:

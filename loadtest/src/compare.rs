@@ -52,20 +52,27 @@ pub(crate) fn run(plan: &Plan) -> io::Result<ExitCode> {
     descriptors::reserve("--sessions-max", 2 * plan.sessions_max as u64, THREADS)
         .map_err(io::Error::other)?;
     let mut record = Record::create(plan)?;
-    let text = match plan.pace {
+    let (text, has_answers) = match plan.pace {
         Pace::Rate(rate) => {
             let comparison = compare(plan, rate, &stop, &mut record)?;
             record.keep(&comparison)?;
-            if plan.json { record.json(&comparison)? } else { table::all(&comparison, record.folder()) }
+            let text =
+                if plan.json { record.json(&comparison)? } else { table::all(&comparison, record.folder()) };
+            (text, comparison.algorithms.iter().any(|one| one.session.count > 0))
         }
         Pace::Ramp { .. } => {
             let ramp = ramp::measure(plan, &stop, &mut record)?;
             record.keep_ramp(&ramp)?;
-            if plan.json { record.json(&ramp)? } else { ramp::text(&ramp, record.folder()) }
+            let text = if plan.json { record.json(&ramp)? } else { ramp::text(&ramp, record.folder()) };
+            (text, ramp.has_answers())
         }
     };
     io::stdout().write_all(text.as_bytes())?;
-    Ok(if stop.is_set() { ExitCode::from(crate::EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
+    Ok(match (stop.is_set(), has_answers) {
+        (true, _) => ExitCode::from(crate::EXIT_INTERRUPTED),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
+    })
 }
 
 /// Every algorithm in every round. Interrupted, it makes do with the rounds that are complete.
@@ -95,7 +102,13 @@ fn compare(plan: &Plan, rate: f64, stop: &Stop, record: &mut Record) -> io::Resu
             summary.add(round, &gave.expect("the round is complete"));
         }
     }
-    let algorithms: Vec<_> = summaries.into_iter().map(Summary::finish).collect();
+    let mut algorithms = Vec::new();
+    for (algorithm, summary) in plan.algorithms.iter().zip(summaries) {
+        if let Some(tally) = summary.tally() {
+            record.distributions(algorithm, tally)?;
+        }
+        algorithms.push(summary.finish());
+    }
     Ok(Comparison {
         about: about(plan, rate, record.at(), stop.is_set()),
         backends: known.into_iter().map(|known| known.name).collect(),

@@ -51,12 +51,14 @@ pub(crate) struct Tally {
 }
 
 /// One request.
+///
+/// In microseconds, which fit: a run lasts an hour at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// When it started, in the measured time.
-    pub(crate) start: Duration,
+    pub(crate) start_us: u32,
     /// How long it took.
-    pub(crate) took: Duration,
+    pub(crate) took_us: u32,
 }
 
 /// The measured time.
@@ -115,8 +117,9 @@ impl Tally {
         record(&mut self.first_byte, first_byte.duration_since(start));
         record(&mut self.request, end.duration_since(start));
         if self.keeps_samples {
-            let start_in_window = start.duration_since(self.window.start);
-            self.samples.push(Sample { start: start_in_window, took: end.duration_since(start) });
+            let us = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+            let start_us = us(start.duration_since(self.window.start));
+            self.samples.push(Sample { start_us, took_us: us(end.duration_since(start)) });
         }
     }
 

@@ -28,6 +28,13 @@ pub(super) struct Ramp {
     algorithms: Vec<Climb>,
 }
 
+impl Ramp {
+    /// Whether any session was answered.
+    pub(super) fn has_answers(&self) -> bool {
+        self.algorithms.iter().flat_map(|climb| &climb.steps).any(|step| step.session.count > 0)
+    }
+}
+
 /// How far an algorithm came.
 #[derive(Debug, Serialize)]
 struct Climb {

@@ -29,8 +29,6 @@ pub(super) struct Record {
     folder: PathBuf,
     trials: File,
     scratch: TempDir,
-    /// By algorithm, over all repeats.
-    sums: Vec<(String, Tally)>,
 }
 
 impl Record {
@@ -52,7 +50,7 @@ impl Record {
         fs::create_dir(&folder).map_err(cannot)?;
         let trials = File::create_new(folder.join("trials.jsonl")).map_err(cannot)?;
         let scratch = tempfile::Builder::new().prefix("loadtest-compare-").tempdir()?;
-        Ok(Self { folder, trials, scratch, sums: Vec::new(), at })
+        Ok(Self { folder, trials, scratch, at })
     }
 
     /// When the comparison began.
@@ -92,23 +90,22 @@ impl Record {
             "started_late_us": times(&tally.late),
         });
         writeln!(self.trials, "{line}")?;
-        match self.sums.iter_mut().find(|(algorithm, _)| algorithm == trial.algorithm) {
-            Some((_, sum)) => sum.add(tally),
-            None => self.sums.push((trial.algorithm.to_owned(), tally.clone())),
-        }
         Ok(())
     }
 
-    /// Table, numbers, distributions.
+    /// Table and numbers.
     pub(super) fn keep(&self, comparison: &Comparison) -> io::Result<()> {
         fs::write(self.folder.join("table.txt"), table::all(comparison, Path::new(".")))?;
         fs::write(self.folder.join("result.json"), self.json(comparison)?)?;
-        for (algorithm, sum) in &self.sums {
-            for (what, times) in
-                [("connect", &sum.connect), ("first-byte", &sum.first_byte), ("session", &sum.request)]
-            {
-                fs::write(self.folder.join(format!("{algorithm}-{what}.hgrm")), hgrm::text(times))?;
-            }
+        Ok(())
+    }
+
+    /// The distributions of an algorithm, over all repeats.
+    pub(super) fn distributions(&self, algorithm: &str, tally: &Tally) -> io::Result<()> {
+        for (what, times) in
+            [("connect", &tally.connect), ("first-byte", &tally.first_byte), ("session", &tally.request)]
+        {
+            fs::write(self.folder.join(format!("{algorithm}-{what}.hgrm")), hgrm::text(times))?;
         }
         Ok(())
     }

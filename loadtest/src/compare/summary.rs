@@ -67,6 +67,11 @@ impl Summary {
         }
     }
 
+    /// The times of all repeats together, if there are any.
+    pub(super) fn tally(&self) -> Option<&Tally> {
+        self.tally.as_ref()
+    }
+
     /// All of them.
     pub(super) fn finish(self) -> Measured {
         let Some(tally) = self.tally else {
@@ -148,21 +153,21 @@ fn curve(times_ns: &Histogram<u64>) -> Vec<Point> {
 }
 
 fn slices(samples: &[Sample], duration: Duration) -> Vec<Slice> {
-    let width = duration.div_f64(SLICES as f64);
-    let mut parts: Vec<Vec<Duration>> = vec![Vec::new(); SLICES];
+    let width_us = duration.as_secs_f64() * 1e6 / SLICES as f64;
+    let mut parts: Vec<Vec<u32>> = vec![Vec::new(); SLICES];
     for sample in samples {
-        let index = (sample.start.as_secs_f64() / width.as_secs_f64()) as usize;
-        parts[index.min(SLICES - 1)].push(sample.took);
+        let index = (f64::from(sample.start_us) / width_us) as usize;
+        parts[index.min(SLICES - 1)].push(sample.took_us);
     }
-    let slice = |(index, mut took): (usize, Vec<Duration>)| {
-        took.sort_unstable();
+    let slice = |(index, mut took_us): (usize, Vec<u32>)| {
+        took_us.sort_unstable();
         let at = |quantile: f64| {
-            let rank = (quantile * took.len() as f64).ceil() as usize;
-            took[rank.clamp(1, took.len()) - 1].as_secs_f64() * 1e6
+            let rank = (quantile * took_us.len() as f64).ceil() as usize;
+            f64::from(took_us[rank.clamp(1, took_us.len()) - 1])
         };
         Slice {
-            at_s: (index as f64 + 0.5) * width.as_secs_f64(),
-            count: took.len() as u64,
+            at_s: (index as f64 + 0.5) * width_us / 1e6,
+            count: took_us.len() as u64,
             p50_us: at(0.5),
             p99_us: at(0.99),
         }
@@ -181,12 +186,12 @@ mod tests {
 
     #[test]
     fn slices_have_the_exact_percentiles_of_the_sessions_due_in_them() {
-        let ms = Duration::from_millis;
         // 100 sessions in the first slice of 100 ms that took 1 to 100 ms, none in the second, one beyond the end.
-        let mut samples: Vec<_> =
-            (1..=100).rev().map(|took| Sample { start: ms(took % 100), took: ms(took) }).collect();
-        samples.push(Sample { start: ms(4001), took: ms(7) });
-        let slices = slices(&samples, ms(4000));
+        let sample =
+            |start_ms: u32, took_ms: u32| Sample { start_us: start_ms * 1000, took_us: took_ms * 1000 };
+        let mut samples: Vec<_> = (1..=100).rev().map(|took| sample(took % 100, took)).collect();
+        samples.push(sample(4001, 7));
+        let slices = slices(&samples, Duration::from_secs(4));
         assert_eq!(slices.len(), 2);
         assert_eq!(
             (slices[0].at_s, slices[0].count, slices[0].p50_us, slices[0].p99_us),

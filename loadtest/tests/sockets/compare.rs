@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     command::{PATIENCE, Ran, Running, count, loadtest},
-    peer::serve,
+    peer::{nobody, serve},
     versus::ringway,
 };
 
@@ -313,6 +313,24 @@ fn what_is_wrong_is_said_at_once_with_what_would_be_right() {
             assert!(ran.stderr.contains(complaint), "{arguments}: no {complaint} in {}", ran.stderr);
         }
     }
+}
+
+#[test]
+fn backends_that_never_answer_are_a_failure_and_nothing_is_compared() {
+    let place = Place::new();
+    let (_held, nobody) = nobody();
+    let backend = format!("--backend={nobody}");
+    let ran = place.run(&[
+        &backend,
+        "--send=x",
+        "--algorithms=round-robin,random",
+        "--rate=50",
+        "--warm-up=0s",
+        "--duration=200ms",
+        "--repeats=1",
+    ]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stdout.contains("No session was answered: there is nothing to compare."), "{}", ran.stdout);
 }
 
 #[test]
