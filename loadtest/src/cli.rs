@@ -6,6 +6,7 @@ use std::{
     ffi::OsString,
     io::IsTerminal,
     net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     },
     /// Compare ringway with others.
     Versus(Plan),
+    /// Draw the page of a comparison anew, from this file.
+    Page(PathBuf),
     /// Become another program, on one core.
     Pinned(Pinned),
 }
@@ -53,6 +56,7 @@ pub(crate) fn parse() -> Command {
             ("open", typed.meaning().map(|run| Command::Client { run, json }))
         }
         TypedCommand::Versus(typed) => ("versus", typed.meaning().map(Command::Versus)),
+        TypedCommand::Page(TypedPage { result }) => ("page", Ok(Command::Page(result))),
         TypedCommand::Pinned(TypedPinned { core, parent, command }) => {
             ("pinned", Ok(Command::Pinned(Pinned { core, parent, command })))
         }
@@ -83,8 +87,18 @@ enum TypedCommand {
     Open(TypedOpen),
     #[command(after_help = VERSUS_EXAMPLES)]
     Versus(TypedVersus),
+    #[command(after_help = PAGE_EXAMPLES)]
+    Page(TypedPage),
     #[command(hide = true)]
     Pinned(TypedPinned),
+}
+
+/// Draw the page of a comparison anew from the JSON that was kept, and print it as HTML
+#[derive(Debug, Args)]
+struct TypedPage {
+    /// The JSON that loadtest compare has kept
+    #[arg(value_name = "RESULT.json")]
+    result: PathBuf,
 }
 
 /// Become a program on one core, and end with who asked for it; what versus starts its programs with
@@ -470,3 +484,9 @@ Examples:
   loadtest versus --variant old@/tmp/ringway-before           two builds
 
 Exit code: 0 if every cell is valid, whatever the targets; 1 if not; 2 for wrong usage; 130 if interrupted";
+
+const PAGE_EXAMPLES: &str = "\
+Examples:
+  loadtest page result.json > page.html
+
+Exit code: 0 if the page was drawn, 1 if not, 2 for wrong usage";

@@ -6,6 +6,7 @@ mod alarm;
 mod backend;
 mod cli;
 mod client;
+mod compare;
 mod descriptors;
 mod dice;
 mod failure;
@@ -18,6 +19,7 @@ mod versus;
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Backend(backend) => backend::run(&backend).map(|()| ExitCode::SUCCESS),
         Command::Client { run, json } => measure(&run, json),
         Command::Versus(plan) => versus::run(&plan),
+        Command::Page(result) => draw_page(&result),
         Command::Pinned(pinned) => Err(pinned.become_it()),
     };
     done.unwrap_or_else(|error| {
@@ -45,6 +48,11 @@ fn measure(run: &Run, json: bool) -> io::Result<ExitCode> {
     let text = if json { report.to_json() + "\n" } else { report.to_string() };
     io::stdout().write_all(text.as_bytes())?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn draw_page(result: &Path) -> io::Result<ExitCode> {
+    io::stdout().write_all(compare::draw_anew(result)?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[global_allocator]
