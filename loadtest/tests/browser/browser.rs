@@ -82,6 +82,12 @@ impl Browser {
         self.developer("Emulation.setEmulatedMedia", &features);
     }
 
+    /// As it is put on paper by a reader who has chosen `light` or `dark`.
+    pub(crate) fn print_from(&self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.developer("Emulation.setEmulatedMedia", &json!({"media": "print", "features": features}));
+    }
+
     /// All of the page as a picture in `target/tmp`.
     pub(crate) fn keep_picture(&self, name: &str) {
         let picture = self.developer("Page.captureScreenshot", &json!({"captureBeyondViewport": true}));

@@ -156,7 +156,7 @@ pub(super) fn text_width(text: &str) -> f64 {
 fn char_width(c: char) -> f64 {
     match c {
         'i' | 'j' | 'l' | '.' | ',' | '|' | '\'' | '-' => 4.6,
-        'm' | 'w' | 'M' | 'W' | '%' | '@' => 11.5,
+        'm' | 'w' | 'M' | 'W' | '%' | '@' => 13.0,
         // Scripts whose letters are squares.
         c if c >= '\u{1100}' => 14.0,
         c if c.is_uppercase() => 9.2,
