@@ -8,6 +8,7 @@ use std::{
     io::IsTerminal,
     net::{SocketAddr, ToSocketAddrs},
     num::ParseIntError,
+    path::PathBuf,
     str::FromStr,
     sync::Arc,
     time::Duration,
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     },
     /// Compare algorithms.
     Compare(Box<crate::compare::Plan>),
+    /// Draw the page of a comparison anew, from this file.
+    Page(PathBuf),
     /// List the scenarios.
     Scenarios,
     /// Compare ringway with others.
@@ -71,6 +74,7 @@ pub(crate) fn parse() -> Command {
                 Asked::Compare(plan) => Command::Compare(plan),
             }),
         ),
+        TypedCommand::Page(TypedPage { result }) => ("page", Ok(Command::Page(result))),
         TypedCommand::Versus(typed) => ("versus", typed.meaning().map(Command::Versus)),
         TypedCommand::Pinned(TypedPinned { cores: TypedCores(cores), parent, command }) => {
             ("pinned", Ok(Command::Pinned(Pinned { cores, parent, command })))
@@ -102,6 +106,8 @@ enum TypedCommand {
     Open(TypedOpen),
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(TypedCompare),
+    #[command(after_help = PAGE_EXAMPLES)]
+    Page(TypedPage),
     #[command(after_help = VERSUS_EXAMPLES)]
     Versus(TypedVersus),
     #[command(hide = true)]
@@ -158,6 +164,14 @@ struct TypedBackend {
     /// Threads, each with a runtime of its own
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
+}
+
+/// Draw the page of a comparison anew from the JSON that was kept, and print it as HTML
+#[derive(Debug, Args)]
+struct TypedPage {
+    /// The JSON that loadtest compare has kept
+    #[arg(value_name = "RESULT.json")]
+    result: PathBuf,
 }
 
 /// What both kinds of client take.
@@ -509,6 +523,12 @@ Examples:
   loadtest compare --backend 10.0.0.1:80,10.0.0.2:80 --send 'GET / HTTP/1.0\\r\\n\\r\\n'
 
 Exit code: 0 if sessions were answered, whatever came of it; 1 if none was; 2 for wrong usage; 130 if interrupted";
+
+const PAGE_EXAMPLES: &str = "\
+Examples:
+  loadtest page result.json > page.html
+
+Exit code: 0 if the page was drawn, 1 if not, 2 for wrong usage";
 
 const VERSUS_EXAMPLES: &str = "\
 Examples:

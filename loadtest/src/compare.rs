@@ -7,6 +7,7 @@
 
 mod fleet;
 mod hgrm;
+mod page;
 mod plan;
 mod progress;
 mod ramp;
@@ -27,6 +28,7 @@ use std::{
 };
 
 pub(crate) use self::{
+    page::draw_anew,
     plan::{ALGORITHMS, Backends, Pace, Plan},
     scenario::Scenario,
 };

@@ -23,6 +23,7 @@ mod versus;
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Backend(backend) => backend::run(&backend).map(|()| ExitCode::SUCCESS),
         Command::Client { run, json } => measure(&run, json),
         Command::Compare(plan) => compare::run(&plan),
+        Command::Page(result) => draw_page(&result),
         Command::Scenarios => list_scenarios().map(|()| ExitCode::SUCCESS),
         Command::Versus(plan) => versus::run(&plan),
         Command::Pinned(pinned) => Err(pinned.become_it()),
@@ -52,6 +54,11 @@ fn measure(run: &Run, json: bool) -> io::Result<ExitCode> {
     let text = if json { report.to_json() + "\n" } else { report.to_string() };
     io::stdout().write_all(text.as_bytes())?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn draw_page(result: &Path) -> io::Result<ExitCode> {
+    io::stdout().write_all(compare::draw_anew(result)?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list_scenarios() -> io::Result<()> {

@@ -12,7 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    hgrm,
+    hgrm, page,
     plan::Plan,
     ramp::{self, Ramp},
     result::Comparison,
@@ -96,6 +96,7 @@ impl Record {
     /// Table and numbers.
     pub(super) fn keep(&self, comparison: &Comparison) -> io::Result<()> {
         fs::write(self.folder.join("table.txt"), table::all(comparison, Path::new(".")))?;
+        fs::write(self.folder.join("report.html"), page::render(comparison))?;
         fs::write(self.folder.join("result.json"), self.json(comparison)?)?;
         Ok(())
     }

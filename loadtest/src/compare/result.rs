@@ -1,9 +1,9 @@
 //! What a comparison gave: the numbers that the table, the JSON and the page are made from.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// All of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     /// What was done, where and how.
     pub(crate) about: About,
@@ -16,7 +16,7 @@ pub(crate) struct Comparison {
 }
 
 /// What was done, where and how.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct About {
     /// When it began, as RFC 3339.
     pub(crate) at: String,
@@ -49,7 +49,7 @@ pub(crate) struct About {
 }
 
 /// Something that happens to a backend.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Event {
     /// From when.
     pub(crate) from_s: f64,
@@ -60,7 +60,7 @@ pub(crate) struct Event {
 }
 
 /// One algorithm.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Its name in the configuration.
     pub(crate) algorithm: String,
@@ -97,7 +97,7 @@ pub(crate) struct Measured {
 }
 
 /// Times in microseconds.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Times {
     /// How many there are.
     pub(crate) count: u64,
@@ -110,7 +110,7 @@ pub(crate) struct Times {
 }
 
 /// Where a figure lies.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Interval {
     /// The geometric mean over the repeats.
     pub(crate) middle: f64,
@@ -120,14 +120,14 @@ pub(crate) struct Interval {
 }
 
 /// So many per cent of the sessions took no longer.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Point {
     pub(crate) percentile: f64,
     pub(crate) us: f64,
 }
 
 /// The sessions that were due within a part of the measured time.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Slice {
     /// Its middle, in seconds from the beginning of the measured time.
     pub(crate) at_s: f64,
@@ -137,7 +137,7 @@ pub(crate) struct Slice {
 }
 
 /// One repeat of one algorithm.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Repeat {
     /// From 0. The same round has the same arrivals for each algorithm.
     pub(crate) round: usize,

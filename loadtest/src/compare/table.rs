@@ -33,7 +33,7 @@ pub(super) fn all(comparison: &Comparison, folder: &Path) -> String {
         figures(comparison).to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
     text += &format!("\n{figures}\n");
     text += "Times in ms: session and first byte from when the session was due, connect from its call. Best p99 first.\n";
-    text += "95 %: where p99 lies, by the repeats. Of offered: sessions answered within the measured time.\n";
+    text += "p99 of a session: geometric mean over the repeats; 95 %: where it lies. Of offered: sessions answered within the measured time.\n";
     text += "Fairness is Jain's index of sessions by weight: 1 is even. Shares in per cent:\n";
     text += &format!("  {}\n\n", comparison.backends.join(", "));
     text += &wrapped(&comparison.verdict);
@@ -71,7 +71,9 @@ fn figures(comparison: &Comparison) -> Table {
             kinds => format!("{} ({kinds})", one.failed),
         };
         let shares: Vec<_> = one.shares.iter().map(|share| format!("{:.0}", share * 100.0)).collect();
-        let mut first = row(&one.algorithm, "session", one.session, Some(one.p99));
+        // That of the repeats, which the interval is about, not that of all sessions together.
+        let p99 = if one.p99.middle > 0.0 { one.p99.middle } else { one.session.p99 };
+        let mut first = row(&one.algorithm, "session", Times { p99, ..one.session }, Some(one.p99));
         first.extend([achieved, failed, format!("{:.3}", one.fairness), shares.join(" ")]);
         table.add_row(first);
         table.add_row(row("", "first byte", one.first_byte, None));

@@ -99,6 +99,9 @@ fn every_algorithm_meets_the_same_sessions_and_only_some_see_the_slow_backend() 
     let folder = place.results();
     let kept: Value = serde_json::from_slice(&fs::read(folder.join("result.json")).unwrap()).unwrap();
     assert_eq!(kept, report);
+    let page = fs::read_to_string(folder.join("report.html")).unwrap();
+    let anew = loadtest(&format!("page {}", folder.join("result.json").display()));
+    assert!(page.contains("least-response-time") && anew.stdout == page, "{}", anew.stderr);
     let trials = fs::read_to_string(folder.join("trials.jsonl")).unwrap();
     assert_eq!(trials.lines().count(), 4);
     let table = fs::read_to_string(folder.join("table.txt")).unwrap();
@@ -331,6 +334,8 @@ fn backends_that_never_answer_are_a_failure_and_nothing_is_compared() {
     ]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(ran.stdout.contains("No session was answered: there is nothing to compare."), "{}", ran.stdout);
+    let anew = loadtest(&format!("page {}", place.results().join("result.json").display()));
+    assert_eq!(anew.code, Some(0), "{}", anew.stderr);
 }
 
 #[test]
