@@ -5,6 +5,7 @@
 
 mod backend;
 mod choosing;
+pub mod replay;
 mod report;
 mod scenario;
 mod world;
