@@ -208,6 +208,10 @@ fn what_cannot_be_replayed_says_why_and_what_to_do() {
             "ringway.toml: is not a record; give a file that a ringway with server.record in its configuration has written",
         ),
         (
+            &["/dev/zero"],
+            "/dev/zero: is not a record; give a file that a ringway with server.record in its configuration has written",
+        ),
+        (
             &["newer"],
             "newer: is a record of version 2, and this ringway reads version 1; use the one that wrote it",
         ),

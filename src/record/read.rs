@@ -1,11 +1,11 @@
 //! Read: a file of a record, whole, up to where it was cut.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::format::{Coder, Fault, Header, VERSION};
+use super::format::{Coder, Fault, Header, MAGIC, VERSION};
 use crate::arrivals::Arrival;
 use crate::config::{self, Config, Errors};
 
@@ -94,7 +94,7 @@ impl fmt::Display for Cut {
 ///
 /// Why nothing of it can be read.
 pub fn read(path: &Path) -> Result<Recorded, Unreadable> {
-    let bytes = fs::read(path).map_err(|error| Unreadable::Io(path.to_owned(), error))?;
+    let bytes = bytes_of(path).map_err(|error| Unreadable::Io(path.to_owned(), error))?;
     let (header, length) =
         Header::decode(&bytes).map_err(|fault| Unreadable::Header(path.to_owned(), fault))?;
     let config = config::parse("header", &header.setting)
@@ -114,6 +114,17 @@ pub fn read(path: &Path) -> Result<Recorded, Unreadable> {
         }
     }
     Ok(Recorded { header, config, arrivals, cut })
+}
+
+/// All of a record, or how another file begins: that may have no end, as `/dev/zero` has none.
+fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut bytes)?;
+    if bytes == MAGIC {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// The session, if its listener and its backend are those of the header.
