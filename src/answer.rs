@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::config::Signal;
 use crate::load::Lease;
 use crate::relay::{Direction, Outcome, Side};
-use crate::watch::Watch;
+use crate::watch::{Marks, Watch, micros};
 
 /// Whether the backends of a pool speak first, as its last sessions showed.
 ///
@@ -73,7 +73,10 @@ impl Answer<'_> {
                 self.has_come.set(true);
                 self.watch.owed.set(None);
                 if was_owed {
-                    self.lease.measured(Signal::FirstByte, now - asked.unwrap_or(self.picked));
+                    let took = now - asked.unwrap_or(self.picked);
+                    self.lease.measured(Signal::FirstByte, took);
+                    let marks = Marks { first_byte_us: Some(micros(took)), ..self.watch.marks.get() };
+                    self.watch.marks.set(marks);
                 }
                 self.tell_served();
             }

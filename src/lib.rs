@@ -38,9 +38,11 @@ pub mod health;
 pub mod limits;
 pub mod model;
 pub mod output;
+pub mod record;
 pub mod server;
 pub mod status;
 
+pub mod arrivals;
 pub mod decision;
 pub mod end;
 pub mod epoch;

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let result = match cli::parse().command {
         Command::Check(args) => return cli::check(&args),
         Command::Simulate(args) => return cli::simulate(&args),
+        Command::Replay(args) => return cli::replay(&args),
         Command::Run(args) => with(args.config(), server::run),
         Command::Demo(args) => with(args.config(), demo::run),
     };
@@ -44,6 +45,7 @@ fn with(
         tracing::error!("{error}");
         match error {
             server::Error::Ring(_) => NO_RING,
+            server::Error::Record(_) => WRONG,
             server::Error::Interrupted { signal, .. } => 128 + signal as u8,
             _ => 1,
         }

@@ -13,6 +13,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
 use crate::answer::{Answer, SpeaksFirst};
+use crate::arrivals::{Arrival, Arrivals};
 use crate::balance::Tried;
 use crate::buffers::Chunk;
 use crate::config::{self, Config, NoBackend, Signal};
@@ -27,7 +28,7 @@ use crate::relay::{self, Direction, Outcome, Side, Supplies};
 use crate::ring;
 use crate::samples::Samples;
 use crate::stats::{ListenerStats, WorkerStats};
-use crate::watch::{Stage, Watch, Watches};
+use crate::watch::{Marks, Stage, Watch, Watches, micros};
 
 /// What all sessions of one worker share. Never leaves its thread.
 pub struct Shared {
@@ -63,6 +64,8 @@ pub struct Shared {
     pub explains: Cell<bool>,
     /// How long connecting took, in microseconds.
     pub connect_times: RefCell<Histogram<u64>>,
+    /// The sessions that ended since the last tick, if they are recorded.
+    pub arrivals: Option<Arrivals>,
 }
 
 impl Shared {
@@ -165,6 +168,26 @@ impl Admitted {
         self.note.set(number.filter(|_| chosen.is_some()).map(|number| (number, at)));
     }
 
+    /// For the record: who it was, when, and what it took.
+    fn recorded(&self, arrivals: &Arrivals, end: End) -> Arrival {
+        let us = |time: Duration| time.as_micros() as u64;
+        let (watch, marks) = (&self.watch, self.watch.marks.get());
+        let duration_us = us(self.shared.elapsed().saturating_sub(self.accepted));
+        Arrival {
+            listener: watch.listener as u32,
+            backend: watch.served_by.get(),
+            client: arrivals.client(self.address.ip()),
+            accepted_us: us(self.accepted),
+            waited_us: marks.picked_us.map_or(duration_us, u64::from).min(duration_us),
+            connect_us: marks.connect_us.map(u64::from),
+            first_byte_us: marks.first_byte_us.map(u64::from),
+            duration_us,
+            bytes_to_backend: watch.meter.bytes(Direction::ToBackend),
+            bytes_to_client: watch.meter.bytes(Direction::ToClient),
+            end,
+        }
+    }
+
     /// Writes down what came of the last pick, if the pick has been.
     fn conclude(&self, outcome: PickOutcome) {
         if let Some((number, _)) = self.note.take() {
@@ -183,6 +206,9 @@ impl Drop for Admitted {
         });
         if let Some((_, at)) = self.note.get() {
             self.conclude(PickOutcome::Ended(end, self.shared.elapsed().saturating_sub(at)));
+        }
+        if let Some(arrivals) = &self.shared.arrivals {
+            arrivals.note(self.recorded(arrivals, end));
         }
         let (counters, meter) = (self.counters(), &self.watch.meter);
         counters.bytes_to_backend.add(meter.bytes(Direction::ToBackend));
@@ -264,11 +290,14 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         let attempt = shared.elapsed();
         lease.expect(Signal::Session, attempt);
         lease.expect(Signal::Connect, attempt);
+        let picked_us = Some(micros(attempt - session.accepted));
+        watch.marks.set(Marks { picked_us, ..Marks::default() });
         let limit = pool.connect_timeout.min(left);
         let error = match connect(watch, address, pool.tcp, limit).await {
             Ok(socket) => {
                 let took = shared.elapsed() - attempt;
                 lease.measured(Signal::Connect, took);
+                watch.marks.set(Marks { connect_us: Some(micros(took)), ..watch.marks.get() });
                 shared.connect_times.borrow_mut().saturating_record(took.as_micros() as u64);
                 return Ok(Connected { backend: socket, lease, picked: attempt });
             }
@@ -530,6 +559,7 @@ mod tests {
             speaks_first: vec![SpeaksFirst::default()],
             explains: Cell::new(true),
             connect_times: RefCell::new(Histogram::new(3).unwrap()),
+            arrivals: None,
         })
     }
 

@@ -60,8 +60,26 @@ pub struct Watch {
     pub is_late: Cell<bool>,
     /// What it has carried.
     pub meter: Rc<Meter>,
+    /// What the record tells of it.
+    pub marks: Cell<Marks>,
     seen: Cell<Seen>,
     verdict: Cell<Option<End>>,
+}
+
+/// When what happened to a session. In microseconds, an hour at most: there are very many sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Marks {
+    /// From the accept to the last pick.
+    pub picked_us: Option<u32>,
+    /// From the pick to the connection.
+    pub connect_us: Option<u32>,
+    /// What the backend took for its first byte.
+    pub first_byte_us: Option<u32>,
+}
+
+/// As marks have it.
+pub fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// What the last sweep saw.
@@ -87,6 +105,7 @@ impl Watch {
             owed: Cell::new(None),
             is_late: Cell::new(false),
             meter: Rc::default(),
+            marks: Cell::default(),
             seen: Cell::new(Seen { progress: 0, since: now }),
             verdict: Cell::new(None),
         }

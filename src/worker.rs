@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::SpeaksFirst;
+use crate::arrivals::{self, Arrivals};
 use crate::buffers::{Arena, Layout, Registration};
 use crate::config::{Accept, Config, Engine, OnDown, Server};
 use crate::end::End;
@@ -84,6 +85,8 @@ pub struct Setup {
     pub times: Arc<Times>,
     /// Where it hands over what it measured.
     pub samples: SyncSender<Vec<Sample>>,
+    /// Where it hands over the sessions that ended, if they are recorded.
+    pub arrivals: Option<arrivals::Sender>,
     /// Where sessions wait, by pool.
     pub queues: Arc<[Arc<Queue>]>,
     /// How it hands connections to others and gets theirs, if any listener is to be balanced.
@@ -207,6 +210,7 @@ impl Worker {
             queues: setup.queues,
             explains: Cell::new(true),
             connect_times: RefCell::new(histogram()),
+            arrivals: setup.arrivals.map(Arrivals::new),
         };
         Rc::new(Worker {
             id: setup.id,
@@ -286,6 +290,7 @@ impl Worker {
         self.boxes.as_ref().inspect(|_| self.weigh_haste(step));
         shared.explains.set(true);
         shared.samples.hand_over();
+        shared.arrivals.iter().for_each(Arrivals::hand_over);
         self.show_carried();
     }
 
@@ -502,6 +507,7 @@ impl Worker {
         self.shared.supplies.multishot.iter().for_each(Multishot::close);
         // Sessions may have ended since the last tick.
         self.show_carried();
+        self.shared.arrivals.iter().for_each(Arrivals::hand_over);
         Report {
             abandoned: self.shared.watches.len(),
             connect_times: self.shared.connect_times.borrow().clone(),

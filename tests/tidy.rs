@@ -15,8 +15,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "config", "epoch", "explain", "figures", "handover", "health", "limits", "net", "output",
-            "phase", "queue", "ring", "samples", "stats", "status", "table", "times", "worker",
+            "arrivals", "config", "epoch", "explain", "figures", "handover", "health", "limits", "net",
+            "output", "phase", "queue", "record", "ring", "samples", "stats", "status", "table", "times",
+            "worker",
         ],
     ),
     ("health", &["config", "epoch", "gate", "net", "stats", "table"]),
@@ -24,15 +25,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "model",
         &[
-            "balance", "config", "epoch", "figures", "health", "load", "pool", "samples", "stats", "status",
-            "table", "times",
+            "arrivals", "balance", "config", "epoch", "figures", "health", "load", "pool", "record",
+            "samples", "stats", "status", "table", "times",
         ],
     ),
     ("output", &[]),
+    ("record", &["arrivals", "config", "end", "table"]),
     ("limits", &["config", "figures", "health", "pipes", "worker"]),
     ("status", &["config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
     // BORDER: what crosses threads
+    ("arrivals", &["end", "table"]),
     ("epoch", &["table"]),
     ("phase", &[]),
     ("stats", &["decision", "end", "table"]),
@@ -53,16 +56,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "answer", "buffers", "config", "end", "epoch", "handover", "load", "net", "phase", "pipes",
-            "pool", "queue", "relay", "ring", "samples", "session", "spread", "stats", "table", "times",
-            "watch",
+            "answer", "arrivals", "buffers", "config", "end", "epoch", "handover", "load", "net", "phase",
+            "pipes", "pool", "queue", "relay", "ring", "samples", "session", "spread", "stats", "table",
+            "times", "watch",
         ],
     ),
     (
         "session",
         &[
-            "answer", "balance", "buffers", "config", "decision", "end", "epoch", "load", "net", "pool",
-            "queue", "relay", "ring", "samples", "stats", "watch",
+            "answer", "arrivals", "balance", "buffers", "config", "decision", "end", "epoch", "load", "net",
+            "pool", "queue", "relay", "ring", "samples", "stats", "watch",
         ],
     ),
     ("answer", &["config", "load", "relay", "watch"]),

@@ -37,7 +37,12 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     )?;
     line(f, "pipes_per_worker", &server.pipes_per_worker)?;
     line(f, "status_interval", &or_off(server.status_interval))?;
-    line(f, "log", &server.log.word())
+    line(f, "log", &server.log.word())?;
+    let Some(record) = &server.record else { return line(f, "record", &"off") };
+    line(f, "record", &record.path.display())?;
+    line(f, "record_size_max", &format_size(record.size_max))?;
+    line(f, "record_files", &record.files)?;
+    line(f, "record_addresses", &record.addresses)
 }
 
 fn listener(f: &mut Formatter<'_>, listener: &Listener, pool: &str) -> fmt::Result {

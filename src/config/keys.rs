@@ -280,6 +280,30 @@ pub const SERVER: Section = Section {
             Is("info"),
             "the lowest level of message that is logged",
         ),
+        key(
+            "record",
+            Kind::File,
+            Follows("none"),
+            "the file to which arrivals are recorded, for `ringway replay`; nothing is unless it is given",
+        ),
+        key(
+            "record_size_max",
+            Kind::Size { min: 64 << 10, max: 64 << 30, step: 4 << 10 },
+            Is("64MiB"),
+            "bytes of one file of the record; a full one is renamed and another begun",
+        ),
+        key(
+            "record_files",
+            number(0, 1_000),
+            Is("4"),
+            "full files that are kept beside it: NAME.1 is the newest",
+        ),
+        key(
+            "record_addresses",
+            Kind::Switch,
+            Is("false"),
+            "whether the record tells clients by their addresses, and not by numbers that are anew at each start",
+        ),
     ],
 };
 

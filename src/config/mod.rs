@@ -31,8 +31,8 @@ pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
     Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Exchange, Expect, Health, HttpCheck,
-    InitialState, Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server,
-    Signal, Statistic, TcpOptions, TlsCheck, Workers,
+    InitialState, Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime,
+    Server, Signal, Statistic, TcpOptions, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

@@ -43,6 +43,21 @@ pub struct Server {
     pub status_interval: Option<Duration>,
     /// The lowest level that is logged.
     pub log: LogLevel,
+    /// Where arrivals are recorded, if they are.
+    pub record: Option<Record>,
+}
+
+/// Where and how arrivals are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The file that is written; older ones stand beside it.
+    pub path: PathBuf,
+    /// Bytes of one file.
+    pub size_max: u64,
+    /// Older files that are kept.
+    pub files: u32,
+    /// Whether clients are told by their addresses.
+    pub addresses: bool,
 }
 
 /// How many workers there are, and where they run.

@@ -1,35 +1,26 @@
 //! World: one run of a scenario, event by event, with a virtual clock.
 //!
-//! The clock, the dice and the backends are a model; what chooses is the real thing: pools, loads, leases, figures, the
-//! health rule and the table that it publishes, for several workers.
+//! The clock, the dice and the backends are a model; what chooses is the real thing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fastrand::Rng;
 use hdrhistogram::Histogram;
-use tokio::sync::Notify;
 
 use super::backend::{Backend, Finish, Nature};
+use super::choosing::Choosing;
 use super::scenario::Plan;
 use crate::balance::Tried;
 use crate::config::{self, Algorithm, Choice, Config, Signal};
-use crate::epoch::{self, Subscriber};
-use crate::figures::{self, Figures};
-use crate::health::board::Board;
-use crate::load::{Lease, Links};
-use crate::pool::{self, Pool, Request};
-use crate::samples::{self, Inbox, Samples};
-use crate::stats::Stats;
-use crate::table::{BackendId, BackendTable};
-use crate::times::Times;
+use crate::figures;
+use crate::load::Lease;
+use crate::pool::Request;
+use crate::table::BackendId;
 
 /// Each has its own pool, as in the process that serves.
 const WORKERS: usize = 2;
@@ -72,7 +63,7 @@ pub fn run(plan: &Plan, algorithm: Algorithm, seed: u64) -> Run {
             Event::Checks => world.checks(),
         }
     }
-    assert!((0..plan.backends.len()).all(|at| world.stats.sessions(BackendId::new(at)) == 0));
+    assert!((0..plan.backends.len()).all(|at| world.choosing.sessions(BackendId::new(at)) == 0));
     world.run
 }
 
@@ -83,25 +74,9 @@ struct World {
     count: u64,
     dice: Rng,
     backends: Vec<Backend<Session>>,
-    /// Health, as the thread of that name keeps it.
-    board: Board,
-    /// Told when there is something to publish.
-    changed: Rc<Notify>,
-    /// What the virtual clock counts from.
-    begun: Instant,
-    stats: Arc<Stats>,
-    times: Arc<Times>,
-    figures: Figures,
-    inbox: Inbox,
-    workers: Vec<Worker>,
+    choosing: Choosing,
     running: usize,
     run: Run,
-}
-
-struct Worker {
-    pool: Pool,
-    samples: Rc<Samples>,
-    tables: Subscriber,
 }
 
 struct Due {
@@ -160,26 +135,6 @@ impl Ord for Due {
 impl World {
     fn new(plan: &Plan, algorithm: Algorithm, seed: u64) -> World {
         let config = Arc::new(config(plan, algorithm));
-        let (count, begun) = (plan.backends.len(), Instant::now());
-        let stats = Arc::new(Stats::new(WORKERS, 1, count));
-        let times = Arc::new(Times::new(count));
-        let (sender, inbox) = samples::channel(WORKERS);
-        let (publisher, subscriber) = epoch::channel(BackendTable::first(&config.pools, begun));
-        let spec = &config.pools[0];
-        let queue = Arc::default();
-        let worker = |worker: usize| {
-            let samples = Rc::new(Samples::new(sender.clone()));
-            let links = Links {
-                stats: Arc::clone(&stats),
-                samples: Rc::clone(&samples),
-                signal: spec.response_time.signal,
-                queue: Arc::clone(&queue),
-            };
-            let setup = pool::Setup { index: 0, worker, links, times: Arc::clone(&times) };
-            Worker { pool: Pool::new(spec, setup), samples, tables: subscriber.clone() }
-        };
-        let workers = (0..WORKERS).map(worker).collect();
-        let board = Board::new(Arc::clone(&config), Arc::clone(&stats), publisher, begun);
         let latencies = Histogram::new(3).expect("three digits are allowed");
         World {
             now: Duration::ZERO,
@@ -187,14 +142,7 @@ impl World {
             count: 0,
             dice: Rng::with_seed(seed),
             backends: plan.backends.iter().cloned().map(Backend::new).collect(),
-            changed: board.changed(),
-            board,
-            begun,
-            stats,
-            times,
-            figures: Figures::new(&config),
-            inbox,
-            workers,
+            choosing: Choosing::new(config, WORKERS),
             running: 0,
             run: Run { latencies, failed: 0, picks: Vec::new(), most_active: 0 },
         }
@@ -223,17 +171,15 @@ impl World {
 
     /// Picks and connects, as `session.rs` does.
     fn connect(&mut self, mut session: Session) {
-        let worker = &mut self.workers[session.worker];
-        worker.pool.adopt(worker.tables.refresh());
         let request = Request { client: session.client, tried: &session.tried };
-        let Ok((lease, _)) = worker.pool.pick(&request, &mut self.dice) else {
+        let Ok(lease) = self.choosing.pick(session.worker, &request, &mut self.dice) else {
             self.run.failed += 1;
             self.running -= 1;
             return;
         };
         let id = lease.backend();
         self.run.picks.push((self.now, id.index()));
-        self.run.most_active = self.run.most_active.max(self.stats.sessions(id) as u32);
+        self.run.most_active = self.run.most_active.max(self.choosing.sessions(id) as u32);
         lease.expect(Signal::Session, session.arrived);
         lease.expect(Signal::Connect, self.now);
         if self.backends[id.index()].is_dead(self.now) {
@@ -292,34 +238,17 @@ impl World {
     }
 
     fn tick(&mut self) {
-        for worker in &mut self.workers {
-            worker.samples.hand_over();
-            worker.pool.adopt(worker.tables.refresh());
-            worker.pool.loads().look_around_widely(1);
-        }
-        self.inbox.drain().for_each(|sample| self.figures.take(sample));
-        self.figures.turn(self.now, &self.stats, &self.times);
-        self.board.look(self.begun + self.now);
-        self.publish();
+        self.choosing.tick(self.now);
         self.schedule(figures::PERIOD, Event::Tick);
     }
 
     fn checks(&mut self) {
         for index in 0..self.backends.len() {
             let passed = !self.backends[index].is_dead(self.now);
-            let reason = || String::from("modelled");
-            self.board.observe(BackendId::new(index), passed, reason, self.begun + self.now);
+            self.choosing.check(BackendId::new(index), passed, self.now);
         }
-        self.publish();
+        self.choosing.publish();
         self.schedule(CHECK_INTERVAL, Event::Checks);
-    }
-
-    /// Publishes what has changed, if anything has.
-    fn publish(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
-        if pin!(self.changed.notified()).poll(&mut context).is_ready() {
-            self.board.publish();
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
 use crate::net;
+use crate::record;
 use crate::ring::Unavailable;
 
 /// Why ringway did not start, or did not go on.
@@ -42,6 +43,8 @@ pub enum Error {
         /// What the kernel said.
         error: io::Error,
     },
+    /// The record cannot be begun.
+    Record(record::Unusable),
     /// A backend of the demo cannot have its address.
     DemoBackend {
         /// The address.
@@ -96,6 +99,7 @@ impl fmt::Display for Error {
                 write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
                 listen_cure(f, address, error)
             }
+            Error::Record(error) => error.fmt(f),
             Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),
             Error::Died { name, why } => write!(
                 f,

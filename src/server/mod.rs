@@ -1,6 +1,7 @@
 //! Server: starts the threads, waits for signals, drains, prints totals.
 
 mod error;
+mod recording;
 
 use std::any::Any;
 use std::io;
@@ -36,6 +37,7 @@ use crate::times::Times;
 use crate::worker::{self, Report};
 
 pub use error::Error;
+use recording::Recording;
 
 /// How long the workers may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -110,6 +112,8 @@ pub struct Server {
     /// What the kernel's counter stood at when we started.
     listen_drops_before: u64,
     orders: tokio_mpsc::Sender<Order>,
+    /// The record, if one is written.
+    recording: Option<Recording>,
     /// Ends the health thread when it is dropped.
     _health: HealthGuard,
     /// Ends the thread that makes figures when it is dropped.
@@ -188,6 +192,8 @@ impl Server {
             Ok(None)
         })?;
 
+        let (recording, arrivals) = Recording::start(&config, &stats, &event_sender)?.unzip();
+
         let workers = cores.len();
         let boxes = boxes(&config, workers);
         for (((id, core), sockets), boxes) in cores.into_iter().enumerate().zip(sockets).zip(boxes) {
@@ -200,6 +206,7 @@ impl Server {
                 stats: Arc::clone(&stats),
                 times: Arc::clone(&times),
                 samples: samples.clone(),
+                arrivals: arrivals.clone(),
                 queues: Arc::clone(&queues),
                 boxes,
                 phase: phase.clone(),
@@ -226,6 +233,7 @@ impl Server {
             events,
             orders,
             listen_drops_before: net::listen_drops().unwrap_or(0),
+            recording,
             _health: HealthGuard { stop: Some(stop_sender), ended },
             _figures: figures_guard,
         };
@@ -297,6 +305,9 @@ impl Server {
             "response times: up to {} KiB of histograms, as backends answer",
             self.limits.figure_bytes / 1024
         );
+        if let Some(recording) = &self.recording {
+            tracing::info!("record: {}", recording.limits(workers));
+        }
         tracing::info!("ringway {} is ready on kernel {}", env!("CARGO_PKG_VERSION"), net::kernel_release());
     }
 
@@ -352,7 +363,9 @@ impl Server {
         let waiting = status::queues(&self.config, &self.queues);
         let workers = status::workers(&self.stats);
         let carried = status::carried(&self.stats);
-        format!("{}\n{workers}{carried}{waiting}{shortages}", status::totals(&self.stats.totals()))
+        let recorded = self.recording.as_ref().map_or_else(String::new, Recording::summary);
+        let totals = status::totals(&self.stats.totals());
+        format!("{totals}\n{workers}{carried}{recorded}{waiting}{shortages}")
     }
 
     /// Acts on requests until all is over.
@@ -398,6 +411,8 @@ impl Server {
             Ok(Request::StopBySignal(signal)) => Some(signal),
             Ok(Request::PrintStatus) | Err(_) => None,
         });
+        // So that the totals have what it has written to the end.
+        self.recording.iter_mut().for_each(Recording::finish);
         output.print(&self.summary());
         output.print(&connect_times(&drained?));
         Ok(())

@@ -15,6 +15,7 @@ mod measured;
 mod orders;
 mod peers;
 mod process;
+mod recording;
 mod relaying;
 mod spreading;
 mod stages;

@@ -25,6 +25,11 @@ fn ringway() -> Command {
 /// `ringway run` with a file: this is its `[server]`, the rest is one listener on a free port over one backend that is not
 /// checked.
 pub(super) fn run_file(server: &str, backend: SocketAddr) -> Process {
+    run_file_as(ringway(), server, backend)
+}
+
+/// The same, by a command that ends with ringway's own.
+pub(super) fn run_file_as(mut command: Command, server: &str, backend: SocketAddr) -> Process {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ringway.toml");
     let text = format!(
@@ -32,7 +37,6 @@ pub(super) fn run_file(server: &str, backend: SocketAddr) -> Process {
          [pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{backend}'\n"
     );
     fs::write(&file, text).unwrap();
-    let mut command = ringway();
     command.args(["run", "--config"]).arg(&file);
     Process::start(command)
 }
@@ -75,7 +79,7 @@ impl Process {
         connect(self.address)
     }
 
-    fn errors(&self) -> String {
+    pub(super) fn errors(&self) -> String {
         self.errors.lock().unwrap().clone()
     }
 
@@ -117,12 +121,22 @@ impl Process {
 
     /// The totals as they are now.
     pub(super) fn totals(&self) -> String {
-        let is_totals = |line: &&str| line.starts_with("sessions:");
-        let told = |output: &str| output.lines().filter(is_totals).count();
+        self.line("sessions:")
+    }
+
+    /// The line that begins like this, as it is printed now.
+    fn line(&self, begins: &str) -> String {
+        let is_it = |line: &&str| line.starts_with(begins);
+        let told = |output: &str| output.lines().filter(is_it).count();
         let before = told(&self.output());
         self.signal("USR1");
         await_that("it tells its totals", || told(&self.output()) > before);
-        self.output().lines().rfind(is_totals).unwrap().to_owned()
+        self.output().lines().rfind(is_it).unwrap().to_owned()
+    }
+
+    /// What has been recorded as of now: sessions written and lost.
+    pub(super) fn recorded(&self) -> (u64, u64) {
+        recorded(&self.line("recorded: "))
     }
 
     fn thread_names(&self) -> Vec<String> {
@@ -136,6 +150,13 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
+}
+
+/// Sessions written and lost, by what was printed last.
+pub(super) fn recorded(output: &str) -> (u64, u64) {
+    let line = output.lines().rfind(|line| line.starts_with("recorded: ")).unwrap();
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    (numbers[0], numbers[1])
 }
 
 /// Waits until a process has ended; kills nobody.

@@ -60,6 +60,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             pipes_per_worker: 8,
             status_interval: None,
             log: LogLevel::Warn,
+            record: None,
         },
         listeners: vec![Listener {
             name: "test".into(),

@@ -18,7 +18,7 @@ use super::errors::{Error, Place, Reason, Report};
 use super::keys::{self, ARENA_BYTES_MAX, LISTENERS_MAX, POOLS_MAX};
 use super::read::Reader;
 use super::typed::{Table, shown};
-use super::types::{Config, Server, TcpOptions, Workers};
+use super::types::{Config, Record, Server, TcpOptions, Workers};
 use super::units::format_size;
 use super::values;
 use listener::{PoolNames, listeners};
@@ -81,6 +81,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let pipes_per_worker = count(&reader, "pipes_per_worker");
     let status_interval = reader.get("status_interval", values::duration);
     let log = reader.get("log", values::choice);
+    let record = record(&reader);
     if let (Some(size), Some(count)) = (buffer_size, buffers_per_worker) {
         check_arena(&reader, size, count);
     }
@@ -96,7 +97,18 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
         pipes_per_worker: to_usize(pipes_per_worker?),
         status_interval: status_interval?,
         log: log?,
+        record: record?,
     })
+}
+
+/// Every key is read, also when nothing is recorded: a mistake in one that is not used is a mistake too.
+fn record(reader: &Reader<'_, '_>) -> Option<Option<Record>> {
+    let path = reader.get_if_given("record", values::file);
+    let size_max = reader.get("record_size_max", values::size);
+    let files = count(reader, "record_files");
+    let addresses = reader.get("record_addresses", values::switch);
+    let (path, size_max, files, addresses) = (path?, size_max?, to_u32(files?), addresses?);
+    Some(path.map(|path| Record { path, size_max, files, addresses }))
 }
 
 fn check_arena(reader: &Reader<'_, '_>, size: u64, count: u64) {

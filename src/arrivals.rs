@@ -1,0 +1,246 @@
+//! Arrivals: how what a worker knows of the sessions that have ended gets to the thread that records them.
+//!
+//! As with samples a worker only appends to a list; its tick hands the list over, whole, through a bounded channel. What
+//! finds no room is counted and lost: no session waits for a disk.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+
+use crate::end::End;
+use crate::table::BackendId;
+
+/// Arrivals that a worker keeps between two ticks at most: 160,000 a second.
+const ARRIVALS_MAX: usize = 8_192;
+/// Lists under way per worker.
+const LISTS_MAX: usize = 8;
+/// What arrivals on their way may take of each worker's memory: the lists under way, the one that is written to, and the
+/// one that is read from.
+pub const BYTES_PER_WORKER_MAX: usize = (LISTS_MAX + 2) * ARRIVALS_MAX * size_of::<Arrival>();
+
+/// Who came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Client {
+    /// A number that tells who is the same client, as long as the process lasts, and nothing else of it.
+    Hash(u64),
+    /// An address, without its port.
+    Address(IpAddr),
+}
+
+/// A session that came and went. Times are in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which listener accepted it.
+    pub listener: u32,
+    /// The backend that it was given last, if any.
+    pub backend: Option<BackendId>,
+    /// Who it was.
+    pub client: Client,
+    /// When it was accepted, since the process began to serve.
+    pub accepted_us: u64,
+    /// From then to the last pick: what it waited for a place or lost at backends that failed. All of it, if there was no pick.
+    pub waited_us: u64,
+    /// From the pick to the connection, if there was one.
+    pub connect_us: Option<u64>,
+    /// What the backend took for its first byte, if that is known.
+    pub first_byte_us: Option<u64>,
+    /// From the accept to the end.
+    pub duration_us: u64,
+    /// Bytes carried from the client.
+    pub bytes_to_backend: u64,
+    /// Bytes carried to the client.
+    pub bytes_to_client: u64,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// What became of the arrivals of all workers.
+#[derive(Debug, Default)]
+pub struct Counts {
+    written: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Counts {
+    /// So many are in a file.
+    pub fn add_written(&self, count: u64) {
+        self.written.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// So many are in none, and never will be.
+    pub fn add_lost(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Those that are in a file.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Those that found no room on their way, or that no file took.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// The sending end, which each worker clones.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    lists: SyncSender<Vec<Arrival>>,
+    counts: Arc<Counts>,
+    /// What makes numbers of addresses; `None` where addresses are wanted.
+    ///
+    /// SipHash with a key that is drawn at the start and told to nobody. A hash without a key, or XXH3 with a seed, would not
+    /// do: all addresses can be tried, and one known client would tell the seed.
+    keys: Option<RandomState>,
+}
+
+/// Where the lists of all workers arrive.
+#[derive(Debug)]
+pub struct Inbox {
+    lists: Receiver<Vec<Arrival>>,
+    counts: Arc<Counts>,
+}
+
+/// Both ends. `addresses` is whether clients are told by their addresses.
+pub fn channel(workers: usize, addresses: bool) -> (Sender, Inbox) {
+    let (sender, receiver) = mpsc::sync_channel(workers * LISTS_MAX);
+    let counts = Arc::new(Counts::default());
+    let keys = (!addresses).then(RandomState::new);
+    (Sender { lists: sender, counts: Arc::clone(&counts), keys }, Inbox { lists: receiver, counts })
+}
+
+/// A worker's list of arrivals.
+#[derive(Debug)]
+pub struct Arrivals {
+    list: RefCell<Vec<Arrival>>,
+    sender: Sender,
+}
+
+impl Arrivals {
+    /// An empty list.
+    pub fn new(sender: Sender) -> Arrivals {
+        Arrivals { list: RefCell::default(), sender }
+    }
+
+    /// How a client is told.
+    pub fn client(&self, address: IpAddr) -> Client {
+        let address = address.to_canonical();
+        match &self.sender.keys {
+            Some(keys) => Client::Hash(keys.hash_one(address)),
+            None => Client::Address(address),
+        }
+    }
+
+    /// Adds one, or counts it as lost when the list is full.
+    pub fn note(&self, arrival: Arrival) {
+        let mut list = self.list.borrow_mut();
+        if list.len() < ARRIVALS_MAX {
+            list.push(arrival);
+        } else {
+            self.sender.counts.add_lost(1);
+        }
+    }
+
+    /// Hands the list over. Never waits: if the other end is behind, the list goes with the next tick.
+    pub fn hand_over(&self) {
+        let mut list = self.list.borrow_mut();
+        if list.is_empty() {
+            return;
+        }
+        let next = Vec::with_capacity(list.len());
+        match self.sender.lists.try_send(std::mem::replace(&mut *list, next)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(kept) | TrySendError::Disconnected(kept)) => *list = kept,
+        }
+    }
+}
+
+impl Drop for Arrivals {
+    fn drop(&mut self) {
+        self.hand_over();
+        self.sender.counts.add_lost(self.list.borrow().len() as u64);
+    }
+}
+
+impl Inbox {
+    /// Takes everything that has arrived.
+    pub fn drain(&mut self) -> impl Iterator<Item = Arrival> + '_ {
+        self.lists.try_iter().flatten()
+    }
+
+    /// What becomes of the arrivals.
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(accepted_us: u64) -> Arrival {
+        Arrival {
+            listener: 0,
+            backend: None,
+            client: Client::Hash(0),
+            accepted_us,
+            waited_us: 0,
+            connect_us: None,
+            first_byte_us: None,
+            duration_us: 0,
+            bytes_to_backend: 0,
+            bytes_to_client: 0,
+            end: End::Complete,
+        }
+    }
+
+    #[test]
+    fn what_was_noted_arrives_in_order_and_once() {
+        let (sender, mut inbox) = channel(1, false);
+        let arrivals = Arrivals::new(sender);
+        arrivals.note(arrival(1));
+        arrivals.note(arrival(2));
+        assert_eq!(inbox.drain().count(), 0, "nothing goes before the tick");
+        arrivals.hand_over();
+        arrivals.hand_over();
+        let arrived: Vec<u64> = inbox.drain().map(|arrival| arrival.accepted_us).collect();
+        assert_eq!(arrived, [1, 2]);
+    }
+
+    #[test]
+    fn a_receiver_that_is_behind_costs_arrivals_which_are_counted_and_never_waits() {
+        let (sender, mut inbox) = channel(1, false);
+        let arrivals = Arrivals::new(sender);
+        for _ in 0..LISTS_MAX {
+            arrivals.note(arrival(1));
+            arrivals.hand_over();
+        }
+        for _ in 0..ARRIVALS_MAX + 7 {
+            arrivals.note(arrival(1));
+            arrivals.hand_over();
+        }
+        assert_eq!(inbox.counts().lost(), 7);
+        drop(arrivals);
+        assert_eq!(inbox.counts().lost(), 7 + ARRIVALS_MAX as u64);
+        assert_eq!(inbox.drain().count(), LISTS_MAX);
+    }
+
+    #[test]
+    fn a_client_has_one_number_in_a_process_and_another_in_the_next() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let one = Arrivals::new(channel(1, false).0);
+        let other_worker = Arrivals::new(one.sender.clone());
+        let mapped = one.client(address("::ffff:192.0.2.1"));
+        assert_eq!(mapped, other_worker.client(address("192.0.2.1")));
+        assert_ne!(mapped, one.client(address("192.0.2.2")));
+        let next_process = Arrivals::new(channel(1, false).0);
+        assert_ne!(mapped, next_process.client(address("192.0.2.1")));
+        let with_addresses = Arrivals::new(channel(1, true).0);
+        let told = with_addresses.client(address("::ffff:192.0.2.1"));
+        assert_eq!(told, Client::Address(address("192.0.2.1")));
+    }
+}
