@@ -16,6 +16,7 @@ mod orders;
 mod peers;
 mod process;
 mod relaying;
+mod shadow;
 mod spreading;
 mod stages;
 mod tiers;
