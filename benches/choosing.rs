@@ -24,9 +24,14 @@ use ringway::times::{Figure, Times};
 
 /// `backends` of different weights in one pool.
 fn config(algorithm: Algorithm, backends: usize) -> Config {
+    config_with(algorithm, backends, "")
+}
+
+/// The same with these keys of the pool.
+fn config_with(algorithm: Algorithm, backends: usize, keys: &str) -> Config {
     let mut text = format!(
         "[[listener]]\nname = 'a'\nbind = '127.0.0.1:1'\npool = 'p'\n\
-         [[pool]]\nname = 'p'\nalgorithm = '{}'\n",
+         [[pool]]\nname = 'p'\nalgorithm = '{}'\n{keys}\n",
         algorithm.word()
     );
     for backend in 0..backends {
@@ -38,8 +43,13 @@ fn config(algorithm: Algorithm, backends: usize) -> Config {
 
 /// One worker's pool beside others that have sessions too, all backends measured.
 fn pool(algorithm: Algorithm, backends: usize, workers: usize) -> Pool {
-    let config = config(algorithm, backends);
-    let stats = Arc::new(Stats::new(workers, 1, backends));
+    pool_of(&config(algorithm, backends), workers)
+}
+
+/// The same from a configuration.
+fn pool_of(config: &Config, workers: usize) -> Pool {
+    let backends = config.pools[0].backends.len();
+    let stats = Arc::new(Stats::new(workers, 1, backends).with_shadows(&config.pools));
     let times = Arc::new(Times::new(backends));
     for place in 0..backends {
         let id = BackendId::new(place);
@@ -90,6 +100,33 @@ fn lease(criterion: &mut Criterion) {
     });
 }
 
+/// A session's first pick with what shadows choose beside it, all given back: what shadows cost each session.
+fn shadow(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("shadow");
+    let shadows = ["least-connections", "least-response-time", "power-of-two", "maglev"];
+    for count in [0, 1, 2, 4] {
+        for backends in [2, 16, 128] {
+            let keys = match count {
+                0 => String::new(),
+                _ => format!("shadow = {:?}", &shadows[..count]),
+            };
+            let mut pool = pool_of(&config_with(Algorithm::RoundRobin, backends, &keys), 1);
+            let (tried, mut dice, client) = (Tried::default(), Rng::with_seed(1), Cell::new(0_u32));
+            let name = format!("{backends} backends");
+            group.bench_function(BenchmarkId::new(format!("{count} shadows"), name), |bencher| {
+                bencher.iter(|| {
+                    client.set(client.get().wrapping_add(1));
+                    let request = Request { client: Ipv4Addr::from(client.get()).into(), tried: &tried };
+                    let (lease, _) = pool.pick(&request, &mut dice).expect("all are up");
+                    let shadow = pool.shadow(&request, &lease, &mut dice);
+                    black_box((lease, shadow));
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 /// Every size for one worker; more workers for two rules that look at sessions, of which every look is the same.
 fn sizes(algorithm: Algorithm) -> Vec<(usize, usize)> {
     let workers: &[usize] = match algorithm {
@@ -123,5 +160,5 @@ fn refresh(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pick, lease, refresh);
+criterion_group!(benches, pick, lease, shadow, refresh);
 criterion_main!(benches);

@@ -59,6 +59,7 @@ pub mod times;
 pub mod balance;
 pub mod load;
 pub mod pool;
+pub mod shadow;
 
 pub mod answer;
 pub mod buffers;

@@ -91,6 +91,11 @@ impl Loads {
         self.totals[place].get()
     }
 
+    /// The same for every backend, by place.
+    pub fn totals(&self) -> &[Cell<u32>] {
+        &self.totals
+    }
+
     /// Those of this worker.
     pub fn own(&self, place: usize) -> u32 {
         self.own.sessions.get(self.id(place))
@@ -203,6 +208,11 @@ impl Lease {
     /// The backend that was picked.
     pub fn backend(&self) -> BackendId {
         self.loads.id(self.place)
+    }
+
+    /// Where the backend stands in its pool.
+    pub fn place(&self) -> usize {
+        self.place
     }
 
     /// Has it hold a place inside.

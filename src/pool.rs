@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-use crate::balance::{Balancer, Choice, Member, Tried};
+use crate::balance::{Balancer, Choice, Member, Room, Tried};
 use crate::config::Pool as Spec;
 use crate::decision::{Candidate, Verdict};
 use crate::load::{Lease, Links, Loads};
+use crate::shadow::{self, Shadows};
 use crate::table::{Backend, BackendTable};
 use crate::times::Times;
 
@@ -42,6 +43,8 @@ pub struct Pool {
     tiers: [Tier; 2],
     /// Members on trial: the next session that they take decides about each. Hardly ever any.
     on_trial: Vec<Member>,
+    /// Algorithms that choose too, without traffic. Hardly ever any.
+    shadows: Option<Shadows>,
 }
 
 /// Backends that are chosen from together.
@@ -78,7 +81,10 @@ impl Pool {
         };
         let tiers = [tier(), tier()];
         let loads = Loads::new(0..0, setup.worker, setup.links.clone());
-        Pool { setup, panic_threshold: spec.panic_threshold, epoch: 0, loads, tiers, on_trial: Vec::new() }
+        let stats = &setup.links.stats;
+        let shadows = Shadows::new(spec, setup.index, setup.worker, stats);
+        let panic_threshold = spec.panic_threshold;
+        Pool { setup, panic_threshold, epoch: 0, loads, tiers, on_trial: Vec::new(), shadows }
     }
 
     /// Makes `table` what picks are made from. Costs one comparison when it is the one already.
@@ -110,6 +116,9 @@ impl Pool {
             self.tiers[usize::from(backend.backup)].members.push(member(place, backend, is_open));
         }
         self.tiers.iter_mut().for_each(|tier| tier.balancer.adopt(&tier.members));
+        if let Some(shadows) = &mut self.shadows {
+            shadows.adopt(self.tiers.each_ref().map(|tier| &*tier.members));
+        }
     }
 
     /// Chooses a backend that is eligible, and counts it.
@@ -147,6 +156,25 @@ impl Pool {
         })
     }
 
+    /// Has the shadows choose too for a session that has just been given `served`. `None` when there are none, and when no
+    /// algorithm chose: for a trial, and for a session that has tried others before.
+    #[inline]
+    pub fn shadow(&mut self, request: &Request<'_>, served: &Lease, dice: &mut Rng) -> Option<shadow::Lease> {
+        let shadows = self.shadows.as_mut()?;
+        if served.is_trial() || !request.tried.is_empty() {
+            return None;
+        }
+        let members = self.tiers.each_ref().map(|tier| &*tier.members);
+        let seen = shadow::Seen {
+            members,
+            times: &self.setup.times,
+            client: &request.client,
+            served: served.backend(),
+            place: served.place(),
+        };
+        Some(shadows.choose(&seen, dice))
+    }
+
     fn why_nobody(&self, tried: &Tried) -> Nobody {
         let mut members = self.tiers.iter().flat_map(|tier| &tier.members);
         let is_only_full = |member: &Member| member.is_open && !tried.contains(member.id);
@@ -178,7 +206,7 @@ impl Pool {
             Verdict::OnTrial
         } else if !member.is_open {
             Verdict::Closed
-        } else if member.is_full() {
+        } else if choice.is_full(member) {
             Verdict::Full
         } else if std::ptr::eq(tier, backup) && serving.members.iter().any(|first| choice.is_eligible(first))
         {
@@ -207,7 +235,8 @@ fn choice<'a>(
     times: &'a Times,
     request: &'a Request<'_>,
 ) -> Choice<'a> {
-    Choice { members, loads, times, tried: request.tried, client: &request.client }
+    let sessions = loads.totals();
+    Choice { members, sessions, room: Room::Gates, times, tried: request.tried, client: &request.client }
 }
 
 /// Lets a session in and counts it, unless somebody else took the last place.

@@ -1,6 +1,6 @@
 //! One session, from the accepted connection to its end. Read [`run`] first.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -27,6 +27,7 @@ use crate::queue::Queue;
 use crate::relay::{self, Direction, Outcome, Side, Supplies};
 use crate::ring;
 use crate::samples::Samples;
+use crate::shadow;
 use crate::stats::{ListenerStats, WorkerStats};
 use crate::watch::{Marks, Stage, Watch, Watches, micros};
 
@@ -102,6 +103,8 @@ pub struct Admitted {
     accepted: Duration,
     /// The last pick, if it is one of those that are written down, and when it was.
     note: Cell<Option<(Number, Duration)>>,
+    /// What the shadows of the pool chose for it, from its first pick to its end.
+    shadows: OnceCell<shadow::Lease>,
     end: Option<End>,
 }
 
@@ -111,7 +114,8 @@ impl Admitted {
         let watch = Rc::new(Watch::new(listener, client, shared.now.get()));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.elapsed();
-        let admitted = Admitted { shared, watch, key, address, accepted, note: Cell::new(None), end: None };
+        let (note, shadows) = (Cell::new(None), OnceCell::new());
+        let admitted = Admitted { shared, watch, key, address, accepted, note, shadows, end: None };
         admitted.shared.stats.active.add(1);
         admitted.counters().accepted.add(1);
         admitted.counters().active.add(1);
@@ -138,6 +142,12 @@ impl Admitted {
         let candidates = shared.explains.take().then(|| pool.candidates(&request));
         let picked = pool.pick(&request, &mut shared.dice.borrow_mut());
         self.watch.picked_from.set(pool.epoch());
+        if let Ok((served, _)) = &picked
+            && self.shadows.get().is_none()
+            && let Some(lease) = pool.shadow(&request, served, &mut shared.dice.borrow_mut())
+        {
+            let _ = self.shadows.set(lease);
+        }
         if let Some(candidates) = candidates {
             self.write_down(index, candidates, tried, &picked);
         }
@@ -210,6 +220,7 @@ impl Drop for Admitted {
         if let Some(arrivals) = &self.shared.arrivals {
             arrivals.note(self.recorded(arrivals, end));
         }
+        drop(self.shadows.take());
         let (counters, meter) = (self.counters(), &self.watch.meter);
         counters.bytes_to_backend.add(meter.bytes(Direction::ToBackend));
         counters.bytes_to_client.add(meter.bytes(Direction::ToClient));
@@ -520,10 +531,10 @@ mod tests {
 
     fn shared() -> Rc<Shared> {
         let text = "[[listener]]\nname = 'a'\nbind = '127.0.0.1:1'\npool = 'p'\n\
-                    [[pool]]\nname = 'p'\n[[pool.backend]]\naddress = '127.0.0.1:2'\n";
+                    [[pool]]\nname = 'p'\nshadow = 'first'\n[[pool.backend]]\naddress = '127.0.0.1:2'\n";
         let config = Arc::new(crate::config::parse("test", text).unwrap());
         let (_, subscriber) = epoch::channel(BackendTable::first(&config.pools, Instant::now()));
-        let stats = Arc::new(Stats::new(1, 1, 1));
+        let stats = Arc::new(Stats::new(1, 1, 1).with_shadows(&config.pools));
         let samples = Rc::new(Samples::new(samples::channel(1).0));
         let queue = Arc::new(Queue::default());
         let links = Links {
@@ -595,6 +606,9 @@ mod tests {
             assert_eq!(counters.ends[End::Panicked as usize].get(), 1);
             assert_eq!((counters.accepted.get(), counters.active.get()), (2, 1));
             assert_eq!(shared.stats.sessions.get(BackendId::new(0)), 0);
+            let shadows = shared.stats.shadows[0].as_ref().unwrap();
+            let counts = shadows.backends[0].0.each_ref().map(|one| (one.total.get(), one.active.get()));
+            assert_eq!(counts, [(1, 0), (1, 0), (0, 0), (0, 0), (0, 0)]);
             // The read that was in flight completes because its connection is broken, and gives its cell back.
             let deadline = Instant::now() + Duration::from_secs(10);
             while shared.supplies.arena.free() < shared.supplies.arena.cells() {

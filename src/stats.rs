@@ -4,14 +4,19 @@
 //! another core. A reader sees each counter whole, but not all of them at one moment: sums agree exactly only when the
 //! process is quiet.
 
+mod shadows;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::config::Pool;
 use crate::decision::Decisions;
 use crate::end::End;
 use crate::table::BackendId;
+
+pub use shadows::{Choosers, Chosen, PoolShadows, SERVING, ShadowStats};
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -28,6 +33,13 @@ impl Counter {
         let before = self.get();
         assert!(before >= count, "a count goes below zero");
         self.0.store(before - count, Ordering::Relaxed);
+    }
+
+    /// Raises it to this if it is below; only its worker does.
+    pub fn raise_to(&self, count: u64) {
+        if self.get() < count {
+            self.0.store(count, Ordering::Relaxed);
+        }
     }
 
     /// Begins again; only its worker does.
@@ -70,6 +82,8 @@ pub struct WorkerStats {
     pub carried: CarriedStats,
     /// How some of the last backends were chosen.
     pub decisions: Decisions,
+    /// What shadows chose, by pool; of pools without shadows there is nothing.
+    pub shadows: Box<[Option<PoolShadows>]>,
     /// By listener, in the order of the configuration.
     pub listeners: Box<[ListenerStats]>,
     /// By [`BackendId`].
@@ -281,11 +295,21 @@ impl Stats {
                 buffers_borrowed: Counter::default(),
                 carried: CarriedStats::default(),
                 decisions: Decisions::default(),
+                shadows: Box::default(),
                 listeners: (0..listeners).map(|_| ListenerStats::default()).collect(),
                 backends: (0..backends).map(|_| BackendStats::default()).collect(),
             })
         };
         Stats { begun: Instant::now(), workers: (0..workers).map(|_| worker()).collect() }
+    }
+
+    /// With counters for the shadows of these pools.
+    pub fn with_shadows(mut self, pools: &[Pool]) -> Stats {
+        for worker in &mut self.workers {
+            let worker = Arc::get_mut(worker).expect("nobody counts yet");
+            worker.shadows = pools.iter().map(PoolShadows::new).collect();
+        }
+        self
     }
 
     /// The sum over workers of one of their counters.

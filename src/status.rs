@@ -1,5 +1,7 @@
 //! Status: the table of backends and the totals, as text.
 
+mod shadows;
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use crate::queue::Queue;
 use crate::stats::{Stats, Totals, WorkerStats};
 use crate::table::{Backend, BackendTable, Mode};
 use crate::times::{Figure, Times};
+
+pub use shadows::shadows;
 
 const HEADINGS: [&str; 11] = [
     "POOL", "BACKEND", "ADDRESS", "WEIGHT", "STATE", "SINCE", "SESSIONS", "TOTAL", "FAILURES", "TIME",

@@ -38,7 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("arrivals", &["end", "table"]),
     ("epoch", &["table"]),
     ("phase", &[]),
-    ("stats", &["decision", "end", "table"]),
+    ("stats", &["config", "decision", "end", "table"]),
     ("decision", &["end", "table"]),
     ("end", &[]),
     ("table", &["config", "gate"]),
@@ -49,8 +49,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("times", &["table"]),
     ("samples", &["config", "table"]),
     // CHOICE: pure
-    ("pool", &["balance", "config", "decision", "load", "table", "times"]),
-    ("balance", &["config", "gate", "load", "table", "times"]),
+    ("pool", &["balance", "config", "decision", "load", "shadow", "table", "times"]),
+    ("shadow", &["balance", "config", "stats", "table", "times"]),
+    ("balance", &["config", "gate", "table", "times"]),
     ("load", &["config", "gate", "queue", "samples", "stats", "table"]),
     // DATA: hot
     (
@@ -65,7 +66,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "session",
         &[
             "answer", "arrivals", "balance", "buffers", "config", "decision", "end", "epoch", "load", "net",
-            "pool", "queue", "relay", "ring", "samples", "stats", "watch",
+            "pool", "queue", "relay", "ring", "samples", "shadow", "stats", "watch",
         ],
     ),
     ("answer", &["config", "load", "relay", "watch"]),

@@ -1,6 +1,6 @@
 //! The rules by which a backend is chosen: a closed set, one file each.
 //!
-//! A rule is pure. It sees the members, their loads and response times, the client and what was tried already; dice come
+//! A rule is pure. It sees the members, their sessions and response times, the client and what was tried already; dice come
 //! in; it keeps its own state and nothing else. A new rule is a file here, a variant of [`Balancer`] and a name in the
 //! configuration.
 
@@ -19,6 +19,7 @@ mod source_hash;
 mod urn;
 mod weighted_round_robin;
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -27,7 +28,6 @@ use fastrand::Rng;
 
 use crate::config::{Algorithm, PowerOfTwoBy};
 use crate::gate::Gate;
-use crate::load::Loads;
 use crate::table::BackendId;
 use crate::times::Times;
 
@@ -66,13 +66,6 @@ pub struct Member {
     pub gate: Arc<Gate>,
 }
 
-impl Member {
-    /// Whether its limit is reached.
-    pub fn is_full(&self) -> bool {
-        self.limit.is_some_and(|max| self.gate.is_full(max))
-    }
-}
-
 /// The share of a weight of 1 whose slow start is over.
 pub const SHARE_OF_WEIGHT: u32 = 100;
 
@@ -108,8 +101,10 @@ impl Tried {
 pub struct Choice<'a> {
     /// The backends of one tier, in table order.
     pub members: &'a [Member],
-    /// How many sessions each has.
-    pub loads: &'a Loads,
+    /// How many sessions each has, by its place in the pool.
+    pub sessions: &'a [Cell<u32>],
+    /// What their limits are compared with.
+    pub room: Room,
     /// How fast each answers.
     pub times: &'a Times,
     /// Those that must not be picked again for this session.
@@ -118,10 +113,28 @@ pub struct Choice<'a> {
     pub client: &'a IpAddr,
 }
 
+/// What the limit of a member is compared with.
+#[derive(Clone, Copy)]
+pub enum Room {
+    /// What its gate has let in, in the whole process.
+    Gates,
+    /// The sessions that are chosen by. They are those of one worker, so it has its part of the limit: so many share it.
+    Part(u32),
+}
+
 impl Choice<'_> {
     /// The one test that all rules share: open, not tried, not full.
     pub fn is_eligible(&self, member: &Member) -> bool {
-        member.is_open && (self.tried.is_empty() || !self.tried.contains(member.id)) && !member.is_full()
+        member.is_open && (self.tried.is_empty() || !self.tried.contains(member.id)) && !self.is_full(member)
+    }
+
+    /// Whether a member's limit is reached.
+    #[inline]
+    pub fn is_full(&self, member: &Member) -> bool {
+        member.limit.is_some_and(|max| match self.room {
+            Room::Gates => member.gate.is_full(max),
+            Room::Part(workers) => self.active(member) >= max.get().div_ceil(workers),
+        })
     }
 
     /// Visits every member that is eligible with its place among them, once round from `first`.
@@ -141,9 +154,9 @@ impl Choice<'_> {
         }
     }
 
-    /// Sessions of the whole process on a member.
+    /// Sessions on a member: those of the whole process, unless a shadow chooses.
     pub fn active(&self, member: &Member) -> u32 {
-        self.loads.active(member.place)
+        self.sessions[member.place].get()
     }
 }
 
@@ -257,7 +270,7 @@ pub(crate) mod testing {
     use std::rc::Rc;
 
     use super::*;
-    use crate::load::Lease;
+    use crate::load::{Lease, Loads};
 
     /// Everything that a rule chooses from, with these weights and no load; ids in order from 0.
     pub(crate) struct Field {
@@ -300,7 +313,7 @@ pub(crate) mod testing {
 
         pub(crate) fn choice(&self) -> Choice<'_> {
             let Field { members, loads, times, tried, client, .. } = self;
-            Choice { members, loads, times, tried, client }
+            Choice { members, sessions: loads.totals(), room: Room::Gates, times, tried, client }
         }
 
         /// The next pick, which leaves no load.

@@ -71,9 +71,12 @@ fn listener(f: &mut Formatter<'_>, listener: &Listener, pool: &str) -> fmt::Resu
 fn pool(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
     writeln!(f, "\npool {}", pool.name)?;
     line(f, "algorithm", &pool.algorithm.word())?;
-    if pool.algorithm == Algorithm::PowerOfTwo {
+    let mut algorithms = pool.shadow.iter().chain([&pool.algorithm]);
+    if algorithms.any(|&algorithm| algorithm == Algorithm::PowerOfTwo) {
         line(f, "power_of_two_by", &pool.power_of_two_by.word())?;
     }
+    let shadow: Vec<&str> = pool.shadow.iter().map(|shadow| shadow.word()).collect();
+    line(f, "shadow", &or(Some(shadow.join(", ")).filter(|shadow| !shadow.is_empty()), "none"))?;
     line(f, "connect_timeout", &format_duration(pool.connect_timeout))?;
     line(f, "connect_total_timeout", &format_duration(pool.connect_total_timeout))?;
     line(f, "connect_attempts", &or(pool.connect_attempts, "all"))?;

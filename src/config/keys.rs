@@ -104,6 +104,8 @@ pub enum Kind {
     Texts(usize),
     /// At most so many HTTP statuses or ranges of them.
     Statuses(usize),
+    /// At most so many algorithms.
+    Algorithms(usize),
 }
 
 /// What holds when a key is not given.
@@ -140,6 +142,8 @@ pub const SEND_BYTES_MAX: usize = 4_096;
 pub const EXPECT_BYTES_MAX: usize = 1_024;
 /// At most this many texts in one `command`.
 pub const COMMAND_TEXTS_MAX: usize = 64;
+/// At most this many shadows in one pool.
+pub const SHADOWS_MAX: usize = 4;
 /// At most this many statuses and ranges in one `status`.
 pub const STATUSES_MAX: usize = 64;
 
@@ -395,6 +399,12 @@ pub const POOL: Section = Section {
             Kind::Choice(&["connections", "response-time"]),
             Is("connections"),
             "what `algorithm = \"power-of-two\"` compares its two candidates by",
+        ),
+        key(
+            "shadow",
+            Kind::Algorithms(SHADOWS_MAX),
+            Follows("none"),
+            "algorithms that choose too, without traffic, to be compared with the one that serves",
         ),
         key(
             "connect_timeout",
@@ -706,6 +716,7 @@ impl Kind {
             Self::Statuses(max) => {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
             }
+            Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
         }
     }
 
@@ -715,6 +726,7 @@ impl Kind {
             Self::Addresses(max) => Some(("addresses in one listener", "\"ip:port\"", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
+            Self::Algorithms(max) => Some(("shadows in one pool", "algorithm, or remove it", *max)),
             _ => None,
         }
     }
@@ -752,7 +764,8 @@ impl Kind {
             | Self::Workers
             | Self::Choice(_)
             | Self::Texts(_)
-            | Self::Statuses(_) => "",
+            | Self::Statuses(_)
+            | Self::Algorithms(_) => "",
         };
         format!("{noun}{}", self.range())
     }

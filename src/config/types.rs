@@ -178,6 +178,8 @@ pub struct Pool {
     pub algorithm: Algorithm,
     /// What `power-of-two` compares its two candidates by.
     pub power_of_two_by: PowerOfTwoBy,
+    /// What chooses too, without traffic; each at most once, and not what serves.
+    pub shadow: Vec<Algorithm>,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
     /// How long all attempts for one session may take together.

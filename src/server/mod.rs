@@ -154,7 +154,8 @@ impl Server {
 
         let config = Arc::new(config);
         let first = BackendTable::first(&config.pools, Instant::now());
-        let stats = Arc::new(Stats::new(cores.len(), config.listeners.len(), first.backends.len()));
+        let stats = Stats::new(cores.len(), config.listeners.len(), first.backends.len());
+        let stats = Arc::new(stats.with_shadows(&config.pools));
         let times = Arc::new(Times::new(first.backends.len()));
         let (publisher, subscriber) = epoch::channel(first);
         let (samples, inbox) = samples::channel(cores.len());
@@ -356,7 +357,7 @@ impl Server {
         &self.times
     }
 
-    /// Totals, how bytes were carried, and what went short if anything did.
+    /// Totals, how bytes were carried, what went short if anything did, and what shadows chose if there are any.
     fn summary(&self) -> String {
         let drops = net::listen_drops().unwrap_or(0).saturating_sub(self.listen_drops_before);
         let shortages = status::shortages(&self.stats, drops);
@@ -364,8 +365,9 @@ impl Server {
         let workers = status::workers(&self.stats);
         let carried = status::carried(&self.stats);
         let recorded = self.recording.as_ref().map_or_else(String::new, Recording::summary);
+        let shadows = status::shadows(&self.config, &self.stats);
         let totals = status::totals(&self.stats.totals());
-        format!("{totals}\n{workers}{carried}{recorded}{waiting}{shortages}")
+        format!("{totals}\n{workers}{carried}{recorded}{waiting}{shortages}{shadows}")
     }
 
     /// Acts on requests until all is over.

@@ -79,6 +79,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             name: "test".into(),
             algorithm: Algorithm::RoundRobin,
             power_of_two_by: PowerOfTwoBy::Connections,
+            shadow: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             connect_total_timeout: Duration::from_secs(20),
             connect_attempts: None,
@@ -186,6 +187,10 @@ impl Ringway {
             assert_eq!(server.stats().sessions(id), 0, "leases that did not come back");
             let waiting = server.stats().waits(id, Duration::ZERO);
             assert_eq!(waiting.count, 0, "sessions that still count as waiting");
+        }
+        let shadows = server.stats().workers.iter().flat_map(|worker| worker.shadows.iter().flatten());
+        for chosen in shadows.flat_map(|pool| &pool.backends).flat_map(|backend| &backend.0) {
+            assert_eq!(chosen.active.get(), 0, "sessions that would still run");
         }
         totals
     }

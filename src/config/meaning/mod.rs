@@ -9,6 +9,7 @@ mod health;
 mod listener;
 mod pool;
 mod response_time;
+mod shadow;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -262,6 +263,17 @@ mod tests {
         let backend = &pool.backends[0];
         assert_eq!((backend.backup, backend.max_connections), (true, NonZeroU32::new(7)));
         assert_eq!(backend.check_address, Some("[::1]:9".parse().unwrap()));
+    }
+
+    #[test]
+    fn shadows_are_one_or_a_list_and_power_of_two_among_them_has_its_key() {
+        let shadow = |keys| pool_of(keys, "").shadow;
+        assert_eq!(shadow(""), []);
+        assert_eq!(shadow("shadow=\"maglev\""), [Algorithm::Maglev]);
+        let both = [Algorithm::LeastResponseTime, Algorithm::First];
+        assert_eq!(shadow("shadow=[\"least-response-time\",\"first\"]"), both);
+        let pool = pool_of("shadow=[\"power-of-two\"]\npower_of_two_by=\"response-time\"", "");
+        assert_eq!(pool.power_of_two_by, PowerOfTwoBy::ResponseTime);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::backend::backends;
 use super::ejection::ejection;
 use super::health::health;
 use super::response_time::response_time;
+use super::shadow::shadow;
 use super::{Tables, count, owner, tcp_options, time, time_if_given, to_u32, too_many, unique_name};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys::{self, BACKENDS_MAX, CONNECT_TIMEOUT, CONNECT_TOTAL_TIMEOUT};
@@ -44,7 +45,8 @@ fn pool(
     let empty = Table::new();
     let name = unique_name(reader, names, "among pools");
     let algorithm = reader.get("algorithm", values::choice);
-    let power_of_two_by = power_of_two_by(reader, algorithm);
+    let shadow = shadow(reader, algorithm);
+    let power_of_two_by = power_of_two_by(reader, algorithm, shadow.as_deref());
     let connect_timeouts = connect_timeouts(reader);
     let connect_attempts = reader.get("connect_attempts", values::number);
     let queue_max = count(reader, "queue_max");
@@ -67,6 +69,7 @@ fn pool(
         name: name?,
         algorithm: algorithm?,
         power_of_two_by: power_of_two_by?,
+        shadow: shadow?,
         connect_timeout,
         connect_total_timeout,
         connect_attempts: connect_attempts?.and_then(|attempts| NonZeroU32::new(to_u32(attempts))),
@@ -83,10 +86,16 @@ fn pool(
     })
 }
 
-fn power_of_two_by(reader: &Reader<'_, '_>, algorithm: Option<Algorithm>) -> Option<PowerOfTwoBy> {
+fn power_of_two_by(
+    reader: &Reader<'_, '_>,
+    algorithm: Option<Algorithm>,
+    shadow: Option<&[Algorithm]>,
+) -> Option<PowerOfTwoBy> {
     let name = "power_of_two_by";
     let by = reader.get(name, values::choice);
-    if reader.is_given(name) && algorithm.is_some_and(|algorithm| algorithm != Algorithm::PowerOfTwo) {
+    let is_another = algorithm.is_some_and(|algorithm| algorithm != Algorithm::PowerOfTwo);
+    let is_no_shadow = shadow.is_some_and(|shadow| !shadow.contains(&Algorithm::PowerOfTwo));
+    if reader.is_given(name) && is_another && is_no_shadow {
         let words = "nothing is compared by it, because algorithm is not \"power-of-two\"; \
                      set algorithm to \"power-of-two\" or remove it";
         reader.report(&reader.place_of(name), name, Reason::Conflict(words.to_owned()));
