@@ -196,11 +196,11 @@ impl Client {
     }
 
     async fn attempt(&self, link: Option<Link>, number: u64) -> Result<(Link, Received), Failure> {
+        let seed = mix(self.run.seed ^ mix(number));
         let mut link = match link {
             Some(link) => link,
             None => self.connect(number).await?,
         };
-        let seed = mix(self.run.seed ^ mix(number));
         let received = self.exchange(seed).perform(&mut link, seed).await?;
         Ok((link, received))
     }
@@ -220,7 +220,10 @@ impl Client {
     async fn connect(&self, number: u64) -> Result<Link, Failure> {
         let start = Instant::now();
         let from = (self.run.clients > 0).then(|| client_address(number, self.run.clients));
-        let connect = Link::connect(self.run.target, from, self.run.exchange.input_len());
+        // The largest, as another request may use it again.
+        let exchanges = self.run.others.iter().map(|(_, other)| other).chain([&self.run.exchange]);
+        let input_len = exchanges.map(Exchange::input_len).max().unwrap_or(0);
+        let connect = Link::connect(self.run.target, from, input_len);
         let link = timeout(self.run.connect_timeout, connect).await.map_err(|_| Failure::Timeout)??;
         self.tally.borrow_mut().connected(start, start.elapsed());
         Ok(link)

@@ -51,13 +51,20 @@ pub(crate) fn run(plan: &Plan) -> io::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     machine::has(&plan.ringway)?;
     // A session is a connection of the client, and one of the backend.
-    descriptors::reserve("--sessions-max", 2 * plan.sessions_max as u64, THREADS)
-        .map_err(io::Error::other)?;
+    let descriptors = 2 * plan.sessions_max as u64 + trial::known(plan).len() as u64;
+    descriptors::reserve("--sessions-max, counted twice", descriptors, THREADS).map_err(io::Error::other)?;
+    trial::check(plan)?;
     let mut record = Record::create(plan)?;
     let (text, has_answers) = match plan.pace {
         Pace::Rate(rate) => {
-            let comparison = compare(plan, rate, &stop, &mut record)?;
+            let (comparison, failure) = compare(plan, rate, &stop, &mut record)?;
             record.keep(&comparison)?;
+            if let Some(error) = failure {
+                let folder = record.folder().display();
+                return Err(io::Error::other(format!(
+                    "{error}\nwhat was measured before is kept in {folder}"
+                )));
+            }
             let text =
                 if plan.json { record.json(&comparison)? } else { table::all(&comparison, record.folder()) };
             (text, comparison.algorithms.iter().any(|one| one.session.count > 0))
@@ -77,28 +84,38 @@ pub(crate) fn run(plan: &Plan) -> io::Result<ExitCode> {
     })
 }
 
-/// Every algorithm in every round. Interrupted, it makes do with the rounds that are complete.
-fn compare(plan: &Plan, rate: f64, stop: &Stop, record: &mut Record) -> io::Result<Comparison> {
+/// Every algorithm in every round. Interrupted, or when something fails, it makes do with the rounds that are complete, and
+/// gives the failure beside them.
+fn compare(
+    plan: &Plan,
+    rate: f64,
+    stop: &Stop,
+    record: &mut Record,
+) -> io::Result<(Comparison, Option<io::Error>)> {
     let known = trial::known(plan);
     let mut progress = Progress::new(plan.repeats * plan.algorithms.len());
     let mut summaries: Vec<_> =
         plan.algorithms.iter().map(|algorithm| Summary::new(algorithm, &known, plan)).collect();
-    for round in 0..plan.repeats {
+    let mut failure = None;
+    'rounds: for round in 0..plan.repeats {
         let seed = mix(plan.seed ^ mix(round as u64));
         let mut gave: Vec<Option<Gave>> = plan.algorithms.iter().map(|_| None).collect();
         for index in shuffled(plan.algorithms.len(), seed) {
             let trial = Trial { algorithm: &plan.algorithms[index], rate, seed };
             let measured = trial.measure(plan, record.scratch(), stop);
             if stop.is_set() {
-                break;
+                break 'rounds;
             }
-            let measured = measured?;
+            let measured = match measured {
+                Ok(measured) => measured,
+                Err(error) => {
+                    failure = Some(error);
+                    break 'rounds;
+                }
+            };
             progress.measured(round, trial.algorithm, &measured.outcome.tally);
             record.add(round, &trial, &measured)?;
             gave[index] = Some(measured);
-        }
-        if stop.is_set() {
-            break;
         }
         for (summary, gave) in summaries.iter_mut().zip(gave) {
             summary.add(round, &gave.expect("the round is complete"));
@@ -111,17 +128,20 @@ fn compare(plan: &Plan, rate: f64, stop: &Stop, record: &mut Record) -> io::Resu
         }
         algorithms.push(summary.finish());
     }
-    Ok(Comparison {
-        about: about(plan, rate, record.at(), stop.is_set()),
+    let comparison = Comparison {
+        about: about(plan, rate, record.at(), stop.is_set() || failure.is_some()),
         backends: known.into_iter().map(|known| known.name).collect(),
         verdict: verdict::verdict(&algorithms),
         algorithms,
-    })
+    };
+    Ok((comparison, failure))
 }
 
 fn about(plan: &Plan, rate: f64, at: &str, interrupted: bool) -> About {
     let (description, events) = match &plan.backends {
-        Backends::Modelled(scenario) => (scenario.description.clone(), summary::events(scenario)),
+        Backends::Modelled(scenario) => {
+            (scenario.description.clone(), summary::events(scenario, plan.duration))
+        }
         Backends::Real { addresses, .. } => {
             (format!("{} servers that run already.", addresses.len()), Vec::new())
         }

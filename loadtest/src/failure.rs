@@ -62,7 +62,8 @@ impl From<io::Error> for Failure {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::ConnectRefused,
             io::ErrorKind::TimedOut => Self::Timeout,
-            io::ErrorKind::AddrNotAvailable => Self::NoLocalPort,
+            // The second from a bind to an address all of whose ports are taken.
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::NoLocalPort,
             // A write after the peer's reset was noticed gives a broken pipe.
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
             kind => Self::Other(kind),

@@ -19,6 +19,8 @@ pub(crate) struct Tally {
     pub(crate) ok: u64,
     /// Those of `ok` that were done before the end of the measured time.
     pub(crate) ok_in_window: u64,
+    /// Requests answered in the measured time, whenever they began: what gets through.
+    pub(crate) done_in_window: u64,
     /// Requests that failed, by [`Failure::kind`].
     pub(crate) failed: [u64; Failure::KINDS.len()],
     /// The first failure of each kind, as an example.
@@ -78,6 +80,7 @@ impl Tally {
         Self {
             ok: 0,
             ok_in_window: 0,
+            done_in_window: 0,
             failed: Default::default(),
             first_failures: Default::default(),
             warm_up: 0,
@@ -108,6 +111,7 @@ impl Tally {
     /// A request that started at `start` was answered.
     pub(crate) fn succeeded(&mut self, start: Instant, first_byte: Instant, end: Instant) {
         self.live.ok.fetch_add(1, Relaxed);
+        self.done_in_window += u64::from((self.window.start..=self.window.end).contains(&end));
         if self.is_warm_up(start) {
             self.warm_up += 1;
             return;
@@ -162,6 +166,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
         self.ok += other.ok;
         self.ok_in_window += other.ok_in_window;
+        self.done_in_window += other.done_in_window;
         for kind in 0..Failure::KINDS.len() {
             self.failed[kind] += other.failed[kind];
             self.first_failures[kind] = self.first_failures[kind].or(other.first_failures[kind]);

@@ -139,8 +139,13 @@ impl TypedCompare {
         let duration = self.duration.unwrap_or(of_duration);
         let warm_up = self.warm_up.unwrap_or(of_warm_up);
         errors.not_zero("--duration", duration);
-        errors.no_longer("--duration", duration, super::DURATION_MAX);
-        errors.no_longer("--warm-up", warm_up, super::DURATION_MAX);
+        errors.no_longer("--duration", duration, DURATION_MAX);
+        errors.no_longer("--warm-up", warm_up, DURATION_MAX);
+        if let (Backends::Modelled(scenario), Some(_)) = (&backends, self.duration) {
+            for what in scenario.troubles_after(duration) {
+                errors.add(format!("--duration: {what}"));
+            }
+        }
         let plan = Plan {
             ringway,
             algorithms,
@@ -218,7 +223,7 @@ impl TypedCompare {
                 .add(format!("--pool-config: {}; write for example 'slow_start = \"5s\"'", error.message()));
             toml::Table::new()
         });
-        for key in ["name", "algorithm", "backend"] {
+        for key in ["name", "algorithm", "backend", "shadow"] {
             if pool.contains_key(key) {
                 errors.add(format!("--pool-config: {key} is set by the comparison"));
             }
@@ -255,9 +260,14 @@ fn ramp(text: &str) -> Result<(f64, f64), String> {
     let (from, to) =
         text.split_once('-').ok_or("write two rates with a dash between them, such as 500-4000")?;
     let (from, to) = (rate(from)?, rate(to)?);
+    if from < 1.0 {
+        return Err("the first rate must be 1 or more".to_owned());
+    }
     if from < to { Ok((from, to)) } else { Err("the first rate must be lower than the last".to_owned()) }
 }
 
+/// What a run can count to.
+const DURATION_MAX: Duration = Duration::from_secs(3600);
 const REPEATS_MAX: u64 = 1000;
 const SESSIONS_MAX: u64 = 9_000;
 const STEPS_MAX: usize = 50;
@@ -281,5 +291,6 @@ mod tests {
         assert_eq!(ramp("500-4000/s"), Ok((500.0, 4000.0)));
         assert!(ramp("500").is_err());
         assert!(ramp("4000-500").is_err());
+        assert!(ramp("0.1-4").is_err());
     }
 }

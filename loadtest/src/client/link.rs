@@ -38,6 +38,8 @@ impl Link {
             None => TcpStream::connect(target).await?,
             Some(from) => {
                 let socket = TcpSocket::new_v4()?;
+                // Or a port that one of its connections has left a minute ago could not be taken again.
+                socket.set_reuseaddr(true)?;
                 socket.bind(SocketAddr::from((from, 0)))?;
                 socket.connect(target).await?
             }

@@ -79,19 +79,27 @@ impl Fleet {
         self.news.send_replace(News::Begins(at));
     }
 
-    /// How many sessions each has answered in the measured time.
-    pub(super) fn served(&self) -> Vec<u64> {
-        self.served.iter().map(|count| count.load(Relaxed)).collect()
+    /// Ends them. How many sessions each has answered in the measured time; or what went wrong with one, for which no
+    /// algorithm is to blame.
+    pub(super) fn end(mut self) -> io::Result<Vec<u64>> {
+        self.stop()
+            .map_err(|error| io::Error::other(format!("a backend that is played has failed: {error}")))?;
+        Ok(self.served.iter().map(|count| count.load(Relaxed)).collect())
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        self.news.send_replace(News::Over);
+        match self.thread.take() {
+            Some(thread) => thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))),
+            None => Ok(()),
+        }
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        self.news.send_replace(News::Over);
-        if let Some(thread) = self.thread.take() {
-            // What went wrong in it was seen by the sessions.
-            let _ = thread.join();
-        }
+        // Whoever drops it has a failure of his own to tell.
+        let _ = self.stop();
     }
 }
 
@@ -140,7 +148,8 @@ impl Backend {
             };
             let goes_down = async {
                 match down {
-                    Some((from, _)) => alarm.sleep_until(from).await,
+                    // By the runtime's timer, which forgets a sleep that is dropped: there is one for each turn of this loop.
+                    Some((from, _)) => tokio::time::sleep_until(from.into()).await,
                     None => std::future::pending().await,
                 }
             };

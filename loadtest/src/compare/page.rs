@@ -71,6 +71,11 @@ pub(crate) fn render(comparison: &Comparison) -> String {
     .into_string()
 }
 
+/// The chart of percentiles as a file by itself, for pages of others. `None` if no session was answered.
+pub(crate) fn picture(comparison: &Comparison) -> Option<String> {
+    curves::picture(&Entry::ranked(comparison), STYLE).map(Markup::into_string)
+}
+
 fn chips(about: &About, backends: usize) -> Markup {
     html! {
         ul.chips {
@@ -126,8 +131,9 @@ fn how_to_read(about: &About) -> Markup {
                 li {
                     "Every algorithm got the same arrivals in the same round"
                     @if about.repeats > 1 { ", and each round had the algorithms in another order" }
-                    ". The interval says where p99 lies with 95 % confidence over the repeats. Where two intervals "
-                    "overlap, this comparison does not say which is better."
+                    ". The interval says where p99 lies with 95 % confidence over the repeats. Whether two algorithms "
+                    "differ is what the sentence at the top says: it compares them round by round, which can tell even "
+                    "where intervals overlap."
                 }
                 li {
                     "Jain's fairness index is 1 if every backend served its part by weight, and 1/n if one of n served "

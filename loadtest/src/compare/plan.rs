@@ -94,7 +94,11 @@ impl Plan {
             Pace::Rate(rate) => vec![rate],
             Pace::Ramp { from, to, steps } => {
                 let ratio = (to / from).powf(1.0 / (steps - 1) as f64);
-                (0..steps).map(|step| (from * ratio.powi(step as i32)).round()).collect()
+                let mut rates: Vec<f64> =
+                    (0..steps).map(|step| (from * ratio.powi(step as i32)).round()).collect();
+                // Near each other they round to the same.
+                rates.dedup();
+                rates
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{
     result::{About, Times},
     shuffled,
     summary::times,
-    table::PLAIN,
+    table::{PLAIN, late},
     trial::Trial,
     units::time,
 };
@@ -52,6 +52,8 @@ struct Step {
     achieved_per_s: f64,
     failed: u64,
     session: Times,
+    /// How late the generator itself was, p99.
+    late_p99_us: f64,
     holds: bool,
 }
 
@@ -82,13 +84,23 @@ pub(super) fn measure(plan: &Plan, stop: &Stop, record: &mut Record) -> io::Resu
                 progress.measured(round, &format!("{} at {rate:.0}/s", climb.algorithm), tally);
                 let window_s = gave.outcome.window.as_secs_f64();
                 let (session, failed) = (times(&tally.request), tally.failed_total() + tally.not_sent);
-                let achieved_per_s = tally.ok_in_window as f64 / window_s;
+                let achieved_per_s = tally.done_in_window as f64 / window_s;
                 let offered_per_s = gave.planned as f64 / window_s;
                 let calm_us = *calm_us.get_or_insert(session.p99);
+                let late_p99_us = tally.late.value_at_quantile(0.99) as f64 / 1e3;
                 let holds = failed == 0
+                    && session.count > 0
                     && achieved_per_s >= ACHIEVED_LEAST * offered_per_s
                     && session.p99 <= P99_RISE_MAX * calm_us;
-                climb.steps.push(Step { round, rate_per_s: rate, achieved_per_s, failed, session, holds });
+                climb.steps.push(Step {
+                    round,
+                    rate_per_s: rate,
+                    achieved_per_s,
+                    failed,
+                    session,
+                    late_p99_us,
+                    holds,
+                });
                 if !holds {
                     progress.skip(rates.len() - 1 - at);
                     break;
@@ -123,7 +135,7 @@ pub(super) fn text(ramp: &Ramp, folder: &Path) -> String {
         "{}: {}\n{} repeats of {} s at each rate, after {} s of warm-up; seed {}; {}\n{interrupted}\n{}\n\n\
          p99 of a session at each rate, middle of the repeats. A rate holds if nothing fails, {:.0} % of what was offered is\n\
          achieved, and p99 is no more than {P99_RISE_MAX} times that at the first rate; ! marks where it did not.\n\n\
-         kept in {}\n",
+         {}kept in {}\n",
         about.scenario,
         about.description,
         about.repeats,
@@ -133,6 +145,7 @@ pub(super) fn text(ramp: &Ramp, folder: &Path) -> String {
         about.machine,
         table.trim_fmt(),
         ACHIEVED_LEAST * 100.0,
+        late(ramp.algorithms.iter().flat_map(|climb| &climb.steps).map(|step| step.late_p99_us)),
         folder.display()
     )
 }

@@ -97,6 +97,9 @@ impl Record {
     pub(super) fn keep(&self, comparison: &Comparison) -> io::Result<()> {
         fs::write(self.folder.join("table.txt"), table::all(comparison, Path::new(".")))?;
         fs::write(self.folder.join("report.html"), page::render(comparison))?;
+        if let Some(picture) = page::picture(comparison) {
+            fs::write(self.folder.join("percentiles.svg"), picture)?;
+        }
         fs::write(self.folder.join("result.json"), self.json(comparison)?)?;
         Ok(())
     }

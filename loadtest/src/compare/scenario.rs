@@ -175,11 +175,21 @@ impl Scenario {
                 add(format!("pool.{key}: it is set by the comparison"));
             }
         }
-        let backends = self.backends();
-        if !(1..=BACKENDS_MAX).contains(&backends.len()) {
-            add(format!("backend: there are {}, 1 to {BACKENDS_MAX} are allowed", backends.len()));
+        // Before they are made one by one.
+        let count = self.backend.iter().fold(0usize, |sum, profile| sum.saturating_add(profile.count));
+        if !(1..=BACKENDS_MAX).contains(&count) {
+            add(format!("backend: there are {count}, 1 to {BACKENDS_MAX} are allowed"));
+            return mistakes;
         }
+        let backends = self.backends();
         for (index, backend) in backends.iter().enumerate() {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+            if !(1..=64).contains(&backend.name.len()) || !backend.name.bytes().all(is_plain) {
+                add(format!(
+                    "backend {:?}: names are 1 to 64 letters, digits, dots, dashes and underscores",
+                    backend.name
+                ));
+            }
             if backends[..index].iter().any(|other| other.name == backend.name) {
                 add(format!("backend {}: there are two of this name", backend.name));
             }
@@ -199,15 +209,11 @@ impl Scenario {
                 add(format!("backend {name}: service.{key}: {what}"));
             }
             for trouble in &profile.trouble {
+                if trouble.to > DURATION_MAX {
+                    add(format!("backend {name}: trouble: to: at most 1h is allowed"));
+                }
                 if trouble.to <= trouble.from {
                     add(format!("backend {name}: trouble: 'to' must be later than 'from'"));
-                }
-                if trouble.from >= self.duration {
-                    add(format!(
-                        "backend {name}: trouble: it begins at {}, after the measured time of {}",
-                        humantime::format_duration(trouble.from),
-                        humantime::format_duration(self.duration)
-                    ));
                 }
                 if trouble.what == What::Slow && !(trouble.factor > 0.0 && trouble.factor <= 1000.0) {
                     add(format!(
@@ -217,7 +223,23 @@ impl Scenario {
                 }
             }
         }
+        mistakes.extend(self.troubles_after(self.duration));
         mistakes
+    }
+
+    /// Those that would not be seen in a measured time of this length.
+    pub(crate) fn troubles_after(&self, duration: Duration) -> Vec<String> {
+        let troubles =
+            self.backend.iter().flat_map(|one| one.trouble.iter().map(|trouble| (&one.name, trouble)));
+        let late = troubles.filter(|(_, trouble)| trouble.from >= duration);
+        let told = late.map(|(name, trouble)| {
+            format!(
+                "backend {name}: trouble: it begins at {}, after the measured time of {}",
+                humantime::format_duration(trouble.from),
+                humantime::format_duration(duration)
+            )
+        });
+        told.collect()
     }
 }
 
@@ -313,8 +335,8 @@ mod tests {
                 "backend a: service.shape: 1: more than 1 (below there is no mean) and at most 100 is allowed",
                 "backend a: service.max: it must not be below the mean",
                 "backend a: trouble: 'to' must be later than 'from'",
-                "backend a: trouble: it begins at 3s, after the measured time of 2s 500ms",
                 "backend a: service.mean: 2m: at most 60s is allowed",
+                "backend a: trouble: it begins at 3s, after the measured time of 2s 500ms",
             ]
         );
     }

@@ -56,6 +56,8 @@ mod tests {
         near(student(2.0, 0.95), 4.303);
         near(student(4.0, 0.95), 2.776);
         near(student(9.0, 0.95), 2.262);
+        // Far out, as for many comparisons at once.
+        near(student(3.0, 1.0 - 0.05 / 9.0), 7.185);
         // Logarithms 0, 1, 2 to the base e: mean 1, deviation 1, standard error 1 / sqrt 3.
         let values = [0.0, 1.0, 2.0].map(f64::exp);
         let interval = interval(&values, 0.95).unwrap();

@@ -53,7 +53,7 @@ impl Summary {
             round,
             session: times(&tally.request),
             failed: tally.failed_total() + tally.not_sent,
-            achieved_per_s: per_second(tally.ok_in_window, window_s),
+            achieved_per_s: per_second(tally.done_in_window, window_s),
             shares: shares(&gave.served),
         });
         self.planned += gave.planned;
@@ -91,7 +91,7 @@ impl Summary {
             session: times(&tally.request),
             p99: interval(&p99s, CONFIDENCE).unwrap_or_default(),
             offered_per_s: per_second(self.planned, self.window_s),
-            achieved_per_s: per_second(tally.ok_in_window, self.window_s),
+            achieved_per_s: per_second(tally.done_in_window, self.window_s),
             planned: self.planned,
             failed: tally.failed_total() + tally.not_sent,
             failures: failures(&tally),
@@ -106,11 +106,11 @@ impl Summary {
 }
 
 /// What happens in a scenario, for charts.
-pub(super) fn events(scenario: &Scenario) -> Vec<Event> {
+pub(super) fn events(scenario: &Scenario, duration: Duration) -> Vec<Event> {
     let backends = scenario.backends();
     let event = |name: &str, trouble: &Trouble| Event {
         from_s: trouble.from.as_secs_f64(),
-        to_s: trouble.to.min(scenario.duration).as_secs_f64(),
+        to_s: trouble.to.min(duration).as_secs_f64(),
         what: match trouble.what {
             What::Stall => format!("{name} stands still"),
             What::Slow => format!("{name} is {} times as slow", trouble.factor),

@@ -33,12 +33,15 @@ pub(super) fn all(comparison: &Comparison, folder: &Path) -> String {
         figures(comparison).to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
     text += &format!("\n{figures}\n");
     text += "Times in ms: session and first byte from when the session was due, connect from its call. Best p99 first.\n";
-    text += "p99 of a session: geometric mean over the repeats; 95 %: where it lies. Of offered: sessions answered within the measured time.\n";
+    text += "p99 of a session: geometric mean over the repeats; 95 %: where it lies. Of offered: what was answered in the measured time.\n";
     text += "Fairness is Jain's index of sessions by weight: 1 is even. Shares in per cent:\n";
     text += &format!("  {}\n\n", comparison.backends.join(", "));
     text += &wrapped(&comparison.verdict);
-    text += &late(comparison);
-    text += &format!("\nkept in {}: report.html, result.json, trials.jsonl, *.hgrm\n", folder.display());
+    text += &format!(
+        "\n{}kept in {}: report.html, percentiles.svg, result.json, trials.jsonl, *.hgrm\n",
+        late(comparison.algorithms.iter().map(|one| one.late_p99_us)),
+        folder.display()
+    );
     text
 }
 
@@ -60,8 +63,8 @@ fn figures(comparison: &Comparison) -> Table {
         "shares",
     ]);
     let mut algorithms: Vec<_> = comparison.algorithms.iter().collect();
-    // Those without an answer come last.
-    let key = |one: &Measured| if one.session.count == 0 { f64::INFINITY } else { one.p99.middle };
+    // Those with a repeat without an answer come last.
+    let key = |one: &Measured| if one.p99.middle > 0.0 { one.p99.middle } else { f64::INFINITY };
     algorithms.sort_by(|a, b| key(a).total_cmp(&key(b)));
     for one in algorithms {
         let achieved =
@@ -98,14 +101,14 @@ fn row(algorithm: &str, what: &str, times: Times, p99: Option<Interval>) -> Vec<
 }
 
 /// What the generator itself did wrong, if it did.
-fn late(comparison: &Comparison) -> String {
-    let latest = comparison.algorithms.iter().map(|one| one.late_p99_us).fold(0.0, f64::max);
+pub(super) fn late(p99s_us: impl Iterator<Item = f64>) -> String {
+    let latest = p99s_us.fold(0.0, f64::max);
     if latest < LATE_US {
         return String::new();
     }
     format!(
-        "\nThe generator itself began sessions late (p99 up to {}), and that is in all times: the machine was busy. A lower\n\
-         --rate, or a quiet machine, gives better figures.\n",
+        "The generator itself began sessions late (p99 up to {}), and that is in all times: the machine was busy. A lower\n\
+         rate, or a quiet machine, gives better figures.\n\n",
         time(latest)
     )
 }

@@ -4,6 +4,7 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,6 +66,34 @@ pub(super) fn known(plan: &Plan) -> Vec<Known> {
     }
 }
 
+/// Whether ringway takes the configurations of all algorithms: better told now than after an hour.
+pub(super) fn check(plan: &Plan) -> io::Result<()> {
+    let known = known(plan);
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("ringway.toml");
+    let somewhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let addresses: Vec<_> = match &plan.backends {
+        Backends::Real { addresses, .. } => addresses.clone(),
+        // Ports are given when they start; no two are the same.
+        Backends::Modelled(_) => {
+            (1..).take(known.len()).map(|port| (Ipv4Addr::LOCALHOST, port).into()).collect()
+        }
+    };
+    for algorithm in &plan.algorithms {
+        let trial = Trial { algorithm, rate: 1.0, seed: 0 };
+        fs::write(&path, trial.config(plan, somewhere, &known, &addresses))?;
+        let output = Command::new(&plan.ringway).arg("check").arg("--config").arg(&path).output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(format!(
+                "ringway refuses the configuration for {algorithm}: {}; see --pool-config and the scenario's [pool]",
+                said.trim_end()
+            )));
+        }
+    }
+    Ok(())
+}
+
 impl Trial<'_> {
     /// Starts all that it needs below `folder`, and ends it again.
     pub(super) fn measure(&self, plan: &Plan, folder: &Path, stop: &Stop) -> io::Result<Gave> {
@@ -93,8 +122,8 @@ impl Trial<'_> {
                 ringway.process.complaint()
             )));
         }
-        let served = match &fleet {
-            Some(fleet) => fleet.served(),
+        let served = match fleet {
+            Some(fleet) => fleet.end()?,
             None => ringway.served(&known, stop)?,
         };
         let Load::Open { timetable, .. } = &run.load else { unreachable!("it was just made") };

@@ -13,16 +13,20 @@ const FAILURES_APART: f64 = 0.001;
 
 /// A few sentences: who has the shortest p99, who is slower and by how much, who cannot be told apart from it.
 pub(super) fn verdict(algorithms: &[Measured]) -> String {
+    if algorithms.iter().all(|one| one.repeats.is_empty()) {
+        return "No round was complete: there is nothing to compare.".to_owned();
+    }
     let share = |one: &Measured| one.failed as f64 / one.planned.max(1) as f64;
     let least = algorithms.iter().map(share).fold(f64::INFINITY, f64::min);
+    let (answered, unanswered): (Vec<_>, Vec<_>) = algorithms.iter().partition(|one| p99s(one).is_some());
     let (compared, failing): (Vec<_>, Vec<_>) =
-        algorithms.iter().partition(|one| share(one) <= least + FAILURES_APART && p99s(one).is_some());
-    let mut text = if let [only] = compared[..] {
-        format!("p99 of a session with {}: {}.", only.algorithm, with_interval(only.p99))
-    } else {
-        by_p99(&compared)
+        answered.into_iter().partition(|one| share(one) <= least + FAILURES_APART);
+    let mut text = match compared[..] {
+        [] => "No algorithm had an answer in every repeat: there is nothing to compare.".to_owned(),
+        [only] => format!("p99 of a session with {}: {}.", only.algorithm, with_interval(only.p99)),
+        _ => by_p99(&compared),
     };
-    if least > 0.0 && least.is_finite() {
+    if least > 0.0 {
         text += &format!(" With every algorithm sessions failed, at least {:.2} %.", least * 100.0);
     }
     if !failing.is_empty() {
@@ -32,12 +36,17 @@ pub(super) fn verdict(algorithms: &[Measured]) -> String {
             .collect();
         text += &format!(" Left out, because more sessions failed: {}.", list(names));
     }
-    text.trim_start().to_owned()
+    if !unanswered.is_empty() && !compared.is_empty() {
+        let names = unanswered.iter().map(|one| one.algorithm.clone()).collect();
+        text += &format!(" Left out, because a repeat had no answer at all: {}.", list(names));
+    }
+    text
 }
 
+/// Of two or more, each with an answer in every repeat.
 fn by_p99(compared: &[&Measured]) -> String {
-    let best = compared.iter().min_by(|a, b| a.p99.middle.total_cmp(&b.p99.middle));
-    let Some(best) = best else { return "No session was answered: there is nothing to compare.".to_owned() };
+    let best =
+        compared.iter().min_by(|a, b| a.p99.middle.total_cmp(&b.p99.middle)).expect("there are two or more");
     let best_p99s = p99s(best).unwrap_or_default();
     if best_p99s.len() < 2 {
         return format!(
@@ -46,9 +55,11 @@ fn by_p99(compared: &[&Measured]) -> String {
             time(best.p99.middle)
         );
     }
-    // So that all comparisons with the best hold together.
+    // The best is found in the same figures that it is compared by: so that all that is said holds together, it has to
+    // hold for every pair there is, and not only for those with the best.
+    let pairs = compared.len() * (compared.len() - 1) / 2;
+    let each = 1.0 - (1.0 - CONFIDENCE) / pairs as f64;
     let others = compared.iter().filter(|one| one.algorithm != best.algorithm);
-    let each = 1.0 - (1.0 - CONFIDENCE) / (compared.len() - 1).max(1) as f64;
     let (mut slower, mut alike) = (Vec::new(), Vec::new());
     for other in others {
         let ratio = p99s(other).and_then(|p99s| ratio(&p99s, &best_p99s, each));
@@ -103,6 +114,7 @@ fn list(mut words: Vec<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::result::Repeat, *};
+    use crate::dice::Dice;
 
     fn measured(algorithm: &str, p99s: &[f64], failed: u64) -> Measured {
         let mut one =
@@ -138,6 +150,24 @@ mod tests {
     }
 
     #[test]
+    fn equal_algorithms_are_seldom_called_different() {
+        // Ten equal ones, four repeats, noise of 20 %: in one of twenty comparisons at most somebody may be called slower. Of
+        // 400 that is 20; five standard deviations more are 42.
+        let mut dice = Dice::new(11);
+        let mut normal = || (-2.0 * dice.unit().ln()).sqrt() * (std::f64::consts::TAU * dice.unit()).cos();
+        let mut comparison = || {
+            let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+            names.map(|name| measured(name, &[0; 4].map(|_: i32| (9.0 + 0.2 * normal()).exp()), 0))
+        };
+        let wrong = (0..400).filter(|_| verdict(&comparison()).contains("Longer")).count();
+        assert!(wrong <= 42, "{wrong} of 400");
+        // And the same test does see a difference that is there.
+        let mut seen = comparison();
+        seen[0].repeats.iter_mut().for_each(|repeat| repeat.session.p99 *= 100.0);
+        assert!(verdict(&seen).contains("Longer"), "{}", verdict(&seen));
+    }
+
+    #[test]
     fn one_repeat_is_not_enough_to_be_sure() {
         let text = verdict(&[measured("a", &[10.0], 0), measured("b", &[20.0], 0)]);
         assert!(text.contains("one repeat says nothing"), "{text}");
@@ -154,6 +184,13 @@ mod tests {
     #[test]
     fn without_an_answer_there_is_nothing_to_say() {
         let text = verdict(&[measured("a", &[0.0, 0.0], 10), measured("b", &[0.0, 0.0], 10)]);
-        assert!(text.starts_with("No session was answered"), "{text}");
+        assert_eq!(
+            text,
+            "No algorithm had an answer in every repeat: there is nothing to compare. With every algorithm sessions failed, at \
+             least 0.10 %."
+        );
+        assert_eq!(verdict(&[measured("a", &[], 0)]), "No round was complete: there is nothing to compare.");
+        let text = verdict(&[measured("a", &[0.0, 5.0], 0), measured("b", &[7.0, 7.0], 0)]);
+        assert!(text.ends_with("Left out, because a repeat had no answer at all: a."), "{text}");
     }
 }

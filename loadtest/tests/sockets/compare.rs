@@ -309,6 +309,10 @@ fn what_is_wrong_is_said_at_once_with_what_would_be_right() {
         ("--backend 127.0.0.1:1", &["--send <TEXT>"]),
         ("--scenario /does/not/exist.toml", &["--scenario: cannot read /does/not/exist.toml: No such file"]),
         ("--scenario equal --rate 5 --ramp 1-2", &["cannot be used with"]),
+        (
+            "--scenario one-stalls --duration 500ms",
+            &["--duration: backend stalls: trouble: it begins at 1s, after the measured time of 500ms"],
+        ),
     ] {
         let ran = loadtest(&format!("compare {arguments}"));
         assert_eq!(ran.code, Some(2), "{arguments}: {}", ran.stderr);
@@ -333,13 +337,13 @@ fn backends_that_never_answer_are_a_failure_and_nothing_is_compared() {
         "--repeats=1",
     ]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
-    assert!(ran.stdout.contains("No session was answered: there is nothing to compare."), "{}", ran.stdout);
+    assert!(ran.stdout.contains("No algorithm had an answer in every repeat"), "{}", ran.stdout);
     let anew = loadtest(&format!("page {}", place.results().join("result.json").display()));
     assert_eq!(anew.code, Some(0), "{}", anew.stderr);
 }
 
 #[test]
-fn a_ringway_that_does_not_start_is_told_with_its_own_words() {
+fn what_ringway_refuses_is_told_before_anything_is_measured() {
     let place = Place::new();
     let ran = place.run(&[
         "--scenario=equal",
@@ -348,7 +352,9 @@ fn a_ringway_that_does_not_start_is_told_with_its_own_words() {
         "--repeats=1",
     ]);
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("ringway has ended") && ran.stderr.contains("slow_strat"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("ringway refuses the configuration for round-robin"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("slow_strat"), "{}", ran.stderr);
+    assert!(!place.folder.path().join("out").exists());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::f64::consts::LOG10_2;
 
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::{
     drawing::{Frame, Shown, apart, fit, path, px},
@@ -16,12 +16,11 @@ pub(super) fn figure(entries: &[Entry]) -> Markup {
     let points = || lines.iter().flat_map(|line| &line.points);
     let Some(scale) = LogScale::over(points().map(|point| point.1)) else { return html! {} };
     let nines = points().map(|point| point.0).fold(NINES_LEAST, f64::max);
-    let label = "Time of a session by percentile, a line for each algorithm";
     html! {
         figure id="percentiles" {
             h2 { "All percentiles of a session" }
             ul.legend { @for line in &lines { li { (line.entry.label()) } } }
-            @for frame in [WIDE, NARROW] { (frame.svg(label, drawing(&lines, &scale, nines, &frame))) }
+            @for frame in [WIDE, NARROW] { (frame.svg(LABEL, drawing(&lines, &scale, nines, &frame))) }
             figcaption {
                 "Across: the share of sessions (%) that took no longer, stretched so that each further 9 has the same "
                 "room: the right end is the slowest session. Up: their time, logarithmic, in µs, ms or s. Lower is "
@@ -29,6 +28,22 @@ pub(super) fn figure(entries: &[Entry]) -> Markup {
             }
         }
     }
+}
+
+/// The chart by itself, as a file. Without an answer there is none.
+pub(super) fn picture(entries: &[Entry], style: &str) -> Option<Markup> {
+    let lines: Vec<Line> = entries.iter().filter_map(Line::of).collect();
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let scale = LogScale::over(points().map(|point| point.1))?;
+    let nines = points().map(|point| point.0).fold(NINES_LEAST, f64::max);
+    let size = format!("0 0 {} {}", WIDE.width, WIDE.height);
+    Some(html! {
+        svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox=(size) role="img" aria-label=(LABEL) {
+            style { (PreEscaped(style)) }
+            rect class="paper" width="100%" height="100%" {}
+            (drawing(&lines, &scale, nines, &WIDE))
+        }
+    })
 }
 
 /// What is drawn of one algorithm.
@@ -95,6 +110,7 @@ fn names(lines: &[Line], frame: &Frame, place: impl Fn((f64, f64)) -> (f64, f64)
     }
 }
 
+const LABEL: &str = "Time of a session by percentile, a line for each algorithm";
 const WIDE: Frame = Frame {
     shown: Shown::Wide,
     width: 1040.0,

@@ -45,7 +45,7 @@ pub(super) fn figure(entries: &[Entry]) -> Markup {
             figcaption {
                 "Time in which 99 of 100 sessions were done, on a logarithmic axis in µs, ms or s; further left is better. "
                 "The large dot is the geometric mean over the repeats, the bar its 95 % interval, the small dots are the "
-                "repeats. Where two bars overlap, do not call a winner."
+                "repeats. Whether two of them differ is what the sentence at the top says."
             }
         }
     }

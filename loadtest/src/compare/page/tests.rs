@@ -85,6 +85,22 @@ fn the_page_has_all_in_it_and_no_script() {
 }
 
 #[test]
+fn the_picture_stands_by_itself_and_there_is_none_of_nothing() {
+    let comparison = sample();
+    let picture = picture(&comparison).unwrap();
+    assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{}", &picture[..80]);
+    for foreign in ["https:", "url(", "@import", "<script", "href="] {
+        assert!(!picture.contains(foreign), "{foreign}");
+    }
+    let parsed = Html::parse_fragment(&picture);
+    assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
+    let lines = Selector::parse("path.line").unwrap();
+    assert_eq!(parsed.select(&lines).count(), comparison.algorithms.len());
+    let nothing = Comparison { algorithms: vec![Measured::default()], ..comparison };
+    assert!(super::picture(&nothing).is_none());
+}
+
+#[test]
 fn every_chart_says_what_it_is() {
     let page = parse(&sample());
     let charts: Vec<_> = page.select(&Selector::parse("svg.chart").unwrap()).collect();
