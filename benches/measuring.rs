@@ -39,7 +39,7 @@ fn note(criterion: &mut Criterion) {
             count += 1;
             if count.is_multiple_of(500) {
                 samples.hand_over();
-                inbox.drain().for_each(|sample| {
+                inbox.drain(1).for_each(|sample| {
                     black_box(sample);
                 });
             }

@@ -167,9 +167,9 @@ impl Route {
     fn tell(&self) {
         let Some(server) = &self.server else { return };
         let sum = |counter: fn(&WorkerStats) -> &Counter| server.stats().sum(counter);
-        let small = sum(|worker| &worker.carried.small);
-        let large = sum(|worker| &worker.carried.large);
-        let spliced = sum(|worker| &worker.carried.spliced);
+        let small = sum(|worker| &worker.core.carried.small);
+        let large = sum(|worker| &worker.core.carried.large);
+        let spliced = sum(|worker| &worker.core.carried.spliced);
         let percent = |bytes| 100.0 * bytes as f64 / (small + large + spliced).max(1) as f64;
         println!(
             "{}: {:.0} % of the bytes in small cells, {:.0} % in large ones, {:.0} % spliced\n",

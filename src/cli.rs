@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Algorithm, Choice, Config, Errors, Flags};
+use crate::config::{self, Algorithm, Choice, Config, Errors, Flags, Source};
 use crate::model::{self, Scenario, replay};
 
 /// A layer-4 load balancer for Linux on io_uring.
@@ -294,6 +294,11 @@ impl RunArgs {
             Some(path) => config::load(path),
             None => config::from_flags(&self.flags()),
         }
+    }
+
+    /// Where it can be read again.
+    pub fn source(&self) -> Source {
+        self.config.clone().map_or(Source::Flags, Source::File)
     }
 
     fn flags(&self) -> Flags {

@@ -27,6 +27,8 @@ pub enum End {
     LifetimeMax,
     /// Its backend went down, and the pool has `on_down = "close"`.
     BackendDown,
+    /// A reload removed its backend, and it was still running when `removed_drain_timeout` was over.
+    BackendRemoved,
     /// It was still running when `drain_timeout` was over.
     Drained,
     /// A defect of ringway's ended it.
@@ -35,7 +37,7 @@ pub enum End {
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 14] = [
+    pub const ALL: [End; 15] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -48,6 +50,7 @@ impl End {
         End::HalfClosedTimeout,
         End::LifetimeMax,
         End::BackendDown,
+        End::BackendRemoved,
         End::Drained,
         End::Panicked,
     ];
@@ -69,6 +72,7 @@ impl End {
             End::HalfClosedTimeout => "half-closed-timeout",
             End::LifetimeMax => "lifetime-max",
             End::BackendDown => "backend-down",
+            End::BackendRemoved => "backend-removed",
             End::Drained => "drained",
             End::Panicked => "panicked",
         }

@@ -26,6 +26,11 @@ impl Publisher {
         self.shared.store(Arc::new(table));
     }
 
+    /// Whether anybody is left who could see a table.
+    pub fn is_heard(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
     /// The table that was published last.
     pub fn current(&self) -> Arc<BackendTable> {
         self.shared.load_full()

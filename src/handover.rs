@@ -25,6 +25,8 @@ pub struct Connection {
     pub address: SocketAddr,
     /// Which listener accepted it: an index into the configuration's listeners.
     pub listener: usize,
+    /// Which configuration that is.
+    pub generation: u64,
 }
 
 /// A connection under way. Whoever admits it drops this afterwards: so it is counted at every moment.
@@ -151,7 +153,7 @@ mod tests {
     fn connection(listener: usize) -> Connection {
         let client = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = client.local_addr().unwrap();
-        Connection { client: client.into(), address, listener }
+        Connection { client: client.into(), address, listener, generation: 1 }
     }
 
     fn poll(inbox: &Inbox) -> Poll<Option<Handed>> {

@@ -40,7 +40,12 @@ pub struct Loads {
     /// What the pool measures.
     signal: Signal,
     queue: Arc<Queue>,
+    /// After a reload: where the sessions of each place are counted now.
+    heirs: RefCell<Box<[Option<Heir>]>>,
 }
+
+/// Where the sessions of a backend are counted after a reload: in other loads, at another place.
+type Heir = (Rc<Loads>, usize);
 
 /// What the loads of a pool are tied to.
 #[derive(Debug, Clone)]
@@ -83,7 +88,65 @@ impl Loads {
             samples,
             signal,
             queue,
+            heirs: RefCell::default(),
         })
+    }
+
+    /// Has the sessions of these loads counted in those of the next configuration from now on. `heirs` says which backend is
+    /// which there, by the place here. The sessions of one that is not there any more are counted here to their end.
+    pub fn succeed(&self, heirs: Box<[Option<Heir>]>) {
+        assert_eq!(heirs.len(), self.len());
+        for (place, heir) in heirs.iter().enumerate() {
+            let Some((loads, at)) = heir else { continue };
+            let count = self.own.sessions.take(self.id(place));
+            loads.own.sessions.add_many(loads.id(*at), count);
+            loads.totals[*at].set(loads.totals[*at].get() + count);
+            self.totals[place].set(0);
+        }
+        self.heirs.replace(heirs);
+    }
+
+    /// Lets go of what stands between these loads and those in which their sessions are counted: there can be very many
+    /// reloads while a session lasts.
+    pub fn shorten(&self) {
+        for heir in self.heirs.borrow_mut().iter_mut().flatten() {
+            let next = heir.0.heirs.borrow().get(heir.1).cloned().flatten();
+            if let Some(next) = next {
+                *heir = next;
+            }
+        }
+    }
+
+    /// Where the sessions of this place are counted.
+    #[inline]
+    fn counted<R>(&self, place: usize, act: impl FnOnce(&Loads, usize) -> R) -> R {
+        match self.heirs.borrow().get(place) {
+            None => act(self, place),
+            Some(heir) => Loads::counted_elsewhere(self, heir.clone(), place, act),
+        }
+    }
+
+    #[cold]
+    fn counted_elsewhere<R>(
+        loads: &Loads,
+        heir: Option<Heir>,
+        place: usize,
+        act: impl FnOnce(&Loads, usize) -> R,
+    ) -> R {
+        match heir {
+            Some((loads, place)) => loads.counted(place, act),
+            None => act(loads, place),
+        }
+    }
+
+    /// Whether these are the loads of the present configuration.
+    fn is_present(&self) -> bool {
+        self.heirs.borrow().is_empty()
+    }
+
+    /// The place of a backend of the pool.
+    pub fn place(&self, id: BackendId) -> Option<usize> {
+        id.index().checked_sub(self.first).filter(|&place| place < self.len())
     }
 
     /// Sessions of the whole process on the backend at this place of the pool, including those that still connect.
@@ -181,11 +244,12 @@ impl Loads {
     /// Counted at the pick and not when connected: a backend that is slow to connect is busy too.
     #[inline]
     pub fn lease(self: &Rc<Loads>, place: usize) -> Lease {
-        let total = &self.totals[place];
-        total.set(total.get() + 1);
-        let id = self.id(place);
-        self.own.sessions.add(id);
-        self.own.backends[id.index()].picked.add(1);
+        self.counted(place, |loads, place| {
+            let total = &loads.totals[place];
+            total.set(total.get() + 1);
+            loads.own.sessions.add(loads.id(place));
+        });
+        self.own.backends[self.id(place).index()].picked.add(1);
         Lease { loads: Rc::clone(self), place, inside: None, trial: None, waiting: Cell::new(None) }
     }
 }
@@ -258,7 +322,12 @@ impl Lease {
             }
             Signal::FirstByte | Signal::Session => {}
         }
-        self.loads.samples.note(Sample { backend: self.backend(), signal, nanos: nanos(took) });
+        self.loads.counted(self.place, |loads, place| {
+            // One that a reload has removed has no figure any more.
+            if loads.is_present() {
+                loads.samples.note(Sample { backend: loads.id(place), signal, nanos: nanos(took) });
+            }
+        });
     }
 
     /// Notes that the backend has served the session, and in time.
@@ -300,10 +369,12 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.stop_waiting();
-        let total = &self.loads.totals[self.place];
-        assert!(total.get() > 0, "a lease was given back twice");
-        total.set(total.get() - 1);
-        self.loads.own.sessions.subtract(self.backend());
+        self.loads.counted(self.place, |loads, place| {
+            let total = &loads.totals[place];
+            assert!(total.get() > 0, "a lease was given back twice");
+            total.set(total.get() - 1);
+            loads.own.sessions.subtract(loads.id(place));
+        });
         if self.inside.take().is_some() {
             self.loads.queue.call_first();
         }
@@ -346,6 +417,27 @@ mod tests {
             drop(held);
             assert_eq!(loads.active(0), 3 * places.start as u32 + 1);
         }
+    }
+
+    #[test]
+    fn sessions_move_to_the_loads_of_the_next_configuration_and_are_given_back_there() {
+        let (first, stats) = loads(0..3);
+        let held = [0, 1, 1, 2].map(|place| first.lease(place));
+        // Place 1 is place 0 now, and place 2 is gone.
+        let (second, next) = loads(10..12);
+        first.succeed([None, Some((Rc::clone(&second), 0)), None].into());
+        assert_eq!((second.active(0), second.own(0), first.own(0), first.own(1)), (2, 2, 1, 0));
+        // A retry of an older session counts there too, and once more after another reload.
+        let late = first.lease(1);
+        let (third, last) = loads(20..24);
+        second.succeed([Some((Rc::clone(&third), 3)), None].into());
+        first.shorten();
+        assert_eq!((third.active(3), second.own(0)), (3, 0));
+        assert_eq!(Rc::strong_count(&second), 1, "nobody needs what lies between");
+        drop((held, late));
+        assert_eq!((third.active(3), first.own(0), first.own(2)), (0, 0, 0));
+        let sum = |stats: &Stats| (0..100).map(|at| stats.sessions(BackendId::new(at))).sum::<u64>();
+        assert_eq!((sum(&stats), sum(&next), sum(&last)), (0, 0, 0));
     }
 
     #[test]

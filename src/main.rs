@@ -22,7 +22,10 @@ fn main() -> ExitCode {
         Command::Check(args) => return cli::check(&args),
         Command::Simulate(args) => return cli::simulate(&args),
         Command::Replay(args) => return cli::replay(&args),
-        Command::Run(args) => with(args.config(), server::run),
+        Command::Run(args) => {
+            let source = args.source();
+            with(args.config(), |config, output| server::run(config, source, output))
+        }
         Command::Demo(args) => with(args.config(), demo::run),
     };
     let code = result.map_or_else(|code| code, |()| 0);

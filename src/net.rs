@@ -88,6 +88,16 @@ fn prepare_listener(address: SocketAddr, tcp: TcpOptions) -> io::Result<socket2:
     Ok(socket)
 }
 
+/// Gives a socket that listens another backlog and other options. Those that it has accepted keep theirs.
+pub fn adjust_listener(socket: &TcpListener, backlog: u32, tcp: TcpOptions) -> io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    socket.listen(backlog as i32)?;
+    socket.set_tcp_nodelay(tcp.nodelay)?;
+    socket.set_keepalive(tcp.keepalive.is_some())?;
+    socket.set_tcp_user_timeout(None)?;
+    set_tcp_options(&socket, tcp)
+}
+
 /// A socket that is ready to connect to `address`, with its options set before the first packet.
 pub fn prepare_stream(address: SocketAddr, tcp: TcpOptions) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;

@@ -4,7 +4,7 @@
 //! once per backend, where the lists arrive, and not once per worker: with 64 workers they would be 64 times the memory
 //! for the same figure.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
@@ -36,23 +36,32 @@ pub fn nanos(time: Duration) -> u64 {
 #[derive(Debug)]
 pub struct Samples {
     list: RefCell<Vec<Sample>>,
-    sender: SyncSender<Vec<Sample>>,
+    generation: Cell<u64>,
+    sender: SyncSender<List>,
+}
+
+/// Samples under way.
+#[derive(Debug)]
+pub struct List {
+    /// The configuration whose backends they name.
+    generation: u64,
+    samples: Vec<Sample>,
 }
 
 /// Where the lists of all workers arrive.
 #[derive(Debug)]
-pub struct Inbox(Receiver<Vec<Sample>>);
+pub struct Inbox(Receiver<List>);
 
 /// The sending end, which each worker clones, and the receiving end.
-pub fn channel(workers: usize) -> (SyncSender<Vec<Sample>>, Inbox) {
+pub fn channel(workers: usize) -> (SyncSender<List>, Inbox) {
     let (sender, receiver) = mpsc::sync_channel(workers * LISTS_MAX);
     (sender, Inbox(receiver))
 }
 
 impl Samples {
     /// An empty list.
-    pub fn new(sender: SyncSender<Vec<Sample>>) -> Samples {
-        Samples { list: RefCell::default(), sender }
+    pub fn new(sender: SyncSender<List>) -> Samples {
+        Samples { list: RefCell::default(), generation: Cell::new(1), sender }
     }
 
     /// Adds one. When the list is full it is left out: the others of the same moment tell the same.
@@ -70,17 +79,27 @@ impl Samples {
             return;
         }
         let next = Vec::with_capacity(list.len());
-        match self.sender.try_send(std::mem::replace(&mut *list, next)) {
+        let samples = std::mem::replace(&mut *list, next);
+        match self.sender.try_send(List { generation: self.generation.get(), samples }) {
             Ok(()) => {}
-            Err(TrySendError::Full(kept) | TrySendError::Disconnected(kept)) => *list = kept,
+            Err(TrySendError::Full(kept) | TrySendError::Disconnected(kept)) => *list = kept.samples,
         }
+    }
+
+    /// From now on samples name the backends of this configuration. Hands the list over before, or leaves it out.
+    pub fn begin(&self, generation: u64) {
+        self.hand_over();
+        self.list.borrow_mut().clear();
+        self.generation.set(generation);
     }
 }
 
 impl Inbox {
-    /// Takes everything that has arrived.
-    pub fn drain(&mut self) -> impl Iterator<Item = Sample> + '_ {
-        self.0.try_iter().flatten()
+    /// Takes everything that has arrived of this configuration. Lists of another one meet in a reload: they name other
+    /// backends, and are left out.
+    pub fn drain(&mut self, generation: u64) -> impl Iterator<Item = Sample> + '_ {
+        let lists = self.0.try_iter().filter(move |list| list.generation == generation);
+        lists.flat_map(|list| list.samples)
     }
 }
 
@@ -98,11 +117,25 @@ mod tests {
         let samples = Samples::new(sender);
         samples.note(sample(1));
         samples.note(sample(2));
-        assert_eq!(inbox.drain().count(), 0, "nothing goes before the tick");
+        assert_eq!(inbox.drain(1).count(), 0, "nothing goes before the tick");
         samples.hand_over();
         samples.hand_over();
-        let arrived: Vec<u64> = inbox.drain().map(|sample| sample.nanos).collect();
+        let arrived: Vec<u64> = inbox.drain(1).map(|sample| sample.nanos).collect();
         assert_eq!(arrived, [1, 2]);
+    }
+
+    #[test]
+    fn samples_of_another_configuration_are_left_out() {
+        let (sender, mut inbox) = channel(2);
+        let [early, late] = [Samples::new(sender.clone()), Samples::new(sender)];
+        early.note(sample(1));
+        early.begin(2);
+        early.note(sample(2));
+        early.hand_over();
+        late.note(sample(3));
+        late.hand_over();
+        let arrived: Vec<u64> = inbox.drain(2).map(|sample| sample.nanos).collect();
+        assert_eq!(arrived, [2]);
     }
 
     #[test]
@@ -116,8 +149,8 @@ mod tests {
         for _ in 0..2 * SAMPLES_MAX {
             samples.note(sample(1));
         }
-        assert_eq!(inbox.drain().count(), LISTS_MAX);
+        assert_eq!(inbox.drain(1).count(), LISTS_MAX);
         samples.hand_over();
-        assert_eq!(inbox.drain().count(), SAMPLES_MAX);
+        assert_eq!(inbox.drain(1).count(), SAMPLES_MAX);
     }
 }

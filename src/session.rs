@@ -1,97 +1,28 @@
 //! One session, from the accepted connection to its end. Read [`run`] first.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fastrand::Rng;
-use hdrhistogram::Histogram;
-use tokio::sync::Notify;
-
-use crate::answer::{Answer, SpeaksFirst};
+use crate::answer::Answer;
 use crate::arrivals::{Arrival, Arrivals};
 use crate::balance::Tried;
 use crate::buffers::Chunk;
-use crate::config::{self, Config, NoBackend, Signal};
+use crate::config::{self, NoBackend, Signal};
 use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
-use crate::epoch::Subscriber;
 use crate::load::Lease;
 use crate::net::{self, Socket};
-use crate::pool::{Nobody, Pool, Request};
-use crate::queue::Queue;
-use crate::relay::{self, Direction, Outcome, Side, Supplies};
+use crate::pool::{Nobody, Request};
+use crate::relay::{self, Direction, Outcome, Side};
 use crate::ring;
-use crate::samples::Samples;
 use crate::shadow;
-use crate::stats::{ListenerStats, WorkerStats};
-use crate::watch::{Marks, Stage, Watch, Watches, micros};
-
-/// What all sessions of one worker share. Never leaves its thread.
-pub struct Shared {
-    /// What was asked for.
-    pub config: Arc<Config>,
-    /// Where news of backends come from.
-    pub tables: RefCell<Subscriber>,
-    /// This worker's copies of the pools, in the order of the configuration.
-    pub pools: RefCell<Vec<Pool>>,
-    /// What this worker measured since the last tick.
-    pub samples: Rc<Samples>,
-    /// This worker's dice.
-    pub dice: RefCell<Rng>,
-    /// What relays carry bytes with.
-    pub supplies: Supplies,
-    /// This worker's counters.
-    pub stats: Arc<WorkerStats>,
-    /// The sessions that are running.
-    pub watches: Watches,
-    /// Told whenever a session has ended.
-    pub freed: Notify,
-    /// Sessions that wait for a descriptor or memory to connect with.
-    pub short_of_resources: Cell<usize>,
-    /// The worker's clock, as of the last tick.
-    pub now: Cell<Duration>,
-    /// What measured moments are told from.
-    pub begun: Instant,
-    /// Where sessions wait, by pool.
-    pub queues: Arc<[Arc<Queue>]>,
-    /// Whether the backends of each pool speak first.
-    pub speaks_first: Vec<SpeaksFirst>,
-    /// Whether the next pick is to be written down; set by the tick.
-    pub explains: Cell<bool>,
-    /// How long connecting took, in microseconds.
-    pub connect_times: RefCell<Histogram<u64>>,
-    /// The sessions that ended since the last tick, if they are recorded.
-    pub arrivals: Option<Arrivals>,
-}
-
-impl Shared {
-    fn listener(&self, watch: &Watch) -> &config::Listener {
-        &self.config.listeners[watch.listener]
-    }
-
-    /// Whether sessions wait for descriptors or memory: then nobody more should be let in.
-    pub fn is_short_of_resources(&self) -> bool {
-        self.short_of_resources.get() > 0
-    }
-
-    fn pool(&self, watch: &Watch) -> &config::Pool {
-        &self.config.pools[self.listener(watch).pool]
-    }
-
-    fn queue(&self, watch: &Watch) -> &Queue {
-        &self.queues[self.listener(watch).pool]
-    }
-
-    /// The time since the process began to serve.
-    fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
-    }
-}
+use crate::shared::{Core, Shared};
+use crate::stats::ListenerStats;
+use crate::watch::{Marks, Stage, Watch, micros};
 
 /// A session that has been let in. Counts it, and by drop counts how it ended, whichever way its task goes.
 pub struct Admitted {
@@ -111,12 +42,13 @@ pub struct Admitted {
 impl Admitted {
     /// Lets an accepted connection in.
     pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
-        let watch = Rc::new(Watch::new(listener, client, shared.now.get()));
+        let watch = Rc::new(Watch::new(listener, client, shared.core.now.get()));
         let key = shared.watches.insert(Rc::clone(&watch));
-        let accepted = shared.elapsed();
+        let accepted = shared.core.elapsed();
         let (note, shadows) = (Cell::new(None), OnceCell::new());
         let admitted = Admitted { shared, watch, key, address, accepted, note, shadows, end: None };
-        admitted.shared.stats.active.add(1);
+        admitted.shared.stats.core.admitted.add(1);
+        admitted.shared.stats.core.active.add(1);
         admitted.counters().accepted.add(1);
         admitted.counters().active.add(1);
         admitted
@@ -139,12 +71,12 @@ impl Admitted {
         let pool = &mut pools[index];
         pool.adopt(tables.refresh());
         let request = Request { client: self.address.ip(), tried };
-        let candidates = shared.explains.take().then(|| pool.candidates(&request));
-        let picked = pool.pick(&request, &mut shared.dice.borrow_mut());
+        let candidates = shared.core.explains.take().then(|| pool.candidates(&request));
+        let picked = pool.pick(&request, &mut shared.core.dice.borrow_mut());
         self.watch.picked_from.set(pool.epoch());
         if let Ok((served, _)) = &picked
             && self.shadows.get().is_none()
-            && let Some(lease) = pool.shadow(&request, served, &mut shared.dice.borrow_mut())
+            && let Some(lease) = pool.shadow(&request, served, &mut shared.core.dice.borrow_mut())
         {
             let _ = self.shadows.set(lease);
         }
@@ -163,7 +95,7 @@ impl Admitted {
         picked: &Result<(Lease, SocketAddr), Nobody>,
     ) {
         let chosen = picked.as_ref().ok().map(|(lease, _)| lease.backend());
-        let at = self.shared.elapsed();
+        let at = self.shared.core.elapsed();
         let decision = Decision {
             at,
             client: self.address.ip(),
@@ -182,7 +114,7 @@ impl Admitted {
     fn recorded(&self, arrivals: &Arrivals, end: End) -> Arrival {
         let us = |time: Duration| time.as_micros() as u64;
         let (watch, marks) = (&self.watch, self.watch.marks.get());
-        let duration_us = us(self.shared.elapsed().saturating_sub(self.accepted));
+        let duration_us = us(self.shared.core.elapsed().saturating_sub(self.accepted));
         Arrival {
             listener: watch.listener as u32,
             backend: watch.served_by.get(),
@@ -215,9 +147,9 @@ impl Drop for Admitted {
             if std::thread::panicking() { End::Panicked } else { End::Drained }
         });
         if let Some((_, at)) = self.note.get() {
-            self.conclude(PickOutcome::Ended(end, self.shared.elapsed().saturating_sub(at)));
+            self.conclude(PickOutcome::Ended(end, self.shared.core.elapsed().saturating_sub(at)));
         }
-        if let Some(arrivals) = &self.shared.arrivals {
+        if let Some(arrivals) = &self.shared.core.arrivals {
             arrivals.note(self.recorded(arrivals, end));
         }
         drop(self.shadows.take());
@@ -226,9 +158,9 @@ impl Drop for Admitted {
         counters.bytes_to_client.add(meter.bytes(Direction::ToClient));
         counters.ends[end as usize].add(1);
         counters.active.subtract(1);
-        self.shared.stats.active.subtract(1);
+        self.shared.stats.core.active.subtract(1);
         self.shared.watches.remove(self.key);
-        self.shared.freed.notify_one();
+        self.shared.core.freed.notify_one();
     }
 }
 
@@ -253,7 +185,7 @@ pub async fn run(mut session: Admitted) {
         end = end.name(),
         bytes_to_backend = watch.meter.bytes(Direction::ToBackend),
         bytes_to_client = watch.meter.bytes(Direction::ToClient),
-        duration_us = (session.shared.elapsed() - session.accepted).as_micros() as u64,
+        duration_us = (session.shared.core.elapsed() - session.accepted).as_micros() as u64,
         "session ended"
     );
     session.end = Some(end);
@@ -275,22 +207,22 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
     let pool = shared.pool(watch);
     let attempts_max = pool.connect_attempts.map_or(usize::MAX, |attempts| attempts.get() as usize);
     // On the worker's clock, which does not count time in which the process did not run.
-    let mut begun = shared.now.get();
+    let mut begun = shared.core.now.get();
     let mut tried = Tried::default();
     let mut failure = End::NoBackend;
     while tried.len() < attempts_max {
-        let left = pool.connect_total_timeout.saturating_sub(shared.now.get() - begun);
+        let left = pool.connect_total_timeout.saturating_sub(shared.core.now.get() - begun);
         if left.is_zero() {
             break;
         }
         let picked = match session.pick(&tried) {
             Err(Nobody::Left) => break,
             Err(Nobody::Full) => {
-                let joined = shared.now.get();
+                let joined = shared.core.now.get();
                 // Boxed, like the farewell: what few sessions do must not make every one larger.
                 let picked = Box::pin(wait_for_a_place(session, &tried)).await?;
                 // Time in the queue is not time of connecting.
-                begun += shared.now.get() - joined;
+                begun += shared.core.now.get() - joined;
                 picked
             }
             Ok(picked) => Some(picked),
@@ -298,7 +230,7 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         let Some((lease, address)) = picked else { break };
         watch.served_by.set(Some(lease.backend()));
         watch.trial.replace(lease.trial());
-        let attempt = shared.elapsed();
+        let attempt = shared.core.elapsed();
         lease.expect(Signal::Session, attempt);
         lease.expect(Signal::Connect, attempt);
         let picked_us = Some(micros(attempt - session.accepted));
@@ -306,10 +238,10 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         let limit = pool.connect_timeout.min(left);
         let error = match connect(watch, address, pool.tcp, limit).await {
             Ok(socket) => {
-                let took = shared.elapsed() - attempt;
+                let took = shared.core.elapsed() - attempt;
                 lease.measured(Signal::Connect, took);
                 watch.marks.set(Marks { connect_us: Some(micros(took)), ..watch.marks.get() });
-                shared.connect_times.borrow_mut().saturating_record(took.as_micros() as u64);
+                shared.core.connect_times.borrow_mut().saturating_record(took.as_micros() as u64);
                 return Ok(Connected { backend: socket, lease, picked: attempt });
             }
             Err(error) => error,
@@ -329,7 +261,7 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
             Blame::Process => {
                 failure = End::NoResources;
                 drop(lease);
-                wait_for_resources(shared).await;
+                wait_for_resources(&shared.core).await;
                 if let Some(verdict) = watch.verdict() {
                     return Err(verdict);
                 }
@@ -353,7 +285,7 @@ async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(L
         return Err(End::QueueFull);
     };
     watch.stage.set(Stage::Queued);
-    let joined = shared.now.get();
+    let joined = shared.core.now.get();
     // A place that came free before this one joined was told to nobody.
     let mut looks = waiting.is_first();
     loop {
@@ -376,7 +308,7 @@ async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(L
                 }
             }
         }
-        if shared.now.get() - joined >= pool.queue_timeout {
+        if shared.core.now.get() - joined >= pool.queue_timeout {
             return Err(End::QueueTimeout);
         }
         // Nothing is in flight here: a call that the timer overtakes is kept and heard next time.
@@ -393,15 +325,15 @@ async fn serve(session: &Admitted, connected: &Connected) -> End {
     let answer = Answer {
         lease,
         watch,
-        begun: shared.begun,
+        begun: shared.core.begun,
         picked: *picked,
         asked: Cell::new(None),
         has_come: Cell::new(false),
         speaks_first: &shared.speaks_first[shared.listener(watch).pool],
     };
-    answer.begin(shared.now.get());
-    let first_byte = |direction| answer.first_byte(direction, shared.now.get());
-    let outcome = relay::run(&watch.client, backend, &shared.supplies, &watch.meter, first_byte).await;
+    answer.begin(shared.core.now.get());
+    let first_byte = |direction| answer.first_byte(direction, shared.core.now.get());
+    let outcome = relay::run(&watch.client, backend, &shared.core.supplies, &watch.meter, first_byte).await;
     // A session that was ended from outside tells nothing of its backend.
     if watch.verdict().is_none() {
         answer.end(outcome);
@@ -438,9 +370,9 @@ fn blame(error: &io::Error, was_cut_short: bool) -> Blame {
 }
 
 /// Lets some time pass. Meanwhile the worker lets nobody in, so that what is freed goes to those who are in.
-async fn wait_for_resources(shared: &Shared) {
+async fn wait_for_resources(core: &Core) {
     const PAUSE: Duration = Duration::from_millis(20);
-    let waiting = &shared.short_of_resources;
+    let waiting = &core.short_of_resources;
     waiting.set(waiting.get() + 1);
     tokio::time::sleep(PAUSE).await;
     waiting.set(waiting.get() - 1);
@@ -491,7 +423,7 @@ async fn say_farewell(shared: &Shared, watch: &Watch) {
         NoBackend::Close => "",
         NoBackend::Message(text) => text,
     };
-    watch.stage.set(Stage::Farewell(shared.now.get()));
+    watch.stage.set(Stage::Farewell(shared.core.now.get()));
     // A failure here is the client's own leaving.
     let _ = write_and_close(shared, &watch.client, text).await;
 }
@@ -506,7 +438,7 @@ async fn write_and_close(shared: &Shared, client: &Socket, text: &str) -> io::Re
     // client sends until it closes; the tick ends it if that takes too long.
     loop {
         ring::readable(client).await?;
-        if ring::read(client, shared.supplies.arena.take()).await?.is_none() {
+        if ring::read(client, shared.core.supplies.arena.take()).await?.is_none() {
             return Ok(());
         }
     }
@@ -515,63 +447,19 @@ async fn write_and_close(shared: &Shared, client: &Socket, text: &str) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffers::{Arena, Layout};
-    use crate::epoch;
-    use crate::load::Links;
-    use crate::pipes::Pipes;
-    use crate::pool;
-    use crate::relay::Carried;
-    use crate::samples;
-    use crate::stats::Stats;
-    use crate::table::{BackendId, BackendTable};
-    use crate::times::Times;
+    use crate::generation::Generation;
+    use crate::shared::testing;
+    use crate::table::BackendId;
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
+    use std::time::Instant;
 
     fn shared() -> Rc<Shared> {
         let text = "[[listener]]\nname = 'a'\nbind = '127.0.0.1:1'\npool = 'p'\n\
                     [[pool]]\nname = 'p'\nshadow = 'first'\n[[pool.backend]]\naddress = '127.0.0.1:2'\n";
-        let config = Arc::new(crate::config::parse("test", text).unwrap());
-        let (_, subscriber) = epoch::channel(BackendTable::first(&config.pools, Instant::now()));
-        let stats = Arc::new(Stats::new(1, 1, 1).with_shadows(&config.pools));
-        let samples = Rc::new(Samples::new(samples::channel(1).0));
-        let queue = Arc::new(Queue::default());
-        let links = Links {
-            stats: Arc::clone(&stats),
-            samples: Rc::clone(&samples),
-            signal: Signal::FirstByte,
-            queue: Arc::clone(&queue),
-        };
-        let times = Arc::new(Times::new(1));
-        let layout = Layout { cells: 16, cell_size: 4096, large_cells: 0, large_cell_size: 4096 };
-        let supplies = Supplies {
-            arena: Arena::plain(layout),
-            pipes: Pipes::new(0),
-            multishot: None,
-            ticks: Cell::new(0),
-            carried: Carried::default(),
-        };
-        let pool = Pool::new(&config.pools[0], pool::Setup { index: 0, worker: 0, links, times });
-        Rc::new(Shared {
-            config,
-            tables: RefCell::new(subscriber),
-            pools: RefCell::new(vec![pool]),
-            samples,
-            dice: RefCell::new(Rng::with_seed(1)),
-            supplies,
-            stats: Arc::clone(&stats.workers[0]),
-            watches: Watches::default(),
-            freed: Notify::new(),
-            short_of_resources: Cell::new(0),
-            now: Cell::new(Duration::ZERO),
-            begun: stats.begun,
-            queues: [queue].into(),
-            speaks_first: vec![SpeaksFirst::default()],
-            explains: Cell::new(true),
-            connect_times: RefCell::new(Histogram::new(3).unwrap()),
-            arrivals: None,
-        })
+        let config = crate::config::parse("test", text).unwrap();
+        Shared::new(testing::core(), &Generation::first(config, vec![], 1).0)
     }
 
     #[test]
@@ -595,7 +483,7 @@ mod tests {
                 // A read is in flight and a lease is held when it happens.
                 let (_lease, _) = session.pick(&Tried::default()).unwrap();
                 let mut reading =
-                    pin!(ring::read(&session.watch.client, session.shared.supplies.arena.take()));
+                    pin!(ring::read(&session.watch.client, session.shared.core.supplies.arena.take()));
                 let first = tokio::time::timeout(Duration::from_millis(10), reading.as_mut()).await;
                 assert!(first.is_ok(), "a defect of the session");
             });
@@ -611,7 +499,7 @@ mod tests {
             assert_eq!(counts, [(1, 0), (1, 0), (0, 0), (0, 0), (0, 0)]);
             // The read that was in flight completes because its connection is broken, and gives its cell back.
             let deadline = Instant::now() + Duration::from_secs(10);
-            while shared.supplies.arena.free() < shared.supplies.arena.cells() {
+            while shared.core.supplies.arena.free() < shared.core.supplies.arena.cells() {
                 assert!(Instant::now() < deadline);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

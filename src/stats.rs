@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::config::Pool;
 use crate::decision::Decisions;
 use crate::end::End;
+use crate::lineage::Lineage;
 use crate::table::BackendId;
 
 pub use shadows::{Choosers, Chosen, PoolShadows, SERVING, ShadowStats};
@@ -58,20 +59,43 @@ impl Counter {
 pub struct Stats {
     /// When the process began to serve: moments are told as the time since then.
     pub begun: Instant,
+    /// What listeners counted that a reload has removed, and that have no sessions any more.
+    pub removed: Totals,
     /// One for each worker, by its number.
     pub workers: Vec<Arc<WorkerStats>>,
 }
 
-/// What one worker counts. Aligned so that two workers never share a cache line (or the pair that is fetched with it).
+/// What one worker counts under one configuration. A reload makes another; the counts of what is in both are shared, and so
+/// go on. Aligned so that two workers never share a cache line (or the pair that is fetched with it).
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerStats {
+    /// What it counts whatever the configuration.
+    pub core: Arc<CoreStats>,
+    /// Sessions now on each backend, including those that are still connecting. Other workers read it at each pick.
+    pub sessions: Row,
+    /// How some of the last backends were chosen.
+    pub decisions: Decisions,
+    /// What shadows chose, by pool; of pools without shadows there is nothing.
+    pub shadows: Box<[Option<PoolShadows>]>,
+    /// By listener, in the order of the configuration.
+    pub listeners: Box<[Arc<ListenerStats>]>,
+    /// Of listeners that a reload has removed and that still have sessions.
+    pub removed_listeners: Box<[Arc<ListenerStats>]>,
+    /// By [`BackendId`].
+    pub backends: Box<[Arc<BackendStats>]>,
+}
+
+/// What one worker counts for as long as it lives. Aligned as above.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CoreStats {
+    /// Sessions that it has ever had.
+    pub admitted: Counter,
     /// Sessions now, over all listeners.
     pub active: Counter,
     /// Failures of any backend: moves whenever one of the counts of failures in [`BackendStats`] does.
     pub failures: Counter,
-    /// Sessions now on each backend, including those that are still connecting. Other workers read it at each pick.
-    pub sessions: Row,
     /// Connections that it accepted and another worker serves.
     pub handed_over: Counter,
     /// Times that accepting paused because descriptors or memory were short.
@@ -80,14 +104,6 @@ pub struct WorkerStats {
     pub buffers_borrowed: Counter,
     /// What relays have carried, as of the last tick.
     pub carried: CarriedStats,
-    /// How some of the last backends were chosen.
-    pub decisions: Decisions,
-    /// What shadows chose, by pool; of pools without shadows there is nothing.
-    pub shadows: Box<[Option<PoolShadows>]>,
-    /// By listener, in the order of the configuration.
-    pub listeners: Box<[ListenerStats]>,
-    /// By [`BackendId`].
-    pub backends: Box<[BackendStats]>,
 }
 
 /// How one worker's relays have carried bytes: each byte in one of the first three.
@@ -251,6 +267,21 @@ impl Row {
         pair.store(before - one(id), Ordering::Relaxed);
     }
 
+    /// Takes all of one away, and returns how many these were; only its worker does.
+    pub fn take(&self, id: BackendId) -> u32 {
+        let pair = self.pair(id);
+        let before = pair.load(Ordering::Relaxed);
+        let count = halves(before)[id.index() % 2];
+        pair.store(before - u64::from(count) * one(id), Ordering::Relaxed);
+        count
+    }
+
+    /// Adds so many; only its worker does.
+    pub fn add_many(&self, id: BackendId, count: u32) {
+        let pair = self.pair(id);
+        pair.store(pair.load(Ordering::Relaxed) + u64::from(count) * one(id), Ordering::Relaxed);
+    }
+
     /// Adds some of the pairs of one line to a sum.
     pub fn add_pairs(&self, line: usize, which: Range<usize>, sum: &mut [u64; PAIRS]) {
         for (sum, pair) in sum[which.clone()].iter_mut().zip(&self.0[line].0[which]) {
@@ -270,7 +301,7 @@ impl WorkerStats {
         let backend = &self.backends[id.index()];
         backend.connect_failures.add(1);
         backend.failures_in_row.add(1);
-        self.failures.add(1);
+        self.core.failures.add(1);
     }
 
     /// Notes that a backend broke a connection before its first byte, or that this byte is late; only its worker does.
@@ -278,7 +309,7 @@ impl WorkerStats {
         let backend = &self.backends[id.index()];
         backend.unanswered.add(1);
         backend.unanswered_in_row.add(1);
-        self.failures.add(1);
+        self.core.failures.add(1);
     }
 }
 
@@ -287,20 +318,49 @@ impl Stats {
     pub fn new(workers: usize, listeners: usize, backends: usize) -> Stats {
         let worker = || {
             Arc::new(WorkerStats {
-                active: Counter::default(),
-                failures: Counter::default(),
+                core: Arc::default(),
                 sessions: Row::new(backends),
-                handed_over: Counter::default(),
-                accept_pauses: Counter::default(),
-                buffers_borrowed: Counter::default(),
-                carried: CarriedStats::default(),
                 decisions: Decisions::default(),
                 shadows: Box::default(),
-                listeners: (0..listeners).map(|_| ListenerStats::default()).collect(),
-                backends: (0..backends).map(|_| BackendStats::default()).collect(),
+                listeners: (0..listeners).map(|_| Arc::default()).collect(),
+                removed_listeners: Box::default(),
+                backends: (0..backends).map(|_| Arc::default()).collect(),
             })
         };
-        Stats { begun: Instant::now(), workers: (0..workers).map(|_| worker()).collect() }
+        let workers = (0..workers).map(|_| worker()).collect();
+        Stats { begun: Instant::now(), removed: Totals::default(), workers }
+    }
+
+    /// Those of the configuration after this one: what it has too is counted on, the rest begins at zero. Sessions move to
+    /// the new rows with the worker that has them ([`crate::load::Loads::succeed`]).
+    pub fn succeed(&self, lineage: &Lineage) -> Stats {
+        fn kept<T: Default>(of: &[Option<usize>], before: &[Arc<T>]) -> Box<[Arc<T>]> {
+            of.iter()
+                .map(|place| place.map_or_else(Arc::default, |place| Arc::clone(&before[place])))
+                .collect()
+        }
+        let mut removed = self.removed.clone();
+        let worker = |before: &Arc<WorkerStats>| {
+            let is_kept = |place: usize| lineage.listeners.contains(&Some(place));
+            let gone = before.listeners.iter().enumerate().filter(|(place, _)| !is_kept(*place));
+            // What counts no more becomes a part of the sum: reloads can be very many. Of those that are removed only now
+            // clients may still be taken.
+            let (quiet, mut counting): (Vec<_>, Vec<_>) =
+                before.removed_listeners.iter().cloned().partition(|one| one.active.get() == 0);
+            quiet.iter().for_each(|listener| removed.add(listener));
+            counting.extend(gone.map(|(_, listener)| Arc::clone(listener)));
+            Arc::new(WorkerStats {
+                core: Arc::clone(&before.core),
+                sessions: Row::new(lineage.backends.len()),
+                decisions: Decisions::default(),
+                shadows: Box::default(),
+                listeners: kept(&lineage.listeners, &before.listeners),
+                removed_listeners: counting.into(),
+                backends: kept(&lineage.backends, &before.backends),
+            })
+        };
+        let workers = self.workers.iter().map(worker).collect();
+        Stats { begun: self.begun, removed, workers }
     }
 
     /// With counters for the shadows of these pools.
@@ -337,15 +397,13 @@ impl Stats {
 
     /// Sessions of all listeners.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for listener in self.workers.iter().flat_map(|worker| &worker.listeners) {
-            totals.accepted += listener.accepted.get();
-            totals.active += listener.active.get();
-            totals.bytes_to_backend += listener.bytes_to_backend.get();
-            totals.bytes_to_client += listener.bytes_to_client.get();
-            for (sum, end) in totals.ends.iter_mut().zip(&listener.ends) {
-                *sum += end.get();
-            }
+        let mut totals = self.removed.clone();
+        for worker in &self.workers {
+            worker
+                .listeners
+                .iter()
+                .chain(&worker.removed_listeners)
+                .for_each(|listener| totals.add(listener));
         }
         totals
     }
@@ -367,6 +425,16 @@ pub struct Totals {
 }
 
 impl Totals {
+    fn add(&mut self, listener: &ListenerStats) {
+        self.accepted += listener.accepted.get();
+        self.active += listener.active.get();
+        self.bytes_to_backend += listener.bytes_to_backend.get();
+        self.bytes_to_client += listener.bytes_to_client.get();
+        for (sum, end) in self.ends.iter_mut().zip(&listener.ends) {
+            *sum += end.get();
+        }
+    }
+
     /// Sessions that ended like this.
     pub fn ended(&self, end: End) -> u64 {
         self.ends[end as usize]
@@ -392,6 +460,40 @@ mod tests {
     }
 
     #[test]
+    fn what_a_reload_keeps_is_counted_on_and_what_it_removes_stays_in_the_totals() {
+        let stats = Stats::new(1, 3, 2);
+        let worker = &stats.workers[0];
+        worker.core.active.add(1);
+        for (listener, active) in worker.listeners.iter().zip([0, 0, 1]) {
+            listener.accepted.add(10 + active);
+            listener.active.add(active);
+            listener.ends[0].add(10);
+        }
+        worker.backends[1].picked.add(7);
+        let lineage = |listeners, backends| Lineage { listeners, pools: vec![], backends };
+        let next = stats.succeed(&lineage(vec![None, Some(1)], vec![Some(1), None]));
+        let picked =
+            |stats: &Stats| stats.workers[0].backends.iter().map(|one| one.picked.get()).collect::<Vec<_>>();
+        assert_eq!(picked(&next), [7, 0]);
+        assert_eq!(next.workers[0].listeners[1].accepted.get(), 10);
+        assert_eq!((next.removed.accepted, next.workers[0].removed_listeners.len()), (0, 2));
+        // A session that is older than the reload counts where both see it, or where it is found in the end.
+        worker.listeners[2].active.subtract(1);
+        worker.listeners[2].ends[0].add(1);
+        worker.listeners[1].accepted.add(5);
+        let totals = next.totals();
+        assert_eq!((totals.accepted, totals.active, totals.ends[0]), (36, 0, 31));
+        let last = next.succeed(&lineage(vec![], vec![]));
+        assert_eq!(last.totals(), totals);
+        assert_eq!(
+            last.workers[0].removed_listeners.len(),
+            2,
+            "the first of the three is over, and those that go now are not"
+        );
+        assert_eq!(last.workers[0].core.active.get(), 1);
+    }
+
+    #[test]
     fn counts_that_share_a_word_do_not_touch_each_other() {
         let row = Row::new(70);
         let ids = [0, 1, 2, 33, 68, 69].map(BackendId::new);
@@ -400,6 +502,9 @@ mod tests {
         }
         row.subtract(ids[1]);
         assert_eq!(ids.map(|id| row.get(id)), [1, 1, 3, 4, 5, 6]);
+        row.add_many(ids[0], 7);
+        assert_eq!((row.take(ids[0]), row.get(ids[0]), row.get(ids[1])), (8, 0, 1));
+        row.add_many(ids[0], 1);
         let mut sum = [0; PAIRS];
         row.add_pairs(2, 1..3, &mut sum);
         row.add_pairs(2, 1..3, &mut sum);
@@ -434,16 +539,20 @@ mod tests {
     #[test]
     fn workers_do_not_share_a_cache_line() {
         let stats = Stats::new(2, 3, 5);
+        fn places<T>(of: &[Arc<T>]) -> impl Iterator<Item = (usize, usize)> {
+            of.iter().map(|one| (&raw const **one as usize, size_of::<T>()))
+        }
         let lines = |worker: &WorkerStats| {
-            let own = std::iter::once((&raw const *worker as usize, size_of::<WorkerStats>()));
-            let listeners = (worker.listeners.as_ptr() as usize, size_of_val(&*worker.listeners));
-            let backends = (worker.backends.as_ptr() as usize, size_of_val(&*worker.backends));
+            let own = (&raw const *worker as usize, size_of::<WorkerStats>());
+            let core = (&raw const *worker.core as usize, size_of::<CoreStats>());
             let row = (worker.sessions.0.as_ptr() as usize, size_of_val(&*worker.sessions.0));
-            own.chain([listeners, backends, row])
+            let all = [own, core, row].into_iter().chain(places(&worker.listeners));
+            all.chain(places(&worker.backends))
                 .flat_map(|(start, size)| start / 128..(start + size).div_ceil(128))
+                .collect::<Vec<_>>()
         };
-        let first: Vec<usize> = lines(&stats.workers[0]).collect();
+        let first = lines(&stats.workers[0]);
         assert!(first.len() > 8);
-        assert!(lines(&stats.workers[1]).all(|line| !first.contains(&line)));
+        assert!(lines(&stats.workers[1]).iter().all(|line| !first.contains(line)));
     }
 }

@@ -76,11 +76,11 @@ pub fn workers(stats: &Stats) -> String {
         let counts: Vec<String> = stats.workers.iter().map(|worker| count(worker).to_string()).collect();
         counts.join(" ")
     };
-    let active = each(|worker| worker.active.get());
+    let active = each(|worker| worker.core.active.get());
     let accepted = each(|worker| worker.listeners.iter().map(|listener| listener.accepted.get()).sum());
-    let handed_over = match stats.sum(|worker| &worker.handed_over) {
+    let handed_over = match stats.sum(|worker| &worker.core.handed_over) {
         0 => String::new(),
-        _ => format!("; handed over {}", each(|worker| worker.handed_over.get())),
+        _ => format!("; handed over {}", each(|worker| worker.core.handed_over.get())),
     };
     format!("workers: active {active}; accepted {accepted}{handed_over}\n")
 }
@@ -95,10 +95,10 @@ pub fn queues(config: &Config, queues: &[Arc<Queue>]) -> String {
 
 /// One line of how bytes were carried, or nothing before the first.
 pub fn carried(stats: &Stats) -> String {
-    let small = stats.sum(|worker| &worker.carried.small);
-    let large = stats.sum(|worker| &worker.carried.large);
-    let spliced = stats.sum(|worker| &worker.carried.spliced);
-    let parked = stats.sum(|worker| &worker.carried.parked);
+    let small = stats.sum(|worker| &worker.core.carried.small);
+    let large = stats.sum(|worker| &worker.core.carried.large);
+    let spliced = stats.sum(|worker| &worker.core.carried.spliced);
+    let parked = stats.sum(|worker| &worker.core.carried.parked);
     if small + large + spliced == 0 {
         return String::new();
     }
@@ -110,8 +110,8 @@ pub fn carried(stats: &Stats) -> String {
 /// One line of what went short, or nothing when nothing did. `listen_drops` are those since the start.
 pub fn shortages(stats: &Stats, listen_drops: u64) -> String {
     let counts = [
-        (stats.sum(|worker| &worker.accept_pauses), "times accepting paused"),
-        (stats.sum(|worker| &worker.buffers_borrowed), "buffers came from the heap"),
+        (stats.sum(|worker| &worker.core.accept_pauses), "times accepting paused"),
+        (stats.sum(|worker| &worker.core.buffers_borrowed), "buffers came from the heap"),
         (listen_drops, "connections dropped by full queues (whole machine)"),
     ];
     let short: Vec<String> = counts
@@ -219,12 +219,12 @@ web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         
     fn the_spread_over_workers_is_told_if_there_are_several() {
         assert_eq!(workers(&Stats::new(1, 1, 1)), "");
         let stats = Stats::new(3, 2, 1);
-        stats.workers[0].active.add(2);
-        stats.workers[2].active.add(1);
+        stats.workers[0].core.active.add(2);
+        stats.workers[2].core.active.add(1);
         stats.workers[2].listeners[0].accepted.add(4);
         stats.workers[2].listeners[1].accepted.add(5);
         assert_eq!(workers(&stats), "workers: active 2 0 1; accepted 0 0 9\n");
-        stats.workers[1].handed_over.add(7);
+        stats.workers[1].core.handed_over.add(7);
         assert_eq!(workers(&stats), "workers: active 2 0 1; accepted 0 0 9; handed over 0 7 0\n");
     }
 
@@ -232,7 +232,7 @@ web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         
     fn shortages_are_told_only_when_there_are_any() {
         let stats = Stats::new(2, 1, 1);
         assert_eq!(shortages(&stats, 0), "");
-        stats.workers[1].buffers_borrowed.add(3);
+        stats.workers[1].core.buffers_borrowed.add(3);
         assert_eq!(
             shortages(&stats, 2),
             "shortages: 3 buffers came from the heap, 2 connections dropped by full queues (whole machine)\n"
@@ -243,10 +243,10 @@ web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         
     fn how_bytes_were_carried_is_told_once_there_are_any() {
         let stats = Stats::new(2, 1, 1);
         assert_eq!(carried(&stats), "");
-        stats.workers[0].carried.small.add(10);
-        stats.workers[1].carried.small.add(20);
-        stats.workers[1].carried.spliced.add(4000);
-        stats.workers[1].carried.parked.add(5);
+        stats.workers[0].core.carried.small.add(10);
+        stats.workers[1].core.carried.small.add(20);
+        stats.workers[1].core.carried.spliced.add(4000);
+        stats.workers[1].core.carried.parked.add(5);
         let expected =
             "carried: 30 bytes in small buffers, 0 in large ones, 4000 spliced; 5 waits without a buffer\n";
         assert_eq!(carried(&stats), expected);

@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::lineage::Lineage;
 use crate::table::BackendId;
 
 /// One figure for each backend.
@@ -57,6 +58,12 @@ impl Times {
     /// All unknown.
     pub fn new(backends: usize) -> Times {
         Times((0..backends).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Those of the configuration after this one: what it has too is known on.
+    pub fn succeed(&self, lineage: &Lineage) -> Times {
+        let known = |place: &Option<usize>| place.map_or(0, |place| self.0[place].load(Ordering::Relaxed));
+        Times(lineage.backends.iter().map(|place| AtomicU64::new(known(place))).collect())
     }
 
     /// Writes one; only the thread that measures does.

@@ -205,7 +205,7 @@ fn run(seed: u64, algorithm: Algorithm) {
         }
         if dice.chance(5) {
             world.samples.iter().for_each(|samples| samples.hand_over());
-            assert!(world.inbox.drain().all(|sample| sample.backend.index() < count));
+            assert!(world.inbox.drain(1).all(|sample| sample.backend.index() < count));
         }
         check(&sessions, &world);
     }

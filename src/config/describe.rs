@@ -9,152 +9,208 @@ use super::types::{
 };
 use super::units::{format_duration, format_size};
 
-impl Display for Config {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        server(f, &self.server)?;
-        for each in &self.listeners {
-            listener(f, each, self.pools.get(each.pool).map_or("", |pool| &pool.name))?;
-        }
-        self.pools.iter().try_for_each(|each| pool(f, each))
+/// One part of a configuration: the server, a listener, a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// What it is and what it is called.
+    pub title: String,
+    /// Its settings; one with several values has them after each other, all but the first without the name.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+impl Section {
+    fn new(title: String) -> Section {
+        Section { title, settings: Vec::new() }
+    }
+
+    /// The value of a setting, if it has it; several stand side by side.
+    pub fn value(&self, name: &str) -> Option<String> {
+        let place = self.settings.iter().position(|(other, _)| *other == name)?;
+        let more = self.settings[place + 1..].iter().take_while(|(name, _)| name.is_empty());
+        let values: Vec<&str> =
+            self.settings[place..=place].iter().chain(more).map(|(_, value)| &**value).collect();
+        Some(values.join(", "))
     }
 }
 
-fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
-    writeln!(f, "server")?;
-    line(f, "workers", &workers(&server.workers))?;
-    line(f, "engine", &server.engine.word())?;
-    line(f, "busy_poll_us", &server.busy_poll.as_micros())?;
-    line(f, "drain_timeout", &format_duration(server.drain_timeout))?;
-    line(f, "sessions_max", &or(server.sessions_max, "auto (from the limit on open files)"))?;
+impl Config {
+    /// The part that holds for the whole process.
+    pub fn server_section(&self) -> Section {
+        let mut section = Section::new("server".into());
+        server(&mut section, &self.server);
+        section
+    }
+
+    /// The part of a listener.
+    pub fn listener_section(&self, index: usize) -> Section {
+        let spec = &self.listeners[index];
+        let mut section = Section::new(format!("listener {}", spec.name));
+        listener(&mut section, spec, self.pools.get(spec.pool).map_or("", |pool| &pool.name));
+        section
+    }
+
+    /// The part of a pool, without its backends.
+    pub fn pool_section(&self, index: usize) -> Section {
+        let mut section = Section::new(format!("pool {}", self.pools[index].name));
+        pool(&mut section, &self.pools[index]);
+        section
+    }
+}
+
+impl Display for Config {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.server_section().fmt(f)?;
+        for index in 0..self.listeners.len() {
+            write!(f, "\n{}", self.listener_section(index))?;
+        }
+        for (index, pool) in self.pools.iter().enumerate() {
+            write!(f, "\n{}", self.pool_section(index))?;
+            backends(f, pool)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Section {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.title)?;
+        self.settings.iter().try_for_each(|(name, value)| writeln!(f, "  {name:27} {value}"))
+    }
+}
+
+fn server(f: &mut Section, server: &Server) {
+    line(f, "workers", &workers(&server.workers));
+    line(f, "engine", &server.engine.word());
+    line(f, "busy_poll_us", &server.busy_poll.as_micros());
+    line(f, "drain_timeout", &format_duration(server.drain_timeout));
+    line(f, "removed_drain_timeout", &format_duration(server.removed_drain_timeout));
+    line(f, "sessions_max", &or(server.sessions_max, "auto (from the limit on open files)"));
     let arena = server.buffer_size * server.buffers_per_worker;
-    line(f, "buffer_size", &format_size(bytes(server.buffer_size)))?;
-    line(f, "buffers_per_worker", &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))))?;
+    line(f, "buffer_size", &format_size(bytes(server.buffer_size)));
+    line(f, "buffers_per_worker", &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))));
     let large = &server.large_buffers_per_worker;
     line(
         f,
         "large_buffers_per_worker",
         &format!("{large} ({})", format_size(bytes(large * server.large_buffer_size()))),
-    )?;
-    line(f, "pipes_per_worker", &server.pipes_per_worker)?;
-    line(f, "status_interval", &or_off(server.status_interval))?;
-    line(f, "log", &server.log.word())?;
+    );
+    line(f, "pipes_per_worker", &server.pipes_per_worker);
+    line(f, "status_interval", &or_off(server.status_interval));
+    line(f, "log", &server.log.word());
     let Some(record) = &server.record else { return line(f, "record", &"off") };
-    line(f, "record", &record.path.display())?;
-    line(f, "record_size_max", &format_size(record.size_max))?;
-    line(f, "record_files", &record.files)?;
-    line(f, "record_addresses", &record.addresses)
+    line(f, "record", &record.path.display());
+    line(f, "record_size_max", &format_size(record.size_max));
+    line(f, "record_files", &record.files);
+    line(f, "record_addresses", &record.addresses);
 }
 
-fn listener(f: &mut Formatter<'_>, listener: &Listener, pool: &str) -> fmt::Result {
-    writeln!(f, "\nlistener {}", listener.name)?;
+fn listener(f: &mut Section, listener: &Listener, pool: &str) {
     for (index, bind) in listener.bind.iter().enumerate() {
-        line(f, if index == 0 { "bind" } else { "" }, bind)?;
+        line(f, if index == 0 { "bind" } else { "" }, bind);
     }
-    line(f, "protocol", &listener.protocol.word())?;
-    line(f, "pool", &pool)?;
-    line(f, "backlog", &listener.backlog)?;
-    line(f, "accept", &listener.accept.word())?;
-    tcp(f, listener.tcp)?;
-    line(f, "idle_timeout", &or_off(listener.idle_timeout))?;
-    line(f, "half_closed_timeout", &or_off(listener.half_closed_timeout))?;
-    line(f, "lifetime_max", &or_off(listener.lifetime_max))?;
+    line(f, "protocol", &listener.protocol.word());
+    line(f, "pool", &pool);
+    line(f, "backlog", &listener.backlog);
+    line(f, "accept", &listener.accept.word());
+    tcp(f, listener.tcp);
+    line(f, "idle_timeout", &or_off(listener.idle_timeout));
+    line(f, "half_closed_timeout", &or_off(listener.half_closed_timeout));
+    line(f, "lifetime_max", &or_off(listener.lifetime_max));
     match &listener.no_backend {
         NoBackend::Reset => line(f, "no_backend", &"reset"),
         NoBackend::Close => line(f, "no_backend", &"close"),
         NoBackend::Message(text) => {
-            line(f, "no_backend", &"message")?;
+            line(f, "no_backend", &"message");
             line(f, "no_backend_message", &format!("{text:?}"))
         }
     }
 }
 
-fn pool(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
-    writeln!(f, "\npool {}", pool.name)?;
-    line(f, "algorithm", &pool.algorithm.word())?;
+fn pool(f: &mut Section, pool: &Pool) {
+    line(f, "algorithm", &pool.algorithm.word());
     let mut algorithms = pool.shadow.iter().chain([&pool.algorithm]);
     if algorithms.any(|&algorithm| algorithm == Algorithm::PowerOfTwo) {
-        line(f, "power_of_two_by", &pool.power_of_two_by.word())?;
+        line(f, "power_of_two_by", &pool.power_of_two_by.word());
     }
     let shadow: Vec<&str> = pool.shadow.iter().map(|shadow| shadow.word()).collect();
-    line(f, "shadow", &or(Some(shadow.join(", ")).filter(|shadow| !shadow.is_empty()), "none"))?;
-    line(f, "connect_timeout", &format_duration(pool.connect_timeout))?;
-    line(f, "connect_total_timeout", &format_duration(pool.connect_total_timeout))?;
-    line(f, "connect_attempts", &or(pool.connect_attempts, "all"))?;
-    line(f, "queue_max", &pool.queue_max)?;
-    line(f, "queue_timeout", &format_duration(pool.queue_timeout))?;
-    line(f, "slow_start", &or_off(pool.slow_start))?;
-    line(f, "panic_threshold", &pool.panic_threshold)?;
-    line(f, "on_down", &pool.on_down.word())?;
-    tcp(f, pool.tcp)?;
-    line(f, "response_time.signal", &pool.response_time.signal.word())?;
-    line(f, "response_time.statistic", &pool.response_time.statistic.word())?;
-    line(f, "response_time.window", &format_duration(pool.response_time.window))?;
-    health(f, &pool.health)?;
-    line(f, "ejection.failures", &or(pool.ejection.failures, "off"))?;
-    line(f, "ejection.time", &format_duration(pool.ejection.time))?;
-    line(f, "ejection.time_max", &format_duration(pool.ejection.time_max))?;
-    line(f, "ejection.share_max", &pool.ejection.share_max)?;
-    line(f, "ejection.first_byte_timeout", &or_off(pool.ejection.first_byte_timeout))?;
-    backends(f, pool)
+    line(f, "shadow", &or(Some(shadow.join(", ")).filter(|shadow| !shadow.is_empty()), "none"));
+    line(f, "connect_timeout", &format_duration(pool.connect_timeout));
+    line(f, "connect_total_timeout", &format_duration(pool.connect_total_timeout));
+    line(f, "connect_attempts", &or(pool.connect_attempts, "all"));
+    line(f, "queue_max", &pool.queue_max);
+    line(f, "queue_timeout", &format_duration(pool.queue_timeout));
+    line(f, "slow_start", &or_off(pool.slow_start));
+    line(f, "panic_threshold", &pool.panic_threshold);
+    line(f, "on_down", &pool.on_down.word());
+    tcp(f, pool.tcp);
+    line(f, "response_time.signal", &pool.response_time.signal.word());
+    line(f, "response_time.statistic", &pool.response_time.statistic.word());
+    line(f, "response_time.window", &format_duration(pool.response_time.window));
+    health(f, &pool.health);
+    line(f, "ejection.failures", &or(pool.ejection.failures, "off"));
+    line(f, "ejection.time", &format_duration(pool.ejection.time));
+    line(f, "ejection.time_max", &format_duration(pool.ejection.time_max));
+    line(f, "ejection.share_max", &pool.ejection.share_max);
+    line(f, "ejection.first_byte_timeout", &or_off(pool.ejection.first_byte_timeout));
 }
 
-fn health(f: &mut Formatter<'_>, health: &Health) -> fmt::Result {
-    check(f, &health.check)?;
-    line(f, "health.port", &or(health.port, "that of the backend"))?;
-    line(f, "health.interval", &format_duration(health.interval))?;
-    line(f, "health.fast_interval", &format_duration(health.fast_interval))?;
-    line(f, "health.down_interval", &format_duration(health.down_interval))?;
-    line(f, "health.jitter", &health.jitter)?;
-    line(f, "health.timeout", &format_duration(health.timeout))?;
-    line(f, "health.rise", &health.rise)?;
-    line(f, "health.fall", &health.fall)?;
-    line(f, "health.initial_state", &health.initial_state.word())?;
+fn health(f: &mut Section, health: &Health) {
+    check(f, &health.check);
+    line(f, "health.port", &or(health.port, "that of the backend"));
+    line(f, "health.interval", &format_duration(health.interval));
+    line(f, "health.fast_interval", &format_duration(health.fast_interval));
+    line(f, "health.down_interval", &format_duration(health.down_interval));
+    line(f, "health.jitter", &health.jitter);
+    line(f, "health.timeout", &format_duration(health.timeout));
+    line(f, "health.rise", &health.rise);
+    line(f, "health.fall", &health.fall);
+    line(f, "health.initial_state", &health.initial_state.word());
     line(f, "health.passive", &health.passive)
 }
 
 /// The check with the keys that it has.
-fn check(f: &mut Formatter<'_>, check: &Check) -> fmt::Result {
+fn check(f: &mut Section, check: &Check) {
     match check {
         Check::None => line(f, "health.check", &"none"),
         Check::Tcp(exchange) => {
-            line(f, "health.check", &"tcp")?;
+            line(f, "health.check", &"tcp");
             let send = Some(in_quotes(&exchange.send)).filter(|_| !exchange.send.is_empty());
-            line(f, "health.send", &or(send, "nothing"))?;
+            line(f, "health.send", &or(send, "nothing"));
             expect(f, exchange.expect.as_ref())
         }
         Check::Http(request) => {
-            line(f, "health.check", &"http")?;
+            line(f, "health.check", &"http");
             http(f, request)
         }
         Check::Https(request, tls) => {
-            line(f, "health.check", &"https")?;
-            http(f, request)?;
-            line(f, "health.tls_name", &tls.name.as_deref().unwrap_or("the IP address that is checked"))?;
-            line(f, "health.tls_verify", &tls.verify)?;
+            line(f, "health.check", &"https");
+            http(f, request);
+            line(f, "health.tls_name", &tls.name.as_deref().unwrap_or("the IP address that is checked"));
+            line(f, "health.tls_verify", &tls.verify);
             let authorities = tls.authorities.as_ref().map(|path| path.display());
             line(f, "health.tls_authorities", &or(authorities, "those of the system"))
         }
         Check::Command(texts) => {
-            line(f, "health.check", &"command")?;
+            line(f, "health.check", &"command");
             line(f, "health.command", &format!("{texts:?}"))
         }
     }
 }
 
-fn http(f: &mut Formatter<'_>, request: &HttpCheck) -> fmt::Result {
-    line(f, "health.method", &request.method)?;
-    line(f, "health.path", &request.path)?;
-    line(f, "health.host", &request.host.as_deref().unwrap_or("the address that is checked"))?;
+fn http(f: &mut Section, request: &HttpCheck) {
+    line(f, "health.method", &request.method);
+    line(f, "health.path", &request.path);
+    line(f, "health.host", &request.host.as_deref().unwrap_or("the address that is checked"));
     let range = |&(first, last): &(u16, u16)| match first == last {
         true => first.to_string(),
         false => format!("{first}-{last}"),
     };
     let status: Vec<String> = request.status.iter().map(range).collect();
-    line(f, "health.status", &status.join(", "))?;
+    line(f, "health.status", &status.join(", "));
     expect(f, request.body.as_ref())
 }
 
-fn expect(f: &mut Formatter<'_>, expected: Option<&Expect>) -> fmt::Result {
+fn expect(f: &mut Section, expected: Option<&Expect>) {
     match expected {
         None => line(f, "health.expect", &"nothing"),
         Some(Expect::Bytes(bytes)) => line(f, "health.expect", &in_quotes(bytes)),
@@ -204,14 +260,14 @@ fn row(f: &mut Formatter<'_>, widths: [usize; 6], cells: [&str; 6]) -> fmt::Resu
     )
 }
 
-fn tcp(f: &mut Formatter<'_>, tcp: TcpOptions) -> fmt::Result {
-    line(f, "nodelay", &tcp.nodelay)?;
-    line(f, "keepalive", &or_off(tcp.keepalive))?;
+fn tcp(f: &mut Section, tcp: TcpOptions) {
+    line(f, "nodelay", &tcp.nodelay);
+    line(f, "keepalive", &or_off(tcp.keepalive));
     line(f, "user_timeout", &or_off(tcp.user_timeout))
 }
 
-fn line(f: &mut Formatter<'_>, name: &str, value: &dyn Display) -> fmt::Result {
-    writeln!(f, "  {name:27} {value}")
+fn line(f: &mut Section, name: &'static str, value: &dyn Display) {
+    f.settings.push((name, value.to_string()));
 }
 
 fn workers(workers: &Workers) -> String {

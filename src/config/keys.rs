@@ -243,6 +243,12 @@ pub const SERVER: Section = Section {
             "how long running sessions may go on after SIGTERM or SIGINT",
         ),
         key(
+            "removed_drain_timeout",
+            time(Duration::ZERO, DAY),
+            Is("10m"),
+            "how long sessions may go on whose backend a reload has removed",
+        ),
+        key(
             "sessions_max",
             number_or("auto", 1, 10_000_000),
             Is("auto"),

@@ -22,11 +22,12 @@ mod warnings;
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use errors::Report;
 
 pub use address::AddressFault;
+pub use describe::Section;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
@@ -35,6 +36,15 @@ pub use types::{
     Server, Signal, Statistic, TcpOptions, TlsCheck, Workers,
 };
 pub use warnings::warnings;
+
+/// Where a configuration can be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// This file.
+    File(PathBuf),
+    /// Nowhere: it was made of flags, or by a program.
+    Flags,
+}
 
 /// Reads a file.
 ///

@@ -29,6 +29,8 @@ pub struct Server {
     pub busy_poll: Duration,
     /// How long running sessions may go on after SIGTERM or SIGINT.
     pub drain_timeout: Duration,
+    /// How long sessions may go on whose backend a reload has removed.
+    pub removed_drain_timeout: Duration,
     /// Sessions at once in the whole process; `None` derives it from the limit on open files.
     pub sessions_max: Option<NonZeroUsize>,
     /// Bytes in one relay buffer (a cell of the registered arena).

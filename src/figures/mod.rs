@@ -17,6 +17,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::config::Config;
+use crate::generation::Generation;
 use crate::samples::{Inbox, Sample};
 use crate::stats::Stats;
 use crate::table::BackendId;
@@ -36,25 +37,31 @@ pub const BYTES_PER_BACKEND_MAX: usize = 3 * 2 * window::HALF_BYTES_MAX;
 
 /// What the thread is made from.
 pub struct Setup {
-    /// What was asked for.
-    pub config: Arc<Config>,
-    /// Where the workers count who waits.
-    pub stats: Arc<Stats>,
+    /// The present configuration, where the workers count who waits, and where the figures go.
+    pub generation: Arc<Generation>,
     /// Where what they measured arrives.
     pub inbox: Inbox,
-    /// Where the figures go.
-    pub times: Arc<Times>,
-    /// Ends the thread when its sender is dropped.
-    pub stop: Receiver<()>,
+    /// Where the next configurations come from. Ends the thread when its sender is dropped.
+    pub next: Receiver<Arc<Generation>>,
 }
 
 /// Makes figures until it is told to stop.
 pub fn run(setup: Setup) {
-    let Setup { config, stats, mut inbox, times, stop } = setup;
-    let mut figures = Figures::new(&config);
-    while stop.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-        inbox.drain().for_each(|sample| figures.take(sample));
-        figures.turn(stats.begun.elapsed(), &stats, &times);
+    let Setup { mut generation, mut inbox, next } = setup;
+    let mut figures = Figures::new(&generation.config);
+    loop {
+        match next.recv_timeout(PERIOD) {
+            Ok(adopted) => {
+                figures.adopt(&generation.config, &adopted);
+                generation = adopted;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                inbox.drain(generation.number).for_each(|sample| figures.take(sample));
+                let stats = &generation.stats;
+                figures.turn(stats.begun.elapsed(), stats, &generation.times);
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 
@@ -79,6 +86,29 @@ impl Figures {
             pools.push(first..gauges.len());
         }
         Figures { gauges, pools, scratch: window::histogram(), next: (0, 0) }
+    }
+
+    /// Goes on under another configuration: what is measured there in the same way keeps what was measured.
+    fn adopt(&mut self, before: &Config, next: &Generation) {
+        let mut known: Vec<Option<Gauge>> = self.gauges.drain(..).map(Some).collect();
+        let places = self.pools.clone();
+        let spec = |place: usize| {
+            let pool = places.iter().position(|pool| pool.contains(&place));
+            pool.map(|pool| before.pools[pool].response_time)
+        };
+        let mut figures = Figures::new(&next.config);
+        let pools = next.config.pools.iter().zip(&figures.pools);
+        for (pool, places) in pools {
+            for place in places.clone() {
+                let Some(was) = next.lineage.backends[place] else { continue };
+                if spec(was) == Some(pool.response_time)
+                    && let Some(gauge) = known[was].take()
+                {
+                    figures.gauges[place] = gauge;
+                }
+            }
+        }
+        *self = figures;
     }
 
     /// Takes a sample.

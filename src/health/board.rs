@@ -2,6 +2,7 @@
 //!
 //! Checks, sessions, time and operators write here. Whatever they change is logged here, once, with its reason.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::epoch::Publisher;
 use crate::stats::Stats;
 use crate::table::{Backend, BackendId, BackendTable, Health, Mode, State};
 
+use super::adoption::Earlier;
 use super::ejection::{Cause, Census, Ejection, Turn, ordinal};
 use super::order::Order;
 use super::ramp;
@@ -22,28 +24,81 @@ use super::state::{Change, HealthState, Sessions};
 
 /// The states of all backends, and the table that is published next.
 pub(crate) struct Board {
-    config: Arc<Config>,
-    stats: Arc<Stats>,
-    publisher: Publisher,
-    next: BackendTable,
-    entries: Vec<Entry>,
+    pub(super) config: Arc<Config>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) publisher: Publisher,
+    pub(super) next: BackendTable,
+    pub(super) entries: Vec<Entry>,
     /// Told when there is something to publish.
-    changed: Rc<Notify>,
+    pub(super) changed: Rc<Notify>,
     /// What the workers' counts of all failures stood at.
     failures_seen: u64,
+    /// Configurations before this one that may still have sessions.
+    pub(super) earlier: Vec<Earlier>,
 }
 
 /// What is known of one backend beside what the table says.
-struct Entry {
-    checks: HealthState,
-    ejection: Ejection,
+pub(super) struct Entry {
+    pub(super) checks: HealthState,
+    pub(super) ejection: Ejection,
     tally: Tally,
     /// Since when it has been back, while it starts slowly.
     returned: Option<Instant>,
     /// Whether it could ever not serve. Before that there is nothing to come back from.
     has_been_out: bool,
-    /// Told when its next check may be due earlier.
-    pace: Rc<Notify>,
+    /// What its checks are made for.
+    pub(super) ticket: Rc<Ticket>,
+}
+
+impl Entry {
+    /// Nothing heard yet.
+    pub(super) fn new(config: &Config, stats: &Stats, backend: &Backend, now: Instant) -> Entry {
+        let spec = &config.pools[backend.pool];
+        Entry {
+            checks: unheard(&spec.health),
+            ejection: Ejection::new(spec.ejection, backend.health.state == State::Up, now),
+            tally: Tally::new(stats, backend.id),
+            returned: None,
+            has_been_out: false,
+            ticket: Ticket::new(backend.id),
+        }
+    }
+}
+
+/// What the checks of one backend are made for, for as long as they are made in the same way.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    /// Which backend it is now; `None` when these checks are over.
+    id: Cell<Option<BackendId>>,
+    /// Told when the next check may be due earlier, or never.
+    paced: Notify,
+}
+
+impl Ticket {
+    pub(super) fn new(id: BackendId) -> Rc<Ticket> {
+        Rc::new(Ticket { id: Cell::new(Some(id)), paced: Notify::new() })
+    }
+
+    /// Which backend it is, if it is still checked like this.
+    pub(super) fn id(&self) -> Option<BackendId> {
+        self.id.get()
+    }
+
+    /// It is this backend now.
+    pub(super) fn pass_to(&self, id: BackendId) {
+        self.id.set(Some(id));
+    }
+
+    /// Until something may have changed.
+    pub(super) async fn paced(&self) {
+        self.paced.notified().await;
+    }
+
+    /// These checks are over.
+    pub(super) fn end(&self) {
+        self.id.set(None);
+        self.paced.notify_one();
+    }
 }
 
 /// When to check a backend.
@@ -59,20 +114,19 @@ impl Board {
     /// What the publisher's table says, and nothing heard yet.
     pub(crate) fn new(config: Arc<Config>, stats: Arc<Stats>, publisher: Publisher, now: Instant) -> Board {
         let next = publisher.current().as_ref().clone();
-        let entry = |backend: &Backend| {
-            let spec = &config.pools[backend.pool];
-            Entry {
-                checks: unheard(&spec.health),
-                ejection: Ejection::new(spec.ejection, backend.health.state == State::Up, now),
-                tally: Tally::new(&stats, backend.id),
-                returned: None,
-                has_been_out: false,
-                pace: Rc::default(),
-            }
-        };
+        let entry = |backend: &Backend| Entry::new(&config, &stats, backend, now);
         let entries = next.backends.iter().map(entry).collect();
-        let failures_seen = stats.sum(|worker| &worker.failures);
-        Board { config, stats, publisher, next, entries, changed: Rc::default(), failures_seen }
+        let failures_seen = stats.sum(|worker| &worker.core.failures);
+        Board {
+            config,
+            stats,
+            publisher,
+            next,
+            entries,
+            changed: Rc::default(),
+            failures_seen,
+            earlier: Vec::new(),
+        }
     }
 
     /// Told when there is something to publish.
@@ -80,15 +134,11 @@ impl Board {
         Rc::clone(&self.changed)
     }
 
-    /// Told when the next check of a backend may be due earlier.
-    pub(super) fn paced(&self, id: BackendId) -> Rc<Notify> {
-        Rc::clone(&self.entries[id.index()].pace)
-    }
-
-    /// Those whose pool wants checks.
-    pub(super) fn checked(&self) -> Vec<BackendId> {
-        let wants = |backend: &&Backend| self.config.pools[backend.pool].health.check != Check::None;
-        self.next.backends.iter().filter(wants).map(|backend| backend.id).collect()
+    /// What checks are made for: the backends whose pools want them.
+    pub(super) fn tickets(&self) -> Vec<Rc<Ticket>> {
+        let wants = |backend: &&Backend| self.spec(backend.id).check != Check::None;
+        let ticket = |backend: &Backend| Rc::clone(&self.entries[backend.id.index()].ticket);
+        self.next.backends.iter().filter(wants).map(ticket).collect()
     }
 
     /// What its pool wants.
@@ -147,7 +197,7 @@ impl Board {
 
     /// Looks at what sessions met and at what time has brought.
     pub(crate) fn look(&mut self, now: Instant) {
-        let failures = self.stats.sum(|worker| &worker.failures);
+        let failures = self.stats.sum(|worker| &worker.core.failures);
         if failures != self.failures_seen {
             self.failures_seen = failures;
             self.heed_sessions(now);
@@ -186,7 +236,7 @@ impl Board {
         let entry = &mut self.entries[id.index()];
         let change = entry.checks.heed(Sessions { failed, in_row });
         if failed > 0 {
-            entry.pace.notify_one();
+            entry.ticket.paced.notify_one();
         }
         if change == Some(Change::Down) {
             self.set(id, State::Down, format!("sessions could not connect ({in_row} in a row)"), now);
@@ -293,7 +343,7 @@ impl Board {
             return;
         }
         self.changed.notify_one();
-        self.entries[id.index()].pace.notify_one();
+        self.entries[id.index()].ticket.paced.notify_one();
         let (pool, backend) = (self.pool_name(id), self.backend(id));
         tracing::info!(
             %pool, backend = %backend.name, address = %backend.address, before = before.name(), mode = mode.name(),
@@ -399,6 +449,7 @@ impl Board {
     pub(crate) fn publish(&mut self) {
         self.next.epoch += 1;
         self.publisher.publish(self.next.clone());
+        self.tell_earlier();
     }
 }
 

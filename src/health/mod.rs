@@ -3,6 +3,7 @@
 //! Several sources feed one state per backend: checks that this thread makes, what sessions met, which the workers count,
 //! and what operators want. Nothing here can hold up a worker: news goes down through the table and the gates alone.
 
+mod adoption;
 pub(crate) mod board;
 mod ejection;
 mod order;
@@ -27,9 +28,10 @@ use crate::epoch::Publisher;
 use crate::stats::Stats;
 use crate::table::BackendId;
 
-use board::{Board, Pace};
+use board::{Board, Pace, Ticket};
 use probe::{Finding, Target};
 
+pub use adoption::Adoption;
 pub use order::{ORDERS_MAX, Order, Refusal, WEIGHT_MAX};
 pub use probe::{Probes, Unusable};
 
@@ -55,42 +57,55 @@ pub struct Setup {
     /// Where the workers count failures.
     pub stats: Arc<Stats>,
     /// What operators want.
-    pub orders: mpsc::Receiver<Order>,
+    pub wishes: mpsc::Receiver<Wish>,
     /// What its dice come from.
     pub seed: u64,
     /// Ends the thread when its sender is dropped.
     pub stop: oneshot::Receiver<()>,
 }
 
+/// What is wanted of the health thread. One channel for both: an order means the configuration that was there when it was
+/// given.
+pub enum Wish {
+    /// Something of a backend.
+    Order(Order),
+    /// That it goes on under another configuration.
+    Adopt(Box<Adoption>),
+}
+
 /// Checks until it is told to stop.
 pub fn run(setup: Setup) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let Setup { config, probes, publisher, stats, orders, seed, stop } = setup;
+    let Setup { config, probes, publisher, stats, wishes, seed, stop } = setup;
     let board = Board::new(config, stats, publisher, Instant::now());
-    let (watched, changed) = (board.checked(), board.changed());
+    let (tickets, changed) = (board.tickets(), board.changed());
     let shared = Rc::new(Shared {
         board: RefCell::new(board),
-        probes,
+        probes: RefCell::new(probes),
+        dice: RefCell::new(Rng::with_seed(seed)),
         permits: Semaphore::new(CHECKS_AT_ONCE),
         command_permits: Semaphore::new(COMMANDS_AT_ONCE),
     });
     LocalSet::new().block_on(&runtime, async {
+        let (adopt, mut adopted) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        let begun = Instant::now();
-        for (place, &id) in watched.iter().enumerate() {
-            let interval = shared.board.borrow().spec(id).interval;
-            let first = begun + schedule::spread(place, watched.len(), interval.min(SPREAD));
-            let dice = Rng::with_seed(seed.wrapping_add(place as u64));
-            tasks.spawn_local(check_for_ever(Rc::clone(&shared), id, first, dice));
-        }
+        begin_checks(&mut tasks, &shared, &tickets);
         tasks.spawn_local(look_for_ever(Rc::clone(&shared)));
-        tasks.spawn_local(obey_for_ever(Rc::clone(&shared), orders));
-        tasks.spawn_local(publish_for_ever(shared, changed));
-        tokio::select! {
-            // Both ways of ending it are the same: a message, or nobody left who could send one.
-            _ = stop => {}
-            // None of them ends by itself. One that panicked would leave its backend unchecked for ever: die aloud.
-            Some(Err(error)) = tasks.join_next() => std::panic::resume_unwind(error.into_panic()),
+        tasks.spawn_local(obey_for_ever(Rc::clone(&shared), wishes, adopt));
+        tasks.spawn_local(publish_for_ever(Rc::clone(&shared), changed));
+        let mut stop = stop;
+        loop {
+            tokio::select! {
+                // Both ways of ending it are the same: a message, or nobody left who could send one.
+                _ = &mut stop => return,
+                Some(tickets) = adopted.recv() => begin_checks(&mut tasks, &shared, &tickets),
+                // One that panicked would leave its backend unchecked for ever: die aloud. Those of a backend that is gone end.
+                Some(ended) = tasks.join_next() => {
+                    if let Err(error) = ended {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                }
+            }
         }
     });
     Ok(())
@@ -99,22 +114,35 @@ pub fn run(setup: Setup) -> std::io::Result<()> {
 /// What the tasks of this thread share.
 struct Shared {
     board: RefCell<Board>,
-    probes: Probes,
+    probes: RefCell<Probes>,
+    dice: RefCell<Rng>,
     permits: Semaphore,
     command_permits: Semaphore,
 }
 
-async fn check_for_ever(shared: Rc<Shared>, id: BackendId, first: Instant, mut dice: Rng) {
-    let (target, timeout, paced) = {
-        let board = shared.board.borrow();
-        (target(&board, id), board.spec(id).timeout, board.paced(id))
-    };
-    let probe = shared.probes.of_pool(shared.board.borrow().backend(id).pool);
-    let permits = if probe.is_a_process() { &shared.command_permits } else { &shared.permits };
-    let mut turns = Turns { id, last: None, next: first };
+/// Begins the checks of some backends, spread over a moment.
+fn begin_checks(tasks: &mut JoinSet<()>, shared: &Rc<Shared>, tickets: &[Rc<Ticket>]) {
+    let begun = Instant::now();
+    for (place, ticket) in tickets.iter().enumerate() {
+        let Some(id) = ticket.id() else { continue };
+        let interval = shared.board.borrow().spec(id).interval;
+        let first = begun + schedule::spread(place, tickets.len(), interval.min(SPREAD));
+        let dice = shared.dice.borrow_mut().fork();
+        tasks.spawn_local(check(Rc::clone(shared), Rc::clone(ticket), first, dice));
+    }
+}
+
+/// Checks a backend for as long as there is one that is checked like this.
+async fn check(shared: Rc<Shared>, ticket: Rc<Ticket>, first: Instant, mut dice: Rng) {
+    let mut turns = Turns { last: None, next: first };
     let mut able = true;
-    loop {
-        turns.next(&shared, &paced, &mut dice).await;
+    while let Some(id) = turns.next(&shared, &ticket, &mut dice).await {
+        let (target, timeout, probe) = {
+            let board = shared.board.borrow();
+            let probe = shared.probes.borrow().of_pool(board.backend(id).pool);
+            (target(&board, id), board.spec(id).timeout, probe)
+        };
+        let permits = if probe.is_a_process() { &shared.command_permits } else { &shared.permits };
         let finding = {
             let _permit = permits.acquire().await.expect("the semaphore is never closed");
             probe.look(&target, timeout).await
@@ -131,6 +159,8 @@ async fn check_for_ever(shared: Rc<Shared>, id: BackendId, first: Instant, mut d
             }
         };
         able = true;
+        // A reload may have moved it meanwhile, or removed it.
+        let Some(id) = ticket.id() else { return };
         shared.board.borrow_mut().observe(id, passed, || reason, Instant::now());
     }
 }
@@ -142,22 +172,22 @@ fn target(board: &Board, id: BackendId) -> Target {
 
 /// The places of one backend's checks on its grid.
 struct Turns {
-    id: BackendId,
     last: Option<Instant>,
     next: Instant,
 }
 
 impl Turns {
-    /// Until the next check is due.
-    async fn next(&mut self, shared: &Shared, paced: &Notify, dice: &mut Rng) {
+    /// Until the next check is due; whose it is, or `None` when these checks are over.
+    async fn next(&mut self, shared: &Shared, ticket: &Ticket, dice: &mut Rng) -> Option<BackendId> {
         let mut resting = false;
         loop {
+            let id = ticket.id()?;
             let (pace, jitter) = {
                 let board = shared.board.borrow();
-                (board.pace(self.id), board.spec(self.id).jitter)
+                (board.pace(id), board.spec(id).jitter)
             };
             let Pace::Every(interval) = pace else {
-                paced.notified().await;
+                ticket.paced().await;
                 resting = true;
                 continue;
             };
@@ -172,10 +202,11 @@ impl Turns {
             tokio::select! {
                 () = time::sleep_until(due.into()) => break,
                 // It may be due earlier now, or not at all.
-                () = paced.notified() => {}
+                () = ticket.paced() => {}
             }
         }
         self.last = Some(self.next);
+        ticket.id()
     }
 }
 
@@ -190,9 +221,25 @@ async fn look_for_ever(shared: Rc<Shared>) {
 }
 
 /// Does what operators want.
-async fn obey_for_ever(shared: Rc<Shared>, mut orders: mpsc::Receiver<Order>) {
-    while let Some(order) = orders.recv().await {
-        shared.board.borrow_mut().obey(order, Instant::now());
+async fn obey_for_ever(
+    shared: Rc<Shared>,
+    mut wishes: mpsc::Receiver<Wish>,
+    adopted: mpsc::UnboundedSender<Vec<Rc<Ticket>>>,
+) {
+    while let Some(wish) = wishes.recv().await {
+        match wish {
+            Wish::Order(order) => shared.board.borrow_mut().obey(order, Instant::now()),
+            Wish::Adopt(adoption) => {
+                let Adoption { config, lineage, probes, stats, reply } = *adoption;
+                let (tables, fresh) =
+                    shared.board.borrow_mut().adopt(config, stats, &lineage, Instant::now());
+                shared.probes.replace(probes);
+                // They are over only with the thread.
+                let _ = adopted.send(fresh);
+                // Whoever wanted it may have given up; the next one will find this configuration.
+                let _ = reply.send(tables);
+            }
+        }
     }
     // Nobody is left who could want anything; the thread is told to stop in a moment.
     std::future::pending().await

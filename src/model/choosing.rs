@@ -99,7 +99,7 @@ impl Choosing {
             worker.pool.adopt(worker.tables.refresh());
             worker.pool.loads().look_around_widely(1);
         }
-        self.inbox.drain().for_each(|sample| self.figures.take(sample));
+        self.inbox.drain(1).for_each(|sample| self.figures.take(sample));
         self.figures.turn(now, &self.stats, &self.times);
         self.board.look(self.begun + now);
         self.publish();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::bind::Unbound;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
 use crate::net;
@@ -35,14 +36,7 @@ pub enum Error {
         allowed: Vec<usize>,
     },
     /// A listener cannot have its address.
-    Listen {
-        /// The listener's name.
-        listener: String,
-        /// The address.
-        address: SocketAddr,
-        /// What the kernel said.
-        error: io::Error,
-    },
+    Unbound(Unbound),
     /// The record cannot be begun.
     Record(record::Unusable),
     /// A backend of the demo cannot have its address.
@@ -95,10 +89,7 @@ impl fmt::Display for Error {
                 "server.workers: there is no core {core} for this process; it may use {}",
                 allowed.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
             ),
-            Error::Listen { listener, address, error } => {
-                write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
-                listen_cure(f, address, error)
-            }
+            Error::Unbound(error) => error.fmt(f),
             Error::Record(error) => error.fmt(f),
             Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),
             Error::Died { name, why } => write!(
@@ -114,26 +105,6 @@ impl fmt::Display for Error {
                 write!(f, "ended at once by a second signal ({signal}) with {sessions} sessions running")
             }
         }
-    }
-}
-
-fn listen_cure(f: &mut fmt::Formatter<'_>, address: &SocketAddr, error: &io::Error) -> fmt::Result {
-    let port = address.port();
-    match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => write!(
-            f,
-            "another process, perhaps a second ringway, has it (ss -ltnp 'sport = :{port}' shows which): stop that one \
-             or choose another address with listener.bind (--listen)"
-        ),
-        Some(libc::EACCES) => write!(
-            f,
-            "ports below 1024 need a privilege: setcap cap_net_bind_service=+ep on the binary, AmbientCapabilities= in \
-             a systemd unit, or a higher port"
-        ),
-        Some(libc::EADDRNOTAVAIL) => {
-            write!(f, "this machine does not have that address (ip address shows those it has)")
-        }
-        _ => write!(f, "choose another address with listener.bind (--listen)"),
     }
 }
 

@@ -5,7 +5,7 @@ mod recording;
 
 use std::any::Any;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -13,21 +13,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
-use crate::config::{Accept, Choice, Config, Engine, Workers};
-use crate::epoch::{self, Subscriber};
+use crate::bind;
+use crate::config::{Accept, Choice, Config, Engine, Source, Workers};
+use crate::control::{self, Control};
 use crate::explain;
 use crate::figures;
+use crate::generation::Generation;
 use crate::handover::{self, Boxes};
 use crate::health::{self, Order, Probes, Refusal};
-use crate::limits::{self, Limits};
+use crate::limits;
 use crate::net;
 use crate::output::Output;
 use crate::phase::{Phase, PhaseFlag};
-use crate::queue::Queue;
 use crate::ring::{self, Unavailable};
 use crate::samples;
 use crate::stats::Stats;
@@ -49,10 +50,10 @@ const DESCRIPTORS_AT_START_MAX: u64 = 1 << 20;
 const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs ringway until a signal ends it. Returns once all is over and told; the process should exit then.
-pub fn run(config: Config, output: Output) -> Result<(), Error> {
+pub fn run(config: Config, source: Source, output: Output) -> Result<(), Error> {
     net::use_small_pages();
     let (requests, _) = requests()?;
-    let server = Server::start(config, 0)?;
+    let server = Server::start_from(source, config, 0)?;
     server.serve(&requests, output)
 }
 
@@ -65,17 +66,22 @@ pub enum Request {
     Stop,
     /// The same by this signal.
     StopBySignal(i32),
+    /// That the file of the configuration is read again.
+    Reload,
 }
 
 /// Requests by signal from the moment this returns, and a sender for others.
 pub fn requests() -> Result<(Receiver<Request>, Sender<Request>), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).map_err(Error::Signals)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP]).map_err(Error::Signals)?;
     let (sender, receiver) = mpsc::channel();
     let own = sender.clone();
     let forward = move || {
         for signal in signals.forever() {
-            let request =
-                if signal == SIGUSR1 { Request::PrintStatus } else { Request::StopBySignal(signal) };
+            let request = match signal {
+                SIGUSR1 => Request::PrintStatus,
+                SIGHUP => Request::Reload,
+                _ => Request::StopBySignal(signal),
+            };
             if own.send(request).is_err() {
                 return;
             }
@@ -99,25 +105,16 @@ enum Event {
 
 /// A running ringway.
 pub struct Server {
-    config: Arc<Config>,
-    /// The addresses of each listener, with the real ports.
-    addresses: Vec<Vec<SocketAddr>>,
-    limits: Limits,
-    stats: Arc<Stats>,
-    times: Arc<Times>,
-    queues: Arc<[Arc<Queue>]>,
-    tables: Subscriber,
+    /// What takes orders, and has the present configuration.
+    control: Arc<Control>,
     phase: PhaseFlag,
     events: Receiver<Event>,
     /// What the kernel's counter stood at when we started.
     listen_drops_before: u64,
-    orders: tokio_mpsc::Sender<Order>,
     /// The record, if one is written.
     recording: Option<Recording>,
     /// Ends the health thread when it is dropped.
     _health: HealthGuard,
-    /// Ends the thread that makes figures when it is dropped.
-    _figures: mpsc::Sender<()>,
 }
 
 /// Ends the health thread by drop, and waits until it has: the programs that check end with it.
@@ -138,6 +135,11 @@ impl Server {
     /// Binds every listener, then starts every thread; returns when all workers accept. If anything is missing nothing
     /// has been served. `descriptors_elsewhere` is what other parts of the process hold open.
     pub fn start(config: Config, descriptors_elsewhere: u64) -> Result<Server, Error> {
+        Server::start_from(Source::Flags, config, descriptors_elsewhere)
+    }
+
+    /// The same with a configuration that can be read again.
+    pub fn start_from(source: Source, config: Config, descriptors_elsewhere: u64) -> Result<Server, Error> {
         ring::probe().map_err(Error::Ring)?;
         let engine = choose_engine(config.server.engine)?;
         let cores = choose_cores(&config.server.workers, &net::allowed_cores().map_err(Error::Cores)?)?;
@@ -150,28 +152,25 @@ impl Server {
             tracing::warn!(%error, "the table of descriptors will grow while sessions run, and may hold them up then");
         }
         let probes = Probes::new(&config.pools).map_err(Error::Check)?;
-        let (addresses, sockets) = listen(&config, cores.len())?;
+        let bound = bind::bind(&config, cores.len(), |_, _| None).map_err(Error::Unbound)?;
 
-        let config = Arc::new(config);
-        let first = BackendTable::first(&config.pools, Instant::now());
-        let stats = Stats::new(cores.len(), config.listeners.len(), first.backends.len());
-        let stats = Arc::new(stats.with_shadows(&config.pools));
-        let times = Arc::new(Times::new(first.backends.len()));
-        let (publisher, subscriber) = epoch::channel(first);
+        let workers = cores.len();
+        let (generation, publisher) = Generation::first(config, bound.addresses, workers);
+        let generation = Arc::new(generation);
+        let (config, stats) = (&generation.config, &generation.stats);
         let (samples, inbox) = samples::channel(cores.len());
-        let queues: Arc<[Arc<Queue>]> = config.pools.iter().map(|_| Arc::default()).collect();
         let phase = PhaseFlag::default();
         let (event_sender, events) = mpsc::channel();
 
         let (stop_sender, stop) = oneshot::channel();
         let (lives, ended) = mpsc::channel();
-        let (orders, order_receiver) = tokio_mpsc::channel(health::ORDERS_MAX);
+        let (wishes, wish_receiver) = tokio_mpsc::channel(health::ORDERS_MAX);
         let setup = health::Setup {
-            config: Arc::clone(&config),
+            config: Arc::clone(config),
             probes,
             publisher,
-            stats: Arc::clone(&stats),
-            orders: order_receiver,
+            stats: Arc::clone(stats),
+            wishes: wish_receiver,
             seed: fastrand::u64(..),
             stop,
         };
@@ -180,38 +179,31 @@ impl Server {
             health::run(setup).map(|()| None)
         })?;
 
-        let (figures_guard, stop) = mpsc::channel();
-        let setup = figures::Setup {
-            config: Arc::clone(&config),
-            stats: Arc::clone(&stats),
-            inbox,
-            times: Arc::clone(&times),
-            stop,
-        };
+        let (figures, next) = mpsc::channel();
+        let setup = figures::Setup { generation: Arc::clone(&generation), inbox, next };
         spawn("figures".into(), &event_sender, move |_| {
             figures::run(setup);
             Ok(None)
         })?;
 
-        let (recording, arrivals) = Recording::start(&config, &stats, &event_sender)?.unzip();
+        let (recording, arrivals) = Recording::start(config, stats, &event_sender)?.unzip();
 
-        let workers = cores.len();
-        let boxes = boxes(&config, workers);
-        for (((id, core), sockets), boxes) in cores.into_iter().enumerate().zip(sockets).zip(boxes) {
+        let boxes = boxes(workers);
+        let mut errands = Vec::with_capacity(workers);
+        for (((id, core), sockets), boxes) in cores.into_iter().enumerate().zip(bound.sockets).zip(boxes) {
+            let (sender, receiver) = mpsc::channel();
+            errands.push(sender);
             let setup = worker::Setup {
                 id,
                 sockets,
                 engine,
-                config: Arc::clone(&config),
-                subscriber: subscriber.clone(),
-                stats: Arc::clone(&stats),
-                times: Arc::clone(&times),
+                generation: Arc::clone(&generation),
                 samples: samples.clone(),
                 arrivals: arrivals.clone(),
-                queues: Arc::clone(&queues),
                 boxes,
                 phase: phase.clone(),
                 sessions_max: limits.sessions_max,
+                errands: receiver,
             };
             spawn(format!("worker-{id}"), &event_sender, move |events| {
                 if let Err(error) = net::pin_to(core) {
@@ -222,21 +214,22 @@ impl Server {
                 Ok(Some(event))
             })?;
         }
-        let server = Server {
-            config,
-            addresses,
+        let control = Control::new(control::Setup {
+            source,
+            generation,
+            errands,
+            wishes,
+            figures,
             limits,
-            stats,
-            times,
-            queues,
-            tables: subscriber,
+            elsewhere: descriptors_elsewhere,
+        });
+        let server = Server {
+            control,
             phase,
             events,
-            orders,
             listen_drops_before: net::listen_drops().unwrap_or(0),
             recording,
             _health: HealthGuard { stop: Some(stop_sender), ended },
-            _figures: figures_guard,
         };
         server.await_workers(workers)?;
         server.announce();
@@ -261,8 +254,9 @@ impl Server {
     }
 
     fn announce(&self) {
-        for (listener, addresses) in self.config.listeners.iter().zip(&self.addresses) {
-            let pool = &self.config.pools[listener.pool];
+        let (generation, limits) = (self.control.generation(), self.control.limits());
+        for (listener, addresses) in generation.config.listeners.iter().zip(&generation.addresses) {
+            let pool = &generation.config.pools[listener.pool];
             for address in addresses {
                 tracing::info!(
                     listener = %listener.name,
@@ -274,9 +268,9 @@ impl Server {
                 );
             }
         }
-        let (server, workers) = (&self.config.server, self.stats.workers.len());
-        tracing::info!("limits: {}", self.limits);
-        if hands_over(&self.config, workers) {
+        let (server, workers) = (&generation.config.server, generation.stats.workers.len());
+        tracing::info!("limits: {}", limits);
+        if hands_over(&generation.config, workers) {
             tracing::info!(
                 "handed over: up to {} connections wait for each of {workers} workers; they count as sessions",
                 handover::INBOX_MAX
@@ -289,14 +283,14 @@ impl Server {
             server.buffer_size / 1024,
             server.large_buffers_per_worker,
             server.large_buffer_size() / 1024,
-            self.limits.buffer_bytes / (1024 * 1024),
-            self.limits.spill_bytes / (1024 * 1024)
+            limits.buffer_bytes / (1024 * 1024),
+            limits.spill_bytes / (1024 * 1024)
         );
         tracing::info!(
             "splicing: up to {workers} workers x {} pipes = {} MiB of the kernel's memory while all are full; fs.pipe-user-pages-soft \
              is {}",
             server.pipes_per_worker,
-            self.limits.pipe_bytes / (1024 * 1024),
+            limits.pipe_bytes / (1024 * 1024),
             net::pipe_pages_soft().map_or_else(
                 || "unknown".into(),
                 |pages| format!("{pages} pages for a user without privileges")
@@ -304,7 +298,7 @@ impl Server {
         );
         tracing::info!(
             "response times: up to {} KiB of histograms, as backends answer",
-            self.limits.figure_bytes / 1024
+            limits.figure_bytes / 1024
         );
         if let Some(recording) = &self.recording {
             tracing::info!("record: {}", recording.limits(workers));
@@ -313,18 +307,18 @@ impl Server {
     }
 
     /// The addresses on which the configuration's listener number `listener` accepts, with the real ports.
-    pub fn addresses(&self, listener: usize) -> &[SocketAddr] {
-        &self.addresses[listener]
+    pub fn addresses(&self, listener: usize) -> Vec<SocketAddr> {
+        self.control.generation().addresses[listener].clone()
     }
 
     /// The counters of all workers.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.control.generation().stats)
     }
 
     /// The table of backends that was published last.
     pub fn table(&self) -> Arc<BackendTable> {
-        Arc::clone(self.tables.clone().refresh())
+        self.control.table()
     }
 
     /// Has the health thread do what an operator wants; the table shows it in a moment.
@@ -333,46 +327,56 @@ impl Server {
     ///
     /// When it cannot be done, or not now.
     pub fn order(&self, order: Order) -> Result<(), Refusal> {
-        let order = order.check(self.table().backends.len())?;
-        self.orders.try_send(order).map_err(|error| match error {
-            tokio_mpsc::error::TrySendError::Full(_) => Refusal::Busy,
-            tokio_mpsc::error::TrySendError::Closed(_) => Refusal::Over,
-        })
+        self.control.order(order)
+    }
+
+    /// What takes orders, and has the present configuration.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.control
     }
 
     /// The table of backends, as text.
     pub fn status(&self) -> String {
-        let backends =
-            status::backends(&self.config, &self.table(), &self.stats, &self.times, Instant::now());
+        let generation = self.control.generation();
+        let backends = status::backends(
+            &generation.config,
+            &self.table(),
+            &generation.stats,
+            &generation.times,
+            Instant::now(),
+        );
         format!("{backends}{}", self.summary())
     }
 
     /// How the last backends were chosen, as text; nothing when none was.
     pub fn explain(&self) -> String {
-        explain::decisions(&self.config, &self.table(), &self.stats)
+        let generation = self.control.generation();
+        explain::decisions(&generation.config, &self.table(), &generation.stats)
     }
 
     /// The response time that is known of each backend.
-    pub fn times(&self) -> &Times {
-        &self.times
+    pub fn times(&self) -> Arc<Times> {
+        Arc::clone(&self.control.generation().times)
     }
 
     /// Totals, how bytes were carried, what went short if anything did, and what shadows chose if there are any.
     fn summary(&self) -> String {
+        let generation = self.control.generation();
         let drops = net::listen_drops().unwrap_or(0).saturating_sub(self.listen_drops_before);
-        let shortages = status::shortages(&self.stats, drops);
-        let waiting = status::queues(&self.config, &self.queues);
-        let workers = status::workers(&self.stats);
-        let carried = status::carried(&self.stats);
+        let shortages = status::shortages(&generation.stats, drops);
+        let waiting = status::queues(&generation.config, &generation.queues);
+        let workers = status::workers(&generation.stats);
+        let carried = status::carried(&generation.stats);
         let recorded = self.recording.as_ref().map_or_else(String::new, Recording::summary);
-        let shadows = status::shadows(&self.config, &self.stats);
-        let totals = status::totals(&self.stats.totals());
+        let shadows = status::shadows(&generation.config, &generation.stats);
+        let totals = status::totals(&generation.stats.totals());
         format!("{totals}\n{workers}{carried}{recorded}{waiting}{shortages}{shadows}")
     }
 
     /// Acts on requests until all is over.
     pub fn serve(mut self, requests: &Receiver<Request>, mut output: Output) -> Result<(), Error> {
-        let mut next_status = self.config.server.status_interval.map(|interval| Instant::now() + interval);
+        let mut next_status =
+            self.control.generation().config.server.status_interval.map(|interval| Instant::now() + interval);
         loop {
             // Threads report to one channel and requests come by another: look at both often enough for a person.
             match requests.recv_timeout(Duration::from_millis(100)) {
@@ -380,6 +384,7 @@ impl Server {
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
                     return self.stop(request, requests, output);
                 }
+                Ok(Request::Reload) => self.reload(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the signal thread never ends"),
             }
@@ -390,7 +395,29 @@ impl Server {
             let now = Instant::now();
             if next_status.is_some_and(|due| now >= due) {
                 output.print(&self.status());
-                next_status = self.config.server.status_interval.map(|interval| now + interval);
+                next_status =
+                    self.control.generation().config.server.status_interval.map(|interval| now + interval);
+            }
+        }
+    }
+
+    /// Reads the file again, and says what came of it.
+    fn reload(&self) {
+        match self.control.reload() {
+            Ok(reload) if reload.plan.is_empty() => {
+                tracing::info!(generation = reload.generation, "reloaded: nothing has changed");
+            }
+            Ok(reload) => {
+                for change in &reload.plan.changes {
+                    tracing::info!("{}: {} {}", change.kind.word(), change.what, change.how);
+                }
+                tracing::info!(generation = reload.generation, "reloaded");
+            }
+            Err(refused) => {
+                for line in refused.to_string().lines() {
+                    tracing::error!("{line}");
+                }
+                tracing::error!("the reload is refused; everything stays as it is");
             }
         }
     }
@@ -401,17 +428,18 @@ impl Server {
         requests: &Receiver<Request>,
         mut output: Output,
     ) -> Result<(), Error> {
-        let timeout = self.config.server.drain_timeout;
+        let generation = self.control.generation();
+        let timeout = generation.config.server.drain_timeout;
         tracing::info!(
             ?request,
-            active = self.stats.totals().active,
+            active = generation.stats.totals().active,
             drain_timeout = ?timeout,
             "stopping: no new sessions; a second signal ends it at once"
         );
         let drained = self.drain(timeout, || match requests.try_recv() {
             Ok(Request::Stop) => Some(SIGTERM),
             Ok(Request::StopBySignal(signal)) => Some(signal),
-            Ok(Request::PrintStatus) | Err(_) => None,
+            Ok(Request::PrintStatus | Request::Reload) | Err(_) => None,
         });
         // So that the totals have what it has written to the end.
         self.recording.iter_mut().for_each(Recording::finish);
@@ -427,11 +455,12 @@ impl Server {
         timeout: Duration,
         mut interrupted: impl FnMut() -> Option<i32>,
     ) -> Result<Vec<Report>, Error> {
+        let generation = self.control.generation();
         self.phase.advance(Phase::Draining);
         let begun = Instant::now();
         let mut next_report = begun + DRAIN_REPORT_INTERVAL;
         let mut reports = Vec::new();
-        while reports.len() < self.stats.workers.len() {
+        while reports.len() < generation.stats.workers.len() {
             match self.events.recv_timeout(Duration::from_millis(20)) {
                 Ok(Event::Done(report)) => reports.push(report),
                 Ok(Event::Died { name, why }) => {
@@ -442,7 +471,7 @@ impl Server {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if let Some(signal) = interrupted() {
-                let sessions = self.stats.totals().active;
+                let sessions = generation.stats.totals().active;
                 self.cut_off(reports);
                 return Err(Error::Interrupted { signal, sessions });
             }
@@ -452,7 +481,7 @@ impl Server {
             }
             if now >= next_report {
                 next_report = now + DRAIN_REPORT_INTERVAL;
-                let (active, left) = (self.stats.totals().active, timeout.saturating_sub(now - begun));
+                let (active, left) = (generation.stats.totals().active, timeout.saturating_sub(now - begun));
                 tracing::info!(active, seconds_left = left.as_secs(), "draining");
             }
         }
@@ -462,9 +491,10 @@ impl Server {
     /// Ends the sessions that are left with a reset (the end of the process alone would make them look complete), and
     /// waits for the workers to have done it; not for one that is dead or stuck.
     fn cut_off(&self, mut reports: Vec<Report>) -> Vec<Report> {
+        let generation = self.control.generation();
         self.phase.advance(Phase::Closing);
         let deadline = Instant::now() + CLOSE_TIMEOUT;
-        while reports.len() < self.stats.workers.len() {
+        while reports.len() < generation.stats.workers.len() {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
                 Ok(Event::Done(report)) => reports.push(report),
@@ -530,60 +560,10 @@ fn hands_over(config: &Config, workers: usize) -> bool {
     workers > 1 && config.listeners.iter().any(|listener| listener.accept == Accept::Balanced)
 }
 
-/// The boxes of each worker; none if nothing is handed over.
-fn boxes(config: &Config, workers: usize) -> Vec<Option<Boxes>> {
-    if hands_over(config, workers) {
-        handover::between(workers).into_iter().map(Some).collect()
-    } else {
-        (0..workers).map(|_| None).collect()
-    }
-}
-
-/// The sockets of one worker, each with its listener.
-type Sockets = Vec<(usize, TcpListener)>;
-
-/// Binds every address once for each worker.
-fn listen(config: &Config, workers: usize) -> Result<(Vec<Vec<SocketAddr>>, Vec<Sockets>), Error> {
-    let mut addresses = vec![Vec::new(); config.listeners.len()];
-    let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
-    let backlog_max = net::backlog_max();
-    for (index, listener) in config.listeners.iter().enumerate() {
-        if let Some(max) = backlog_max.filter(|&max| max < listener.backlog) {
-            tracing::warn!(
-                listener = %listener.name,
-                backlog = listener.backlog,
-                granted = max,
-                "the kernel grants a smaller backlog; to raise it: sysctl -w net.core.somaxconn={}",
-                listener.backlog
-            );
-        }
-        for &address in &listener.bind {
-            let failed = |error| Error::Listen { listener: listener.name.clone(), address, error };
-            let group = patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
-                .map_err(failed)?;
-            addresses[index].push(group[0].local_addr().map_err(failed)?);
-            for (worker, socket) in sockets.iter_mut().zip(group) {
-                worker.push((index, socket));
-            }
-        }
-    }
-    Ok((addresses, sockets))
-}
-
-/// Tries for a moment while the address is in use: the kernel tears the ring of a process that was killed down after its
-/// end, and its listening sockets with it.
-fn patiently<T>(mut listen: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    const PATIENCE: Duration = Duration::from_millis(500);
-    const PAUSE: Duration = Duration::from_millis(10);
-    let begun = Instant::now();
-    loop {
-        match listen() {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < PATIENCE => {
-                thread::sleep(PAUSE);
-            }
-            result => return result,
-        }
-    }
+/// The boxes of each worker; none if there is nobody to hand anything to. Also if no listener is balanced: a reload can
+/// make it so.
+fn boxes(workers: usize) -> Vec<Option<Boxes>> {
+    if workers > 1 { handover::between(workers).into_iter().map(Some).collect() } else { vec![None] }
 }
 
 /// Runs `body` on a thread that cannot die unheard: what it returns, fails with or panics with is an event.

@@ -5,16 +5,17 @@ use ringway::stats::{PoolShadows, SERVING};
 
 use crate::common::*;
 
-/// The counters of the only worker for the only pool.
-fn counters(ringway: &Ringway) -> &PoolShadows {
-    ringway.server().stats().workers[0].shadows[0].as_ref().unwrap()
+/// Reads the counters of the only worker for the only pool.
+fn counters<R>(ringway: &Ringway, read: impl FnOnce(&PoolShadows) -> R) -> R {
+    read(ringway.server().stats().workers[0].shadows[0].as_ref().unwrap())
 }
 
 /// Sessions ever and now by backend, for what serves or a shadow (from 1).
 fn chosen(ringway: &Ringway, chooser: usize) -> Vec<(u64, u64)> {
-    let backends = &counters(ringway).backends;
-    let counts = backends.iter().map(|backend| &backend.0[chooser]);
-    counts.map(|chosen| (chosen.total.get(), chosen.active.get())).collect()
+    counters(ringway, |counters| {
+        let counts = counters.backends.iter().map(|backend| &backend.0[chooser]);
+        counts.map(|chosen| (chosen.total.get(), chosen.active.get())).collect()
+    })
 }
 
 /// Two backends, the first of which gets everything.
@@ -39,7 +40,7 @@ fn turns_beside_first_take_half_of_the_sessions_and_no_traffic() {
     assert_eq!((a.accepted(), b.accepted()), (100, 0));
     assert_eq!(chosen(&ringway, SERVING), [(100, 0), (0, 0)]);
     assert_eq!(chosen(&ringway, 1), [(50, 0), (50, 0)]);
-    assert_eq!(counters(&ringway).shadows[0].agreed.get(), 50);
+    assert_eq!(counters(&ringway, |counters| counters.shadows[0].agreed.get()), 50);
     let status = ringway.server().status();
     let line = "\nshadow: pool test, round-robin agrees with first on 50 of 100 sessions (50.0%)";
     assert!(status.contains(line), "{status}");

@@ -3,18 +3,17 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway::config::{Accept, Config, Workers};
 use ringway::end::End;
+use ringway::generation::Generation;
 use ringway::handover::{self, Connection};
 use ringway::phase::{Phase, PhaseFlag};
 use ringway::stats::Stats;
-use ringway::table::BackendTable;
-use ringway::times::Times;
-use ringway::{epoch, net, samples, worker};
+use ringway::{net, samples, worker};
 
 use crate::common::*;
 
@@ -30,11 +29,11 @@ fn config_of_four(backend: SocketAddr, accept: Accept) -> Config {
 
 /// Sessions of each worker.
 fn counts(stats: &Stats) -> Vec<u64> {
-    stats.workers.iter().map(|worker| worker.active.get()).collect()
+    stats.workers.iter().map(|worker| worker.core.active.get()).collect()
 }
 
 fn handed_over(stats: &Stats) -> u64 {
-    stats.sum(|worker| &worker.handed_over)
+    stats.sum(|worker| &worker.core.handed_over)
 }
 
 /// Sessions of the most and of the least loaded worker.
@@ -53,15 +52,15 @@ fn long_sessions_that_begin_one_after_the_other_are_spread_to_within_one() {
             assert_echo(&mut client, &(clients.len() as u64).to_le_bytes());
             clients.push(client);
         }
-        let counts = counts(ringway.server().stats());
+        let counts = counts(&ringway.server().stats());
         let (most, fewest) = ends(&counts);
         assert_eq!(counts.iter().sum::<u64>(), count as u64);
         assert!(most <= fewest + 1, "{count}: {counts:?}");
     }
     let stats = ringway.server().stats();
-    assert!(handed_over(stats) > 0, "the kernel alone does not spread like this");
+    assert!(handed_over(&stats) > 0, "the kernel alone does not spread like this");
     let told = ringway.server().status();
-    let counts: Vec<String> = counts(stats).iter().map(u64::to_string).collect();
+    let counts: Vec<String> = counts(&stats).iter().map(u64::to_string).collect();
     assert!(told.contains(&format!("workers: active {}; accepted", counts.join(" "))), "{told}");
     // Those that have moved are whole, like those that have not.
     for (seed, client) in (0..).zip(&mut clients) {
@@ -76,7 +75,7 @@ fn a_burst_is_spread_as_evenly_but_for_one_connection_of_each_other_worker() {
     let ringway = Ringway::start(config_of_four(echo_for_many(), Accept::Balanced));
     let clients: Vec<TcpStream> = (0..800).map(|_| ringway.connect()).collect();
     await_that("all are served", || ringway.totals().active == 800);
-    let counts = counts(ringway.server().stats());
+    let counts = counts(&ringway.server().stats());
     let (most, fewest) = ends(&counts);
     // Each worker decides on one connection at a time: what the others decide in that moment it does not see.
     let unseen = WORKERS as u64 - 1;
@@ -90,7 +89,7 @@ fn with_reuseport_each_worker_serves_what_the_kernel_gives_it() {
     let ringway = Ringway::start(config_of_four(echo_for_many(), Accept::Reuseport));
     let mut clients: Vec<TcpStream> = (0..200).map(|_| ringway.connect()).collect();
     clients.iter_mut().for_each(|client| assert_echo(client, b"served"));
-    assert_eq!(handed_over(ringway.server().stats()), 0);
+    assert_eq!(handed_over(&ringway.server().stats()), 0);
     drop(clients);
     assert_eq!(ringway.finish().ended(End::Complete), 200);
 }
@@ -110,10 +109,10 @@ fn each_listener_has_its_own_way_and_the_sessions_of_all_count() {
         client
     };
     let mut clients: Vec<TcpStream> = (0..100).map(|_| served(uneven)).collect();
-    assert_eq!(handed_over(ringway.server().stats()), 0);
+    assert_eq!(handed_over(&ringway.server().stats()), 0);
     // As many as could fill up the others if one of them had got all.
     clients.extend((0..300).map(|_| served(even)));
-    let counts = counts(ringway.server().stats());
+    let counts = counts(&ringway.server().stats());
     let (most, fewest) = ends(&counts);
     assert!(most <= fewest + 1, "{counts:?}");
     drop(clients);
@@ -128,7 +127,7 @@ fn a_single_worker_hands_nothing_over() {
     for _ in 0..20 {
         assert_echo(&mut ringway.connect(), b"served");
     }
-    assert_eq!(handed_over(ringway.server().stats()), 0);
+    assert_eq!(handed_over(&ringway.server().stats()), 0);
     assert!(!ringway.server().status().contains("workers:"));
     assert_eq!(ringway.finish().accepted, 20);
 }
@@ -167,7 +166,7 @@ fn drain_under_load(moment: impl Fn(&Stats) -> bool) {
         opened.into_iter().map(|client| u64::from(is_served(client))).sum::<u64>()
     };
     let clients: Vec<_> = (0..16).map(|_| thread::spawn(client)).collect();
-    await_that("the moment has come", || moment(ringway.server().stats()));
+    await_that("the moment has come", || moment(&ringway.server().stats()));
     let totals = ringway.finish();
     let served: u64 = clients.into_iter().map(|client| client.join().unwrap()).sum();
     assert_eq!((served, totals.ended(End::Complete)), (totals.accepted, totals.accepted));
@@ -181,27 +180,25 @@ fn a_drain_loses_nobody_who_was_accepted() {
 #[test]
 fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     // Worker 1 of two; the test is worker 0, which is slow to notice the drain.
-    let config = Arc::new(config_of_four(echo_for_many(), Accept::Balanced));
+    let config = config_of_four(echo_for_many(), Accept::Balanced);
     let socket = net::listen(any_port(), 1, 16, config.listeners[0].tcp).unwrap().remove(0);
     let listener = socket.try_clone().unwrap();
-    let (publisher, subscriber) = epoch::channel(BackendTable::first(&config.pools, Instant::now()));
+    let (generation, publisher) = Generation::first(config, vec![vec![listener.local_addr().unwrap()]], 2);
     let (samples, _inbox) = samples::channel(1);
-    let (stats, phase) = (Arc::new(Stats::new(2, 1, 1)), PhaseFlag::default());
+    let (stats, phase) = (Arc::clone(&generation.stats), PhaseFlag::default());
+    let (_errands, errands) = mpsc::channel();
     let mut boxes = handover::between(2);
     let setup = worker::Setup {
         id: 1,
         engine: ringway::config::Engine::Fixed,
         sockets: vec![(0, socket)],
-        config,
-        subscriber,
-        stats: Arc::clone(&stats),
-        times: Arc::new(Times::new(1)),
+        generation: Arc::new(generation),
         samples,
         arrivals: None,
-        queues: Arc::new([Arc::default()]),
         boxes: boxes.pop(),
         phase: phase.clone(),
         sessions_max: 10,
+        errands,
     };
     let running = thread::spawn(move || worker::run(setup, || {}).unwrap());
     phase.advance(Phase::Draining);
@@ -212,7 +209,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     let outside = listen(any_port());
     let mut client = connect(outside.local_addr().unwrap());
     let (accepted, from) = outside.accept().unwrap();
-    let connection = Connection { client: accepted.into(), address: from, listener: 0 };
+    let connection = Connection { client: accepted.into(), address: from, listener: 0, generation: 1 };
     boxes[0].outbox.hand_over(1, connection).expect("it still takes what is handed over");
     assert_echo(&mut client, b"served after the drain began");
     boxes[0].outbox.shut();

@@ -53,6 +53,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             engine: engine(),
             busy_poll: Duration::ZERO,
             drain_timeout: DEADLINE,
+            removed_drain_timeout: DEADLINE,
             sessions_max: NonZeroUsize::new(4000),
             buffer_size: 16 * 1024,
             buffers_per_worker: 64,
@@ -156,7 +157,7 @@ impl Ringway {
 
     /// How bytes were carried so far, as of the last tick.
     pub fn carried(&self) -> Carried {
-        carried(self.server().stats())
+        carried(&self.server().stats())
     }
 
     /// Waits until this many sessions have ended like this.
@@ -177,7 +178,7 @@ impl Ringway {
             assert_eq!(report.pipes_lent, 0, "pipes that did not come back");
         }
         let totals = server.stats().totals();
-        let carried = carried(server.stats());
+        let carried = carried(&server.stats());
         assert_eq!(carried.bytes(), totals.bytes_to_backend + totals.bytes_to_client, "{carried:?}");
         assert_eq!(totals.active, 0);
         assert_eq!(totals.ended(End::Drained), 0, "sessions that nobody ended");
@@ -188,7 +189,8 @@ impl Ringway {
             let waiting = server.stats().waits(id, Duration::ZERO);
             assert_eq!(waiting.count, 0, "sessions that still count as waiting");
         }
-        let shadows = server.stats().workers.iter().flat_map(|worker| worker.shadows.iter().flatten());
+        let stats = server.stats();
+        let shadows = stats.workers.iter().flat_map(|worker| worker.shadows.iter().flatten());
         for chosen in shadows.flat_map(|pool| &pool.backends).flat_map(|backend| &backend.0) {
             assert_eq!(chosen.active.get(), 0, "sessions that would still run");
         }
@@ -213,10 +215,10 @@ impl Carried {
 
 fn carried(stats: &Stats) -> Carried {
     Carried {
-        small: stats.sum(|worker| &worker.carried.small),
-        large: stats.sum(|worker| &worker.carried.large),
-        spliced: stats.sum(|worker| &worker.carried.spliced),
-        parked: stats.sum(|worker| &worker.carried.parked),
+        small: stats.sum(|worker| &worker.core.carried.small),
+        large: stats.sum(|worker| &worker.core.carried.large),
+        spliced: stats.sum(|worker| &worker.core.carried.spliced),
+        parked: stats.sum(|worker| &worker.core.carried.parked),
     }
 }
 

@@ -75,6 +75,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let engine = reader.get("engine", values::choice);
     let busy_poll = count(&reader, "busy_poll_us").map(Duration::from_micros);
     let drain_timeout = time(&reader, "drain_timeout");
+    let removed_drain_timeout = time(&reader, "removed_drain_timeout");
     let sessions_max = reader.get("sessions_max", values::number);
     let buffer_size = reader.get("buffer_size", values::size);
     let buffers_per_worker = count(&reader, "buffers_per_worker");
@@ -91,6 +92,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
         engine: engine?,
         busy_poll: busy_poll?,
         drain_timeout: drain_timeout?,
+        removed_drain_timeout: removed_drain_timeout?,
         sessions_max: sessions_max?.and_then(|max| NonZeroUsize::new(to_usize(max))),
         buffer_size: to_usize(buffer_size?),
         buffers_per_worker: to_usize(buffers_per_worker?),

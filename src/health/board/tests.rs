@@ -99,7 +99,7 @@ fn an_ejection_its_trials_and_the_return_are_logged_once_each() {
             let counters = &stats.workers[0].backends[0];
             counters.unanswered.add(1);
             counters.unanswered_in_row.add(1);
-            stats.workers[0].failures.add(1);
+            stats.workers[0].core.failures.add(1);
             board.look(now);
         }
         for end in [Progress::Failed, Progress::Served] {
@@ -130,7 +130,7 @@ fn what_is_down_by_checks_is_not_ejected_and_comes_back_with_its_past() {
         let counters = &stats.workers[0].backends[0];
         counters.unanswered.add(1);
         counters.unanswered_in_row.add(1);
-        stats.workers[0].failures.add(1);
+        stats.workers[0].core.failures.add(1);
         board.look(now);
         board.backend(FIRST()).health.clone()
     };
@@ -217,7 +217,7 @@ fn a_trial_that_takes_longer_than_an_ejection_still_brings_its_backend_back() {
     let counters = &stats.workers[0].backends[0];
     counters.unanswered.add(1);
     counters.unanswered_in_row.add(1);
-    stats.workers[0].failures.add(1);
+    stats.workers[0].core.failures.add(1);
     board.look(now);
     now += time;
     board.look(now);

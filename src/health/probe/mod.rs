@@ -45,7 +45,7 @@ pub(super) struct Target {
 }
 
 /// How the backends of each pool are checked.
-pub struct Probes(Vec<Option<Probe>>);
+pub struct Probes(Vec<Option<Arc<Probe>>>);
 
 /// How the backends of one pool are checked.
 pub(super) enum Probe {
@@ -60,12 +60,13 @@ pub(super) enum Probe {
 impl Probes {
     /// Reads what the checks need from files, so that what is missing is told at the start and not by checks that fail.
     pub fn new(pools: &[config::Pool]) -> Result<Probes, Unusable> {
-        pools.iter().map(Probe::new).collect::<Result<_, _>>().map(Probes)
+        let probe = |pool| Ok(Probe::new(pool)?.map(Arc::new));
+        pools.iter().map(probe).collect::<Result<_, _>>().map(Probes)
     }
 
     /// Those of this pool, which has checks.
-    pub(super) fn of_pool(&self, pool: usize) -> &Probe {
-        self.0[pool].as_ref().expect("only backends of pools with checks are looked at")
+    pub(super) fn of_pool(&self, pool: usize) -> Arc<Probe> {
+        self.0[pool].clone().expect("only backends of pools with checks are looked at")
     }
 }
 

@@ -62,7 +62,7 @@ fn go_on(bench: &Bench, stalled: Vec<(Direction, Pair)>) {
 /// those are counted is this number the last one.
 fn borrowed(bench: &Bench) -> u64 {
     bench.carried();
-    bench.ringway.server().stats().sum(|worker| &worker.buffers_borrowed)
+    bench.ringway.server().stats().sum(|worker| &worker.core.buffers_borrowed)
 }
 
 #[test]

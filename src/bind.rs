@@ -1,0 +1,117 @@
+//! Bind: the listening sockets of a configuration, one for each worker and address.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Listener};
+use crate::net;
+
+/// The sockets of one worker, each with its listener.
+pub type Sockets = Vec<(usize, TcpListener)>;
+
+/// A listener cannot have its address.
+#[derive(Debug)]
+pub struct Unbound {
+    /// The listener's name.
+    pub listener: String,
+    /// The address.
+    pub address: SocketAddr,
+    /// What the kernel said.
+    pub error: io::Error,
+}
+
+impl fmt::Display for Unbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unbound { listener, address, error } = self;
+        write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
+        listen_cure(f, address, error)
+    }
+}
+
+impl std::error::Error for Unbound {}
+
+fn listen_cure(f: &mut fmt::Formatter<'_>, address: &SocketAddr, error: &io::Error) -> fmt::Result {
+    let port = address.port();
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => write!(
+            f,
+            "another process, perhaps a second ringway, has it (ss -ltnp 'sport = :{port}' shows which): stop that one \
+             or choose another address with listener.bind (--listen)"
+        ),
+        Some(libc::EACCES) => write!(
+            f,
+            "ports below 1024 need a privilege: setcap cap_net_bind_service=+ep on the binary, AmbientCapabilities= in \
+             a systemd unit, or a higher port"
+        ),
+        Some(libc::EADDRNOTAVAIL) => {
+            write!(f, "this machine does not have that address (ip address shows those it has)")
+        }
+        _ => write!(f, "choose another address with listener.bind (--listen)"),
+    }
+}
+
+/// What is bound.
+pub struct Bound {
+    /// The addresses of each listener, with the real ports.
+    pub addresses: Vec<Vec<SocketAddr>>,
+    /// The sockets that are new, by worker.
+    pub sockets: Vec<Sockets>,
+}
+
+/// Binds every address once for each worker, but for those that are bound already: `known` says where one really is.
+pub fn bind(
+    config: &Config,
+    workers: usize,
+    known: impl Fn(&Listener, usize) -> Option<SocketAddr>,
+) -> Result<Bound, Unbound> {
+    let mut addresses = vec![Vec::new(); config.listeners.len()];
+    let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        warn_of_small_backlog(listener);
+        for (place, &address) in listener.bind.iter().enumerate() {
+            if let Some(real) = known(listener, place) {
+                addresses[index].push(real);
+                continue;
+            }
+            let failed = |error| Unbound { listener: listener.name.clone(), address, error };
+            let group = patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
+                .map_err(failed)?;
+            addresses[index].push(group[0].local_addr().map_err(failed)?);
+            for (worker, socket) in sockets.iter_mut().zip(group) {
+                worker.push((index, socket));
+            }
+        }
+    }
+    Ok(Bound { addresses, sockets })
+}
+
+fn warn_of_small_backlog(listener: &Listener) {
+    if let Some(max) = net::backlog_max().filter(|&max| max < listener.backlog) {
+        tracing::warn!(
+            listener = %listener.name,
+            backlog = listener.backlog,
+            granted = max,
+            "the kernel grants a smaller backlog; to raise it: sysctl -w net.core.somaxconn={}",
+            listener.backlog
+        );
+    }
+}
+
+/// Tries for a moment while the address is in use: the kernel tears the ring of a process that was killed down after its
+/// end, and its listening sockets with it.
+fn patiently<T>(mut listen: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    const PAUSE: Duration = Duration::from_millis(10);
+    let begun = Instant::now();
+    loop {
+        match listen() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}

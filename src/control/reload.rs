@@ -1,0 +1,233 @@
+//! Reload: from one configuration to the next while everything goes on, or not at all.
+//!
+//! What can fail comes first: the file, the checks' files, the limits, the new sockets. Then the parts of the process adopt the
+//! new configuration one after the other: the health thread, which makes its table of backends; the thread that makes
+//! figures; the workers, each at its next tick. When all of them have, it is the present one.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::Control;
+use crate::bind::{self, Unbound};
+use crate::config::{self, Config, Errors, Listener, Source};
+use crate::generation::Generation;
+use crate::health::{self, Probes, Unusable, Wish};
+use crate::limits::{self, TooFewFiles};
+use crate::lineage::Lineage;
+use crate::plan::{self, Plan, Sessions};
+use crate::table::BackendId;
+use crate::worker::{Adoption, Errand};
+
+/// How long the parts of the process may take to adopt a configuration: very many ticks.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a reload did, or would do.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// The number of the configuration that is in force now.
+    pub generation: u64,
+    /// What has changed, or would.
+    pub plan: Plan,
+}
+
+/// Why the configuration stays as it is.
+#[derive(Debug)]
+pub enum Refused {
+    /// There is no file to read again.
+    NoFile,
+    /// The file is wrong, in these places.
+    Wrong(Errors),
+    /// A health check could never pass.
+    Check(Unusable),
+    /// The limit on open files is too low.
+    TooFewFiles(TooFewFiles),
+    /// A listener cannot have its address.
+    Unbound(Unbound),
+    /// A part of the process did not answer in time.
+    Stuck(&'static str),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::NoFile => write!(
+                f,
+                "there is no file to read again: ringway was started with flags; start it with --config FILE, then it can be \
+                 reloaded"
+            ),
+            Refused::Wrong(errors) => write!(f, "{}", errors.to_string().trim_end()),
+            Refused::Check(error) => error.fmt(f),
+            Refused::TooFewFiles(error) => error.fmt(f),
+            Refused::Unbound(error) => error.fmt(f),
+            Refused::Stuck(part) => write!(
+                f,
+                "{part} did not answer within {ADOPT_TIMEOUT:?}; this is a defect of ringway or a machine without time for it: see \
+                 its log, and start it anew"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Control {
+    /// What reading the file again would change.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not be done. That an address is taken shows only when it is.
+    pub fn plan(&self) -> Result<Reload, Refused> {
+        let next = self.read_again()?;
+        let _changing = self.change();
+        let before = self.generation();
+        let lineage = Lineage::between(&before.config, &next);
+        Probes::new(&next.pools).map_err(Refused::Check)?;
+        Ok(Reload { generation: before.number, plan: plan(&before, &next, &lineage) })
+    }
+
+    /// Reads the file again and goes on with what it says.
+    ///
+    /// # Errors
+    ///
+    /// Why everything stays as it is.
+    pub fn reload(&self) -> Result<Reload, Refused> {
+        self.adopt(self.read_again()?)
+    }
+
+    fn read_again(&self) -> Result<Config, Refused> {
+        match &self.source {
+            Source::File(path) => config::load(path).map_err(Refused::Wrong),
+            Source::Flags => Err(Refused::NoFile),
+        }
+    }
+
+    /// Goes on with another configuration.
+    ///
+    /// # Errors
+    ///
+    /// Why everything stays as it is.
+    pub fn adopt(&self, next: Config) -> Result<Reload, Refused> {
+        let mut limits = self.change();
+        let before = self.generation();
+        let lineage = Lineage::between(&before.config, &next);
+        let plan = plan(&before, &next, &lineage);
+        let next = plan::in_force(&before.config, next);
+        if next == *before.config {
+            return Ok(Reload { generation: before.number, plan });
+        }
+
+        let workers = self.workers();
+        let probes = Probes::new(&next.pools).map_err(Refused::Check)?;
+        let room =
+            limits::plan(&next, workers, limits.open_files, self.elsewhere).map_err(Refused::TooFewFiles)?;
+        let known = |listener: &Listener, place| known_address(&before, listener, place);
+        let bound = bind::bind(&next, workers, known).map_err(Refused::Unbound)?;
+
+        // From here on nothing can fail but threads that are dead, of which the server hears and ends.
+        let generation = self.tell_health(&before, next, lineage, bound.addresses, probes)?;
+        let _ = self.figures.send(Arc::clone(&generation));
+        self.tell_workers(&generation, bound.sockets, room.sessions_max)?;
+        *limits = room;
+        let number = generation.number;
+        self.generation.store(generation);
+        Ok(Reload { generation: number, plan })
+    }
+
+    /// The health thread makes the first table of the new configuration, from what it knows of the backends.
+    fn tell_health(
+        &self,
+        before: &Generation,
+        next: Config,
+        lineage: Lineage,
+        addresses: Vec<Vec<SocketAddr>>,
+        probes: Probes,
+    ) -> Result<Arc<Generation>, Refused> {
+        let stats = Arc::new(before.stats.succeed(&lineage).with_shadows(&next.pools));
+        let (config, (reply, tables)) = (Arc::new(next), mpsc::channel());
+        let adoption = health::Adoption {
+            config: Arc::clone(&config),
+            lineage: lineage.clone(),
+            probes,
+            stats: Arc::clone(&stats),
+            reply,
+        };
+        let stuck = || Refused::Stuck("the health thread");
+        self.wishes.try_send(Wish::Adopt(Box::new(adoption))).map_err(|_| stuck())?;
+        let tables = tables.recv_timeout(ADOPT_TIMEOUT).map_err(|_| stuck())?;
+        let queue =
+            |place: &Option<usize>| place.map_or_else(Arc::default, |at| Arc::clone(&before.queues[at]));
+        let generation = Generation {
+            number: before.number + 1,
+            addresses,
+            stats,
+            times: Arc::new(before.times.succeed(&lineage)),
+            queues: lineage.pools.iter().map(queue).collect(),
+            tables,
+            lineage,
+            config,
+        };
+        Ok(Arc::new(generation))
+    }
+
+    /// All of them first, then all answers: connections that one hands to another must find it no more than a tick behind.
+    fn tell_workers(
+        &self,
+        generation: &Arc<Generation>,
+        sockets: Vec<bind::Sockets>,
+        sessions_max: usize,
+    ) -> Result<(), Refused> {
+        let (done, answers) = mpsc::channel();
+        for (worker, sockets) in self.errands.iter().zip(sockets) {
+            let generation = Arc::clone(generation);
+            let _ = worker.send(Errand::Adopt(Adoption {
+                generation,
+                sockets,
+                sessions_max,
+                done: done.clone(),
+            }));
+        }
+        drop(done);
+        let deadline = Instant::now() + ADOPT_TIMEOUT;
+        let mut missing = self.workers();
+        while missing > 0 {
+            match answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(()) => missing -= 1,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(Refused::Stuck("a worker"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn plan(before: &Generation, next: &Config, lineage: &Lineage) -> Plan {
+    Plan::between(&before.config, next, lineage, before)
+}
+
+impl Sessions for Generation {
+    fn of_listener(&self, listener: usize) -> u64 {
+        self.stats.workers.iter().map(|worker| worker.listeners[listener].active.get()).sum()
+    }
+
+    fn of_backend(&self, backend: BackendId) -> u64 {
+        self.stats.sessions(backend)
+    }
+}
+
+/// Where a listener's address really is, if it is bound: an address is the same if the file says the same. Of those that ask
+/// for any free port, it is the one at the same place of the listener with the same name.
+fn known_address(before: &Generation, listener: &Listener, place: usize) -> Option<SocketAddr> {
+    let wanted = listener.bind[place];
+    before.config.listeners.iter().zip(&before.addresses).find_map(|(old, real)| {
+        let at = if wanted.port() == 0 {
+            (old.name == listener.name && old.bind.get(place) == Some(&wanted)).then_some(place)
+        } else {
+            old.bind.iter().position(|&address| address == wanted)
+        };
+        at.map(|at| real[at])
+    })
+}

@@ -1,0 +1,181 @@
+//! Adoption: how what is known of backends goes on under another configuration.
+//!
+//! What both configurations have keeps its state, its mode, its running checks and what its sessions met. Sessions of the
+//! earlier one go on with the table they know: it is published on, with the news of those that are still there.
+
+use std::mem;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use super::board::{Board, Entry, Ticket};
+use super::ejection::Ejection;
+use super::probe::Probes;
+use super::ramp;
+use super::state::HealthState;
+use crate::config::{Check, Config, InitialState};
+use crate::epoch::{self, Publisher, Subscriber};
+use crate::lineage::Lineage;
+use crate::stats::Stats;
+use crate::table::{Backend, BackendId, BackendTable, Health, Mode, State};
+
+/// Another configuration.
+pub struct Adoption {
+    /// What is asked for.
+    pub config: Arc<Config>,
+    /// What it has of the one before.
+    pub lineage: Lineage,
+    /// How the backends of each pool are checked.
+    pub probes: Probes,
+    /// Where the workers count failures.
+    pub stats: Arc<Stats>,
+    /// Told where the tables of this configuration come from.
+    pub reply: Sender<Subscriber>,
+}
+
+/// A configuration that may still have sessions.
+pub(super) struct Earlier {
+    publisher: Publisher,
+    /// What its backends are now.
+    heirs: Vec<Option<BackendId>>,
+}
+
+impl Board {
+    /// Goes on under another configuration. Returns where its tables come from, and what checks have to be begun for.
+    pub(super) fn adopt(
+        &mut self,
+        config: Arc<Config>,
+        stats: Arc<Stats>,
+        lineage: &Lineage,
+        now: Instant,
+    ) -> (Subscriber, Vec<Rc<Ticket>>) {
+        let mut next = BackendTable::first(&config.pools, now);
+        // Sessions of the earlier configuration are told of losses by the same count.
+        next.epoch = self.next.epoch + 1;
+        let before = mem::take(&mut self.entries);
+        let mut before: Vec<Option<Entry>> = before.into_iter().map(Some).collect();
+        let (mut entries, mut fresh) = (Vec::with_capacity(next.backends.len()), Vec::new());
+        for (backend, place) in next.backends.iter_mut().zip(&lineage.backends) {
+            let known = place.and_then(|place| Some((place, before[place].take()?)));
+            let is_checked = config.pools[backend.pool].health.check != Check::None;
+            let (entry, is_fresh) = match known {
+                Some((place, entry)) => self.carry_on(&config, backend, BackendId::new(place), entry, now),
+                None => (Entry::new(&config, &stats, backend, now), true),
+            };
+            if is_fresh && is_checked {
+                fresh.push(Rc::clone(&entry.ticket));
+            }
+            entries.push(entry);
+        }
+        before.into_iter().flatten().for_each(|entry| entry.ticket.end());
+
+        let (publisher, subscriber) = epoch::channel(next.clone());
+        let heirs = lineage.heirs(self.next.backends.len());
+        for earlier in &mut self.earlier {
+            for heir in &mut earlier.heirs {
+                *heir = heir.and_then(|id| heirs[id.index()]);
+            }
+        }
+        let publisher = mem::replace(&mut self.publisher, publisher);
+        self.earlier.push(Earlier { publisher, heirs });
+        (self.config, self.stats, self.next, self.entries) = (config, stats, next, entries);
+        self.tell_earlier();
+        (subscriber, fresh)
+    }
+
+    /// Takes what is known of a backend over into the next table. Returns it, and whether its checks have to be begun.
+    fn carry_on(
+        &self,
+        config: &Config,
+        backend: &mut Backend,
+        was: BackendId,
+        mut entry: Entry,
+        now: Instant,
+    ) -> (Entry, bool) {
+        let old = self.backend(was);
+        let (spec, old_spec) = (&config.pools[backend.pool], &self.config.pools[old.pool]);
+        let place = |id: BackendId, table: &BackendTable, pool: usize| id.index() - table.pools[pool].start;
+        let old_file = &old_spec.backends[place(was, &self.next, old.pool)];
+        let file_weight = old_file.weight.get();
+        // What an operator set stays until the file says something else than before.
+        if backend.weight == file_weight {
+            backend.weight = old.weight;
+        }
+        backend.mode = old.mode;
+        backend.health = old.health.clone();
+        backend.lost_at = old.lost_at;
+        backend.gate = Arc::clone(&old.gate);
+        backend.ramp = old.ramp;
+        backend.max_connections = ramp::limit(backend.max_connections, old.ramp);
+
+        if spec.ejection != old_spec.ejection {
+            entry.ejection = Ejection::new(spec.ejection, true, now);
+            if matches!(backend.health.state, State::Ejected | State::OnTrial) {
+                let reason = "a reload has changed when it is ejected".into();
+                backend.health = Health { state: State::Up, since: now, reason };
+            }
+        }
+        let is_checked_alike = spec.health == old_spec.health
+            && check_addresses(config, backend) == check_addresses_of(self, was);
+        if is_checked_alike {
+            entry.ticket.pass_to(backend.id);
+            return (entry, false);
+        }
+        entry.ticket.end();
+        entry.ticket = Ticket::new(backend.id);
+        if spec.health.check == Check::None && backend.health.state == State::Down {
+            let reason = "a reload has ended its checks".into();
+            backend.health = Health { state: State::Up, since: now, reason };
+        }
+        let is_up = backend.health.state != State::Down;
+        let initial = if is_up { InitialState::FullyUp } else { InitialState::FullyDown };
+        entry.checks = HealthState::new(spec.health.rise, spec.health.fall, initial);
+        (entry, true)
+    }
+
+    /// Publishes to sessions of earlier configurations what has become of their backends.
+    pub(super) fn tell_earlier(&mut self) {
+        let next = &self.next;
+        self.earlier.retain_mut(|earlier| earlier.follow(next));
+    }
+}
+
+fn check_addresses(config: &Config, backend: &Backend) -> Option<std::net::SocketAddr> {
+    let pool = &config.pools[backend.pool];
+    let first: usize = config.pools[..backend.pool].iter().map(|pool| pool.backends.len()).sum();
+    pool.backends[backend.id.index() - first].check_address
+}
+
+fn check_addresses_of(board: &Board, id: BackendId) -> Option<std::net::SocketAddr> {
+    check_addresses(&board.config, board.backend(id))
+}
+
+impl Earlier {
+    /// Tells what has become of its backends. False when nobody is left who could hear it.
+    fn follow(&mut self, next: &BackendTable) -> bool {
+        if !self.publisher.is_heard() {
+            return false;
+        }
+        let mut table = self.publisher.current().as_ref().clone();
+        if next.epoch <= table.epoch {
+            return true;
+        }
+        table.epoch = next.epoch;
+        for (backend, heir) in table.backends.iter_mut().zip(&self.heirs) {
+            match heir.map(|id| &next.backends[id.index()]) {
+                Some(heir) => {
+                    backend.weight = heir.weight;
+                    backend.ramp = heir.ramp;
+                    backend.max_connections = heir.max_connections;
+                    backend.mode = heir.mode;
+                    backend.health = heir.health.clone();
+                    backend.lost_at = heir.lost_at;
+                }
+                None => backend.mode = Mode::Drain,
+            }
+        }
+        self.publisher.publish(table);
+        true
+    }
+}

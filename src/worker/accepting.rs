@@ -1,0 +1,248 @@
+//! Accepting: how clients come to a worker, from its own sockets and from other workers, and how it stops.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{ACCEPT_BATCH, ACCEPT_PAUSE, PAUSE_REPORT_INTERVAL, TICK, Worker};
+use crate::config::Accept;
+use crate::handover::{Boxes, Connection};
+use crate::net::{self, Socket};
+use crate::phase::Phase;
+use crate::ring;
+use crate::session::{self, Admitted};
+use crate::shared::Shared;
+use crate::spread;
+
+/// From one look for a new configuration to the next, while a client waits for it.
+const NEWS_PAUSE: Duration = Duration::from_millis(1);
+
+/// A listening socket of one worker. It lasts as long as any configuration has its address.
+#[derive(Debug)]
+pub(super) struct Accepting {
+    pub(super) socket: Rc<TcpListener>,
+    /// Where it accepts, with the real port.
+    pub(super) address: Option<SocketAddr>,
+    /// Whose it is: an index into the present configuration's listeners.
+    pub(super) listener: Cell<usize>,
+    /// Whether no listener has it any more.
+    is_removed: Cell<bool>,
+}
+
+impl Accepting {
+    pub(super) fn new(listener: usize, socket: TcpListener) -> Rc<Accepting> {
+        let (address, socket) = (socket.local_addr().ok(), Rc::new(socket));
+        Rc::new(Accepting { socket, address, listener: Cell::new(listener), is_removed: Cell::new(false) })
+    }
+}
+
+impl Worker {
+    /// Takes clients from a socket until it is removed or the process drains.
+    pub(super) fn accept_from(self: &Rc<Self>, from: Rc<Accepting>) {
+        let task = tokio_uring::spawn(Rc::clone(self).accept_loop(from));
+        self.tasks.borrow_mut().push(task);
+    }
+
+    async fn accept_loop(self: Rc<Self>, from: Rc<Accepting>) {
+        loop {
+            if let Err(error) = ring::acceptable(&from.socket).await {
+                tracing::error!(worker = self.id, %error, "cannot wait for connections; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            if self.phase.get() != Phase::Running || from.is_removed.get() {
+                return;
+            }
+            if self.core.is_short_of_resources() {
+                // Each new client would need what those who wait for a connection do not get.
+                self.pause(&from, &"sessions wait for descriptors or memory to connect with").await;
+                continue;
+            }
+            match self.accept_batch(&from) {
+                Ok(()) => {}
+                Err(Refusal::Full) => {
+                    // Those who wait stay in the kernel's queue until a session ends. Another worker's may: look then.
+                    let freed = self.core.freed.notified();
+                    let _ = tokio::time::timeout(TICK, freed).await;
+                }
+                Err(Refusal::Failed(error)) => self.pause(&from, &error).await,
+            }
+            // Sessions first: a flood of connections must not keep those that are running from their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes what waits in the kernel's queue, up to a batch.
+    fn accept_batch(&self, from: &Accepting) -> Result<(), Refusal> {
+        let room = self.room();
+        for _ in 0..room.min(ACCEPT_BATCH) {
+            match net::accept(&from.socket) {
+                Ok(Some((client, address))) => {
+                    let (listener, generation) = (from.listener.get(), self.shared.borrow().generation);
+                    let connection = Connection { client, address, listener, generation };
+                    if let Err(connection) = self.hand_over(connection) {
+                        self.admit(connection);
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => return Err(Refusal::Failed(error)),
+            }
+        }
+        if room <= ACCEPT_BATCH { Err(Refusal::Full) } else { Ok(()) }
+    }
+
+    /// Lets a connection in, here.
+    fn admit(&self, connection: Connection) {
+        let shared = Rc::clone(&self.shared.borrow());
+        self.admit_under(shared, connection);
+    }
+
+    fn admit_under(&self, shared: Rc<Shared>, connection: Connection) {
+        let Connection { client, address, listener, .. } = connection;
+        let admitted = Admitted::new(shared, listener, Socket::from(client), address);
+        // Nobody waits for it: a panic in it ends it alone, and its drop still counts it.
+        drop(tokio_uring::spawn(session::run(admitted)));
+    }
+
+    /// Gives a connection to a worker that has fewer sessions; gives it back if this one is to serve it.
+    fn hand_over(&self, connection: Connection) -> Result<(), Connection> {
+        let is_balanced =
+            self.shared.borrow().config.listeners[connection.listener].accept == Accept::Balanced;
+        let Some(Boxes { outbox, .. }) = self.boxes.as_ref().filter(|_| is_balanced) else {
+            return Err(connection);
+        };
+        // Those under way count: or a burst would all go to the one that had the fewest before it.
+        let load = |worker: usize| outbox.under_way(worker) + self.counts[worker].active.get();
+        let others = self.neighbours.borrow_mut().look().map(|other| (other, load(other)));
+        let Some(other) = spread::lighter(load(self.id), self.slack.get(), others) else {
+            return Err(connection);
+        };
+        outbox.hand_over(other, connection)?;
+        self.counts[self.id].handed_over.add(1);
+        Ok(())
+    }
+
+    /// Lets in what others hand over, also while this worker drains: the clients came before that.
+    pub(super) async fn inbox_loop(self: Rc<Self>) {
+        let Some(Boxes { inbox, .. }) = &self.boxes else { return };
+        let mut taken = 0;
+        while let Some(handed) = inbox.next().await {
+            // It is let in before it is no longer under way, and that before anybody else has a turn.
+            let (connection, under_way) = handed.into_parts();
+            self.admit_handed(connection).await;
+            drop(under_way);
+            taken += 1;
+            if taken % ACCEPT_BATCH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Lets in what another worker has accepted, under the configuration that this one had.
+    async fn admit_handed(self: &Rc<Self>, connection: Connection) {
+        loop {
+            let wanted = connection.generation;
+            let known = self.generations().into_iter().rfind(|shared| shared.generation == wanted);
+            if let Some(shared) = known {
+                return self.admit_under(shared, connection);
+            }
+            if wanted < self.shared.borrow().generation {
+                // It was under way for the whole of a reload. Its listener may be gone; the client may connect again.
+                return net::abort(&Socket::from(connection.client));
+            }
+            // The other one has adopted a configuration that is still on its way here.
+            self.run_errands();
+            tokio::time::sleep(NEWS_PAUSE).await;
+        }
+    }
+
+    /// Hands over nothing more and takes nothing more. If the worker ends before its inbox does, who is left there must see
+    /// a reset.
+    pub(super) fn shut_boxes(&self) {
+        let Some(Boxes { outbox, inbox }) = &self.boxes else { return };
+        outbox.shut();
+        for handed in inbox.shut() {
+            net::abort(&Socket::from(handed.connection.client));
+        }
+    }
+
+    /// How many sessions more the process may take: one look at every worker's count for a whole batch. Connections on
+    /// their way from one worker to another count as sessions.
+    ///
+    /// Workers that look at the same moment can each take the last places. They overshoot by a batch each at most, for
+    /// which the reserve of descriptors has room.
+    fn room(&self) -> usize {
+        let under_way = self.boxes.as_ref().map_or(0, |boxes| boxes.outbox.under_way_to_all());
+        let active: u64 = self.counts.iter().map(|worker| worker.active.get()).sum();
+        self.sessions_max.get().saturating_sub((under_way + active) as usize)
+    }
+
+    async fn pause(&self, from: &Accepting, why: &dyn fmt::Display) {
+        let now = self.core.now.get();
+        if self.pause_told.get().is_none_or(|told| now - told >= PAUSE_REPORT_INTERVAL) {
+            self.pause_told.set(Some(now));
+            tracing::warn!(
+                worker = self.id,
+                listener = %self.shared.borrow().config.listeners[from.listener.get()].name,
+                %why,
+                "accepting pauses; running sessions go on, new clients wait in the kernel's queue"
+            );
+        }
+        self.counts[self.id].accept_pauses.add(1);
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    /// Takes those who have been waiting, then ends the listeners.
+    ///
+    /// What it takes now it serves itself: another worker may have ended its inbox only because this one hands over nothing.
+    pub(super) fn stop_accepting(&self) {
+        self.boxes.as_ref().inspect(|boxes| boxes.outbox.shut());
+        self.sockets.borrow().iter().for_each(|from| self.stop_accepting_from(from));
+        self.core.freed.notify_waiters();
+    }
+
+    /// Takes those who have been waiting, then ends the listener. Closing it with somebody in the queue would reset a client
+    /// that believes itself connected.
+    pub(super) fn stop_accepting_from(&self, from: &Accepting) {
+        // Bounded: a batch is at most what one wake-up takes, and the queue is at most the backlog.
+        let backlog = self.shared.borrow().config.listeners[from.listener.get()].backlog;
+        for _ in 0..backlog as usize / ACCEPT_BATCH + 1 {
+            let before = self.sessions();
+            if self.accept_batch(from).is_err() || self.sessions() == before {
+                break;
+            }
+        }
+        from.is_removed.set(true);
+        net::stop_listening(&from.socket);
+    }
+}
+
+/// Why a batch of accepts ended early.
+enum Refusal {
+    /// The limit on sessions is reached.
+    Full,
+    /// The kernel could not.
+    Failed(io::Error),
+}
+
+/// Errors of accept that are about the one client that has already left, not about us (accept(2)).
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EPERM
+        )
+    )
+}
