@@ -171,6 +171,23 @@ fn a_file_that_was_cut_is_replayed_up_to_there() {
 }
 
 #[test]
+fn a_hole_at_the_end_of_a_file_is_no_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record");
+    write(&path, setting_of(""), arrivals(1_000));
+    // As a crash of the machine leaves it: the length is on the disk, and what was written is not.
+    let length = fs::metadata(&path).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length + 60_000).unwrap();
+    let output = ringway(folder.path(), &["record", "--pool", "web", "--algorithms", "random"]);
+    let (table, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(table.starts_with("pool web: 1000 sessions "), "{table}{errors}");
+    let note = format!(
+        "note: record: the backend of a complete session is damaged at byte {length}; the 1000 sessions before that are replayed\n"
+    );
+    assert!(table.contains(&note), "{table}");
+}
+
+#[test]
 fn several_files_are_one_record_in_any_order() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, early, late] = ["whole", "early", "late"].map(|name| folder.path().join(name));
