@@ -188,6 +188,43 @@ fn a_hole_at_the_end_of_a_file_is_no_sessions() {
 }
 
 #[test]
+fn times_that_cannot_be_give_a_table_or_an_error_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("record")];
+    const MAX: u64 = u64::MAX;
+    // Accepted, waited, and how long it took.
+    let times =
+        [(0, 0, MAX), (0, MAX, MAX), (MAX, 0, 0), (MAX / 2, MAX / 4, MAX / 2), (MAX - 9, 3, 9), (0, 0, 0)];
+    for queue in ["", "queue_max = 10"] {
+        for first_byte_us in [None, Some(0), Some(MAX)] {
+            let extremes = times.iter().flat_map(|&(accepted_us, waited_us, duration_us)| {
+                arrivals(20).map(move |arrival| {
+                    let times = Arrival { accepted_us, waited_us, duration_us, ..arrival };
+                    Arrival { connect_us: Some(MAX), first_byte_us, bytes_to_client: MAX, ..times }
+                })
+            });
+            write(&files[0], setting_of(queue), extremes);
+            for speed in [0.001, 1.0, 1_000.0] {
+                let request = Request { speed, ..request(&files, Algorithm::ALL) };
+                let table = replay::table(&request, |_| {}).unwrap();
+                assert!(table.starts_with("pool web: 120 sessions "), "{table}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_of_a_year_among_short_ones_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("record")];
+    const YEAR_US: u64 = 365 * 24 * 3_600_000_000;
+    let long = arrivals(1).map(|arrival| Arrival { duration_us: YEAR_US, ..arrival });
+    write(&files[0], setting_of(""), long.chain(arrivals(1_000)));
+    let table = replay::table(&request(&files, Algorithm::ALL), |_| {}).unwrap();
+    assert!(table.starts_with("pool web: 1001 sessions "), "{table}");
+}
+
+#[test]
 fn several_files_are_one_record_in_any_order() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, early, late] = ["whole", "early", "late"].map(|name| folder.path().join(name));

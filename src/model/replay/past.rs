@@ -106,7 +106,7 @@ impl Past {
         let mut services = vec![Vec::new(); spec.backends.len()];
         let mut came = Vec::with_capacity(sessions.len());
         for (at, arrival) in &sessions {
-            let at_us = at - first_at;
+            let at_us = at.saturating_sub(first_at);
             came.push(Came { at_us, client: stand_in(arrival.client) });
             if let Some((backend, service)) = served(arrival, at_us, first_backend, spec.backends.len()) {
                 services[backend].push(service);
@@ -178,7 +178,7 @@ fn told_apart(files: &[Recorded]) -> Option<String> {
 fn served(arrival: &Arrival, at_us: u64, first_backend: usize, backends: usize) -> Option<(usize, Service)> {
     let backend = arrival.backend?.index().checked_sub(first_backend).filter(|&place| place < backends)?;
     let us = Duration::from_micros;
-    let session = us(arrival.duration_us - arrival.waited_us);
+    let session = us(arrival.duration_us.saturating_sub(arrival.waited_us));
     // Only who was connected was served.
     let connect = us(arrival.connect_us?).min(session);
     Some((backend, Service { at_us, connect, first_byte: arrival.first_byte_us.map(us), session }))
@@ -230,7 +230,7 @@ fn outcome(sessions: &[(u64, Arrival)], services: &[Vec<Service>]) -> Outcome {
         }
         outcome.session(us(arrival.duration_us));
         if let Some(first_byte_us) = arrival.first_byte_us {
-            outcome.first_byte(us(arrival.waited_us + first_byte_us));
+            outcome.first_byte(us(arrival.waited_us.saturating_add(first_byte_us)));
         }
     }
     for (served, services) in outcome.served.iter_mut().zip(services) {
@@ -242,12 +242,12 @@ fn outcome(sessions: &[(u64, Arrival)], services: &[Vec<Service>]) -> Outcome {
 
 /// The most sessions that ran at the same time.
 fn most_at_once(services: &[Service]) -> u64 {
-    let mut ends: Vec<u64> =
-        services.iter().map(|service| service.at_us + service.session.as_micros() as u64).collect();
+    let end = |service: &Service| service.at_us.saturating_add(service.session.as_micros() as u64);
+    let mut ends: Vec<u64> = services.iter().map(end).collect();
     ends.sort_unstable();
     let (mut ended, mut most) = (0, 0);
     for (begun, service) in services.iter().enumerate() {
-        while ends[ended] < service.at_us {
+        while ends.get(ended).is_some_and(|&end| end < service.at_us) {
             ended += 1;
         }
         most = most.max(begun + 1 - ended);
