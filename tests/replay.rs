@@ -188,6 +188,21 @@ fn a_hole_at_the_end_of_a_file_is_no_sessions() {
 }
 
 #[test]
+fn a_session_runs_from_its_pick_and_not_while_it_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("record")];
+    // Ten come together, and each waits until the one before it has left the only backend. Who came last was let in first.
+    let one_by_one = arrivals(10).enumerate().map(|(number, arrival)| {
+        let (accepted_us, waited_us) = (10 * number as u64, 100_000 * (9 - number as u64));
+        let backend = Some(BackendId::new(1));
+        Arrival { backend, accepted_us, waited_us, duration_us: waited_us + 90_000, ..arrival }
+    });
+    write(&files[0], setting_of(""), one_by_one);
+    let table = replay::table(&request(&files, &[Algorithm::Random]), |_| {}).unwrap();
+    assert_eq!(row(&table, "SHARES", "as recorded")[2], "1", "{table}");
+}
+
+#[test]
 fn times_that_cannot_be_give_a_table_or_an_error_and_no_panic() {
     let folder = tempfile::tempdir().unwrap();
     let files = [folder.path().join("record")];

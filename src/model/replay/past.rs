@@ -34,7 +34,7 @@ pub(super) struct Past {
     pub(super) outcome: Outcome,
     /// What to know about the record.
     pub(super) notes: Vec<String>,
-    /// What each backend served, in order of time.
+    /// What each backend served, in the order of the picks.
     services: Vec<Vec<Service>>,
 }
 
@@ -50,6 +50,7 @@ pub(super) struct Came {
 /// What a backend took for one session. Everything from the pick on, but the first byte from when it was owed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Service {
+    /// The pick, since the first client came.
     at_us: u64,
     pub(super) connect: Duration,
     pub(super) first_byte: Option<Duration>,
@@ -112,6 +113,8 @@ impl Past {
                 services[backend].push(service);
             }
         }
+        // Who waited longer may have been let in earlier.
+        services.iter_mut().for_each(|services| services.sort_by_key(|service| service.at_us));
         notes.extend(leave_out_the_unknown(&mut spec.backends, &mut services));
         if services.is_empty() {
             return Err(Error::NothingServed(spec.name));
@@ -175,10 +178,16 @@ fn told_apart(files: &[Recorded]) -> Option<String> {
 }
 
 /// The place in its pool of the backend that served a session, and what that took.
-fn served(arrival: &Arrival, at_us: u64, first_backend: usize, backends: usize) -> Option<(usize, Service)> {
+fn served(
+    arrival: &Arrival,
+    came_us: u64,
+    first_backend: usize,
+    backends: usize,
+) -> Option<(usize, Service)> {
     let backend = arrival.backend?.index().checked_sub(first_backend).filter(|&place| place < backends)?;
     let us = Duration::from_micros;
     let session = us(arrival.duration_us.saturating_sub(arrival.waited_us));
+    let at_us = came_us.saturating_add(arrival.waited_us);
     // Only who was connected was served.
     let connect = us(arrival.connect_us?).min(session);
     Some((backend, Service { at_us, connect, first_byte: arrival.first_byte_us.map(us), session }))
