@@ -171,6 +171,75 @@ fn a_file_that_was_cut_is_replayed_up_to_there() {
 }
 
 #[test]
+fn a_hole_at_the_end_of_a_file_is_no_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record");
+    write(&path, setting_of(""), arrivals(1_000));
+    // As a crash of the machine leaves it: the length is on the disk, and what was written is not.
+    let length = fs::metadata(&path).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length + 60_000).unwrap();
+    let output = ringway(folder.path(), &["record", "--pool", "web", "--algorithms", "random"]);
+    let (table, errors) = (text(&output.stdout), text(&output.stderr));
+    assert!(table.starts_with("pool web: 1000 sessions "), "{table}{errors}");
+    let note = format!(
+        "note: record: the backend of a complete session is damaged at byte {length}; the 1000 sessions before that are replayed\n"
+    );
+    assert!(table.contains(&note), "{table}");
+}
+
+#[test]
+fn a_session_runs_from_its_pick_and_not_while_it_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("record")];
+    // Ten come together, and each waits until the one before it has left the only backend. Who came last was let in first.
+    let one_by_one = arrivals(10).enumerate().map(|(number, arrival)| {
+        let (accepted_us, waited_us) = (10 * number as u64, 100_000 * (9 - number as u64));
+        let backend = Some(BackendId::new(1));
+        Arrival { backend, accepted_us, waited_us, duration_us: waited_us + 90_000, ..arrival }
+    });
+    write(&files[0], setting_of(""), one_by_one);
+    let table = replay::table(&request(&files, &[Algorithm::Random]), |_| {}).unwrap();
+    assert_eq!(row(&table, "SHARES", "as recorded")[2], "1", "{table}");
+}
+
+#[test]
+fn times_that_cannot_be_give_a_table_or_an_error_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("record")];
+    const MAX: u64 = u64::MAX;
+    // Accepted, waited, and how long it took.
+    let times =
+        [(0, 0, MAX), (0, MAX, MAX), (MAX, 0, 0), (MAX / 2, MAX / 4, MAX / 2), (MAX - 9, 3, 9), (0, 0, 0)];
+    for queue in ["", "queue_max = 10"] {
+        for first_byte_us in [None, Some(0), Some(MAX)] {
+            let extremes = times.iter().flat_map(|&(accepted_us, waited_us, duration_us)| {
+                arrivals(20).map(move |arrival| {
+                    let times = Arrival { accepted_us, waited_us, duration_us, ..arrival };
+                    Arrival { connect_us: Some(MAX), first_byte_us, bytes_to_client: MAX, ..times }
+                })
+            });
+            write(&files[0], setting_of(queue), extremes);
+            for speed in [0.001, 1.0, 1_000.0] {
+                let request = Request { speed, ..request(&files, Algorithm::ALL) };
+                let table = replay::table(&request, |_| {}).unwrap();
+                assert!(table.starts_with("pool web: 120 sessions "), "{table}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_of_a_year_among_short_ones_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("record")];
+    const YEAR_US: u64 = 365 * 24 * 3_600_000_000;
+    let long = arrivals(1).map(|arrival| Arrival { duration_us: YEAR_US, ..arrival });
+    write(&files[0], setting_of(""), long.chain(arrivals(1_000)));
+    let table = replay::table(&request(&files, Algorithm::ALL), |_| {}).unwrap();
+    assert!(table.starts_with("pool web: 1001 sessions "), "{table}");
+}
+
+#[test]
 fn several_files_are_one_record_in_any_order() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, early, late] = ["whole", "early", "late"].map(|name| folder.path().join(name));

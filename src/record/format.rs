@@ -168,6 +168,10 @@ impl Coder {
         let backend = optional(HAS_BACKEND)?.map(u32::try_from).transpose();
         let backend = backend.map_err(|_| Fault::Damaged("a backend"))?;
         let (connect_us, first_byte_us) = (optional(HAS_CONNECT)?, optional(HAS_FIRST_BYTE)?);
+        // Zeros, as a crash leaves them at the end of a file, must not pass for sessions: they would be such ones.
+        if *end == End::Complete && (backend.is_none() || connect_us.is_none()) {
+            return Err(Fault::Damaged("the backend of a complete session"));
+        }
         let arrival = Arrival {
             listener,
             backend: backend.map(|backend| BackendId::new(backend as usize)),
@@ -252,18 +256,22 @@ mod tests {
             (true, true) => Client::Address(IpAddr::from(dice.u32(..).to_be_bytes())),
             (true, false) => Client::Address(IpAddr::from(dice.u128(..).to_be_bytes())),
         };
+        let end = End::ALL[dice.usize(0..End::COUNT)];
+        // Nobody is complete who was not served.
+        let mut has = || end == End::Complete || dice.bool();
+        let (has_backend, has_connect) = (has(), has());
         Arrival {
             listener: dice.u32(..) >> dice.u32(0..32),
-            backend: dice.bool().then(|| BackendId::new(dice.usize(0..65_535))),
+            backend: has_backend.then(|| BackendId::new(dice.usize(0..65_535))),
             client,
             accepted_us: numbers[0],
             waited_us,
-            connect_us: dice.bool().then_some(numbers[1]),
+            connect_us: has_connect.then_some(numbers[1]),
             first_byte_us: dice.bool().then_some(numbers[2]),
             duration_us: waited_us + rest_us,
             bytes_to_backend: numbers[3],
             bytes_to_client: numbers[4],
-            end: End::ALL[dice.usize(0..End::COUNT)],
+            end,
         }
     }
 
@@ -290,6 +298,21 @@ mod tests {
                 assert_eq!(found, ends.iter().filter(|&&end| end <= cut).count() - 1);
                 assert_eq!(rest.len(), cut - ends[found]);
             }
+        }
+    }
+
+    #[test]
+    fn zeros_are_no_sessions() {
+        for addresses in [false, true] {
+            let mut dice = Rng::with_seed(7);
+            let (arrival, mut coder, mut bytes) = (any(&mut dice, addresses), Coder::default(), Vec::new());
+            coder.encode(&arrival, &mut bytes);
+            bytes.extend([0; 4_096]);
+            let (mut coder, mut rest) = (Coder::default(), &bytes[..]);
+            assert_eq!(coder.decode(&mut rest, addresses), Ok(arrival));
+            let damage = Err(Fault::Damaged("the backend of a complete session"));
+            assert_eq!(coder.decode(&mut rest, addresses), damage);
+            assert_eq!(rest.len(), 4_096, "nothing is taken");
         }
     }
 

@@ -7,6 +7,7 @@ mod files;
 mod format;
 mod read;
 mod setting;
+mod unusable;
 mod writer;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -14,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use crate::arrivals::Inbox;
 
-pub use files::Unusable;
 pub use format::{Coder, Fault, Header};
 pub use read::{Cut, Recorded, Unreadable, read};
 pub use setting::setting;
+pub use unusable::Unusable;
 pub use writer::Writer;
 
 /// From one write to the next: what a crash loses at most.

@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::files::{Files, Unusable};
+use super::files::Files;
 use super::format::{Coder, Header};
+use super::unusable::Unusable;
 use crate::arrivals::{Arrival, Counts};
 use crate::config::Record;
 

@@ -17,7 +17,7 @@ pub fn shadows(config: &Config, stats: &Stats) -> String {
     let mut text = String::new();
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     for (index, pool) in pools {
-        let sums = Sums { stats, pool: index };
+        let sums = Sums::new(stats, index, pool);
         for (shadow, algorithm) in pool.shadow.iter().enumerate() {
             agreement(&mut text, pool, algorithm.word(), &sums, shadow);
         }
@@ -33,9 +33,18 @@ pub fn shadows(config: &Config, stats: &Stats) -> String {
 struct Sums<'a> {
     stats: &'a Stats,
     pool: usize,
+    /// Those for which all have chosen. Summed up once, and not for each of perhaps tens of thousands of rows.
+    sessions: u64,
 }
 
 impl Sums<'_> {
+    fn new<'a>(stats: &'a Stats, index: usize, pool: &Pool) -> Sums<'a> {
+        let sums = Sums { stats, pool: index, sessions: 0 };
+        let places = 0..pool.backends.len();
+        let sessions = places.map(|place| sums.chosen(place, SERVING, |chosen| &chosen.total)).sum();
+        Sums { sessions, ..sums }
+    }
+
     fn workers(&self) -> impl Iterator<Item = &PoolShadows> {
         self.stats.workers.iter().filter_map(|worker| worker.shadows.get(self.pool)?.as_ref())
     }
@@ -47,15 +56,10 @@ impl Sums<'_> {
     fn chosen(&self, place: usize, chooser: usize, counter: fn(&Chosen) -> &Counter) -> u64 {
         self.workers().map(|worker| counter(&worker.backends[place].0[chooser]).get()).sum()
     }
-
-    /// Sessions for which all have chosen.
-    fn sessions(&self, pool: &Pool) -> u64 {
-        (0..pool.backends.len()).map(|place| self.chosen(place, SERVING, |chosen| &chosen.total)).sum()
-    }
 }
 
 fn agreement(text: &mut String, pool: &Pool, word: &str, sums: &Sums<'_>, shadow: usize) {
-    let (agreed, sessions) = (sums.shadow(shadow, |stats| &stats.agreed), sums.sessions(pool));
+    let (agreed, sessions) = (sums.shadow(shadow, |stats| &stats.agreed), sums.sessions);
     let (name, serving) = (&pool.name, pool.algorithm.word());
     let _ = write!(
         text,
@@ -86,7 +90,7 @@ fn backend(rows: &mut Vec<[String; 7]>, pool: &Pool, sums: &Sums<'_>, place: usi
             pool.backends[place].name.clone(),
             algorithm,
             chosen.to_string(),
-            percent(chosen, sums.sessions(pool)),
+            percent(chosen, sums.sessions),
             sums.chosen(place, chooser, |chosen| &chosen.active).to_string(),
             sums.chosen(place, chooser, |chosen| &chosen.most).to_string(),
         ]);

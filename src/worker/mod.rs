@@ -127,6 +127,8 @@ pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> 
     if !is_clean {
         // What it served must look cut to the peers, and not complete.
         made.get().inspect(|worker| worker.abort_all());
+        // What has ended is to be in the record all the same. No list hands itself over by drop: tasks hold the worker.
+        made.get().inspect(|worker| worker.core.arrivals.iter().for_each(Arrivals::hand_over));
         // Dropping the runtime waits for every operation, without a limit. The process is about to exit.
         #[allow(clippy::mem_forget)]
         std::mem::forget(runtime);

@@ -435,7 +435,7 @@ fn after_kill_9_it_starts_again_at_once() {
 }
 
 /// Changes a limit of a running process.
-fn limit(process: &Process, what: &str) {
+pub(super) fn limit(process: &Process, what: &str) {
     let status = Command::new("prlimit").args(["--pid", &process.child.id().to_string(), what]).status();
     assert!(status.expect("prlimit of util-linux").success());
 }

@@ -34,7 +34,7 @@ pub(super) struct Past {
     pub(super) outcome: Outcome,
     /// What to know about the record.
     pub(super) notes: Vec<String>,
-    /// What each backend served, in order of time.
+    /// What each backend served, in the order of the picks.
     services: Vec<Vec<Service>>,
 }
 
@@ -50,6 +50,7 @@ pub(super) struct Came {
 /// What a backend took for one session. Everything from the pick on, but the first byte from when it was owed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Service {
+    /// The pick, since the first client came.
     at_us: u64,
     pub(super) connect: Duration,
     pub(super) first_byte: Option<Duration>,
@@ -106,12 +107,14 @@ impl Past {
         let mut services = vec![Vec::new(); spec.backends.len()];
         let mut came = Vec::with_capacity(sessions.len());
         for (at, arrival) in &sessions {
-            let at_us = at - first_at;
+            let at_us = at.saturating_sub(first_at);
             came.push(Came { at_us, client: stand_in(arrival.client) });
             if let Some((backend, service)) = served(arrival, at_us, first_backend, spec.backends.len()) {
                 services[backend].push(service);
             }
         }
+        // Who waited longer may have been let in earlier.
+        services.iter_mut().for_each(|services| services.sort_by_key(|service| service.at_us));
         notes.extend(leave_out_the_unknown(&mut spec.backends, &mut services));
         if services.is_empty() {
             return Err(Error::NothingServed(spec.name));
@@ -175,10 +178,16 @@ fn told_apart(files: &[Recorded]) -> Option<String> {
 }
 
 /// The place in its pool of the backend that served a session, and what that took.
-fn served(arrival: &Arrival, at_us: u64, first_backend: usize, backends: usize) -> Option<(usize, Service)> {
+fn served(
+    arrival: &Arrival,
+    came_us: u64,
+    first_backend: usize,
+    backends: usize,
+) -> Option<(usize, Service)> {
     let backend = arrival.backend?.index().checked_sub(first_backend).filter(|&place| place < backends)?;
     let us = Duration::from_micros;
-    let session = us(arrival.duration_us - arrival.waited_us);
+    let session = us(arrival.duration_us.saturating_sub(arrival.waited_us));
+    let at_us = came_us.saturating_add(arrival.waited_us);
     // Only who was connected was served.
     let connect = us(arrival.connect_us?).min(session);
     Some((backend, Service { at_us, connect, first_byte: arrival.first_byte_us.map(us), session }))
@@ -230,7 +239,7 @@ fn outcome(sessions: &[(u64, Arrival)], services: &[Vec<Service>]) -> Outcome {
         }
         outcome.session(us(arrival.duration_us));
         if let Some(first_byte_us) = arrival.first_byte_us {
-            outcome.first_byte(us(arrival.waited_us + first_byte_us));
+            outcome.first_byte(us(arrival.waited_us.saturating_add(first_byte_us)));
         }
     }
     for (served, services) in outcome.served.iter_mut().zip(services) {
@@ -242,12 +251,12 @@ fn outcome(sessions: &[(u64, Arrival)], services: &[Vec<Service>]) -> Outcome {
 
 /// The most sessions that ran at the same time.
 fn most_at_once(services: &[Service]) -> u64 {
-    let mut ends: Vec<u64> =
-        services.iter().map(|service| service.at_us + service.session.as_micros() as u64).collect();
+    let end = |service: &Service| service.at_us.saturating_add(service.session.as_micros() as u64);
+    let mut ends: Vec<u64> = services.iter().map(end).collect();
     ends.sort_unstable();
     let (mut ended, mut most) = (0, 0);
     for (begun, service) in services.iter().enumerate() {
-        while ends[ended] < service.at_us {
+        while ends.get(ended).is_some_and(|&end| end < service.at_us) {
             ended += 1;
         }
         most = most.max(begun + 1 - ended);

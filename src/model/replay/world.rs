@@ -18,6 +18,10 @@ use crate::figures;
 use crate::load::Lease;
 use crate::pool::{Nobody, Request};
 
+/// While nobody comes and nothing ends, a tick is later than the one before by one part in so many of how long that has been:
+/// each second of the first ones is looked at as it is when serving, and a year takes a few hundred ticks.
+const TICKS_PER_QUIET: u32 = 20;
+
 /// Runs the arrivals. The same seed gives the same outcome.
 pub(super) fn run(past: &Past, algorithm: Algorithm, seed: u64, speed: f64) -> Outcome {
     let mut world = World::new(past, algorithm, seed, speed);
@@ -26,7 +30,7 @@ pub(super) fn run(past: &Past, algorithm: Algorithm, seed: u64, speed: f64) -> O
         let due = world.events.peek().map(|Reverse((at, ..))| *at);
         match (world.next_arrival(), due) {
             (Some((at, came)), due) if due.is_none_or(|due| at <= due) => {
-                world.now = at;
+                (world.now, world.changed) = (at, at);
                 world.arrived += 1;
                 world.arrival(came.client);
             }
@@ -40,6 +44,8 @@ struct World<'a> {
     past: &'a Past,
     speed: f64,
     now: Duration,
+    /// When somebody came or something happened to a session, last.
+    changed: Duration,
     /// By moment; of two at the same moment the one that was thought of first comes first.
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     count: u64,
@@ -82,6 +88,7 @@ impl World<'_> {
             past,
             speed,
             now: Duration::ZERO,
+            changed: Duration::ZERO,
             events: BinaryHeap::new(),
             count: 0,
             dice: Rng::with_seed(seed),
@@ -107,6 +114,9 @@ impl World<'_> {
     fn event(&mut self) {
         let Some(Reverse((at, _, event))) = self.events.pop() else { return };
         self.now = at;
+        if event != Event::Tick {
+            self.changed = at;
+        }
         match event {
             Event::Connected(key) => {
                 let Session { lease, service, .. } = &self.running[key];
@@ -195,12 +205,19 @@ impl World<'_> {
     fn tick(&mut self) {
         self.choosing.tick(self.now);
         self.let_those_go_who_have_waited_too_long();
-        let mut pause = figures::PERIOD;
-        if self.running.is_empty() && self.queue.is_empty() {
-            // Nothing changes until somebody comes: a quiet night is over in a moment.
-            let Some((at, _)) = self.next_arrival() else { return };
-            pause = pause.max(at.saturating_sub(self.now));
+        let comes = self.next_arrival().map(|(at, _)| at);
+        let is_idle = self.running.is_empty() && self.queue.is_empty();
+        let happens = self.events.peek().map(|Reverse((at, ..))| *at);
+        let next = comes.into_iter().chain(happens).min();
+        if is_idle && next.is_none() {
+            return;
         }
+        // Until then nothing changes but what fades with time. A quiet night without any session is over in a moment, and
+        // otherwise the figures are fresh when somebody comes.
+        let until_then = next.map_or(Duration::ZERO, |next| next.saturating_sub(self.now));
+        let quiet = self.now.saturating_sub(self.changed) / TICKS_PER_QUIET;
+        let seldom = quiet.min(until_then.saturating_sub(figures::PERIOD));
+        let pause = if is_idle { until_then } else { seldom }.max(figures::PERIOD);
         self.schedule(pause, Event::Tick);
     }
 }
