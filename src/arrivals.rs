@@ -86,10 +86,29 @@ impl Counts {
     }
 }
 
+/// A configuration as the record keeps it: arrivals name its listeners and backends by their places.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Which one: each reload makes another.
+    pub generation: u64,
+    /// Its listeners, pools and backends.
+    pub text: String,
+}
+
+/// Arrivals under way.
+#[derive(Debug)]
+pub struct List {
+    /// What they name.
+    pub setting: Arc<Setting>,
+    /// In the order in which they ended.
+    pub arrivals: Vec<Arrival>,
+}
+
 /// The sending end, which each worker clones.
 #[derive(Debug, Clone)]
 pub struct Sender {
-    lists: SyncSender<Vec<Arrival>>,
+    lists: SyncSender<List>,
+    first: Arc<Setting>,
     counts: Arc<Counts>,
     /// What makes numbers of addresses; `None` where addresses are wanted.
     ///
@@ -101,29 +120,31 @@ pub struct Sender {
 /// Where the lists of all workers arrive.
 #[derive(Debug)]
 pub struct Inbox {
-    lists: Receiver<Vec<Arrival>>,
+    lists: Receiver<List>,
     counts: Arc<Counts>,
 }
 
 /// Both ends. `addresses` is whether clients are told by their addresses.
-pub fn channel(workers: usize, addresses: bool) -> (Sender, Inbox) {
+pub fn channel(workers: usize, addresses: bool, first: Setting) -> (Sender, Inbox) {
     let (sender, receiver) = mpsc::sync_channel(workers * LISTS_MAX);
     let counts = Arc::new(Counts::default());
     let keys = (!addresses).then(RandomState::new);
-    (Sender { lists: sender, counts: Arc::clone(&counts), keys }, Inbox { lists: receiver, counts })
+    let (first, own) = (Arc::new(first), Arc::clone(&counts));
+    (Sender { lists: sender, first, counts: own, keys }, Inbox { lists: receiver, counts })
 }
 
 /// A worker's list of arrivals.
 #[derive(Debug)]
 pub struct Arrivals {
     list: RefCell<Vec<Arrival>>,
+    setting: RefCell<Arc<Setting>>,
     sender: Sender,
 }
 
 impl Arrivals {
     /// An empty list.
     pub fn new(sender: Sender) -> Arrivals {
-        Arrivals { list: RefCell::default(), sender }
+        Arrivals { list: RefCell::default(), setting: RefCell::new(Arc::clone(&sender.first)), sender }
     }
 
     /// How a client is told.
@@ -133,6 +154,23 @@ impl Arrivals {
             Some(keys) => Client::Hash(keys.hash_one(address)),
             None => Client::Address(address),
         }
+    }
+
+    /// From now on arrivals are of this configuration.
+    pub fn begin(&self, setting: Arc<Setting>) {
+        self.hand_over();
+        self.lose(std::mem::take(&mut *self.list.borrow_mut()).len() as u64);
+        self.setting.replace(setting);
+    }
+
+    /// Counts some that cannot be told of.
+    pub fn lose(&self, count: u64) {
+        self.sender.counts.add_lost(count);
+    }
+
+    /// Whether arrivals are of this configuration now.
+    pub fn are_of(&self, generation: u64) -> bool {
+        self.setting.borrow().generation == generation
     }
 
     /// Adds one, or counts it as lost when the list is full and could not be handed over.
@@ -156,9 +194,10 @@ impl Arrivals {
             return;
         }
         let next = Vec::with_capacity(list.len());
-        match self.sender.lists.try_send(std::mem::replace(&mut *list, next)) {
+        let arrivals = std::mem::replace(&mut *list, next);
+        match self.sender.lists.try_send(List { setting: Arc::clone(&self.setting.borrow()), arrivals }) {
             Ok(()) => {}
-            Err(TrySendError::Full(kept) | TrySendError::Disconnected(kept)) => *list = kept,
+            Err(TrySendError::Full(kept) | TrySendError::Disconnected(kept)) => *list = kept.arrivals,
         }
     }
 }
@@ -172,8 +211,8 @@ impl Drop for Arrivals {
 
 impl Inbox {
     /// Takes everything that has arrived.
-    pub fn drain(&mut self) -> impl Iterator<Item = Arrival> + '_ {
-        self.lists.try_iter().flatten()
+    pub fn drain(&mut self) -> impl Iterator<Item = List> + '_ {
+        self.lists.try_iter()
     }
 
     /// What becomes of the arrivals.
@@ -185,6 +224,10 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn first() -> Setting {
+        Setting { generation: 1, text: String::new() }
+    }
 
     fn arrival(accepted_us: u64) -> Arrival {
         Arrival {
@@ -204,31 +247,45 @@ mod tests {
 
     #[test]
     fn what_was_noted_arrives_in_order_and_once() {
-        let (sender, mut inbox) = channel(1, false);
+        let (sender, mut inbox) = channel(1, false, first());
         let arrivals = Arrivals::new(sender);
         arrivals.note(arrival(1));
         arrivals.note(arrival(2));
-        assert_eq!(inbox.drain().count(), 0, "nothing goes before the tick");
+        assert_eq!(inbox.drain().flat_map(|list| list.arrivals).count(), 0, "nothing goes before the tick");
         arrivals.hand_over();
         arrivals.hand_over();
-        let arrived: Vec<u64> = inbox.drain().map(|arrival| arrival.accepted_us).collect();
+        let arrived: Vec<u64> =
+            inbox.drain().flat_map(|list| list.arrivals).map(|arrival| arrival.accepted_us).collect();
         assert_eq!(arrived, [1, 2]);
     }
 
     #[test]
+    fn each_list_is_of_one_configuration() {
+        let (sender, mut inbox) = channel(1, false, first());
+        let arrivals = Arrivals::new(sender);
+        arrivals.note(arrival(1));
+        arrivals.begin(Arc::new(Setting { generation: 2, text: "next".into() }));
+        assert!(arrivals.are_of(2) && !arrivals.are_of(1));
+        arrivals.note(arrival(2));
+        arrivals.hand_over();
+        let lists = inbox.drain().map(|list| (list.setting.generation, list.arrivals[0].accepted_us));
+        assert_eq!(lists.collect::<Vec<_>>(), [(1, 1), (2, 2)]);
+    }
+
+    #[test]
     fn a_full_list_goes_without_waiting_for_the_tick() {
-        let (sender, mut inbox) = channel(1, false);
+        let (sender, mut inbox) = channel(1, false, first());
         let arrivals = Arrivals::new(sender);
         let count = 2 * ARRIVALS_MAX as u64 + 5;
         (0..count).for_each(|number| arrivals.note(arrival(number)));
         arrivals.hand_over();
         assert_eq!(inbox.counts().lost(), 0);
-        assert!(inbox.drain().map(|arrival| arrival.accepted_us).eq(0..count));
+        assert!(inbox.drain().flat_map(|list| list.arrivals).map(|arrival| arrival.accepted_us).eq(0..count));
     }
 
     #[test]
     fn a_receiver_that_is_behind_costs_arrivals_which_are_counted_and_never_waits() {
-        let (sender, mut inbox) = channel(1, false);
+        let (sender, mut inbox) = channel(1, false, first());
         let arrivals = Arrivals::new(sender);
         for _ in 0..LISTS_MAX {
             arrivals.note(arrival(1));
@@ -241,20 +298,20 @@ mod tests {
         assert_eq!(inbox.counts().lost(), 7);
         drop(arrivals);
         assert_eq!(inbox.counts().lost(), 7 + ARRIVALS_MAX as u64);
-        assert_eq!(inbox.drain().count(), LISTS_MAX);
+        assert_eq!(inbox.drain().flat_map(|list| list.arrivals).count(), LISTS_MAX);
     }
 
     #[test]
     fn a_client_has_one_number_in_a_process_and_another_in_the_next() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let one = Arrivals::new(channel(1, false).0);
+        let one = Arrivals::new(channel(1, false, first()).0);
         let other_worker = Arrivals::new(one.sender.clone());
         let mapped = one.client(address("::ffff:192.0.2.1"));
         assert_eq!(mapped, other_worker.client(address("192.0.2.1")));
         assert_ne!(mapped, one.client(address("192.0.2.2")));
-        let next_process = Arrivals::new(channel(1, false).0);
+        let next_process = Arrivals::new(channel(1, false, first()).0);
         assert_ne!(mapped, next_process.client(address("192.0.2.1")));
-        let with_addresses = Arrivals::new(channel(1, true).0);
+        let with_addresses = Arrivals::new(channel(1, true, first()).0);
         let told = with_addresses.client(address("::ffff:192.0.2.1"));
         assert_eq!(told, Client::Address(address("192.0.2.1")));
     }

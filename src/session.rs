@@ -150,7 +150,12 @@ impl Drop for Admitted {
             self.conclude(PickOutcome::Ended(end, self.shared.core.elapsed().saturating_sub(at)));
         }
         if let Some(arrivals) = &self.shared.core.arrivals {
-            arrivals.note(self.recorded(arrivals, end));
+            // After a reload its listener and its backend can have other places, or none.
+            if arrivals.are_of(self.shared.generation) {
+                arrivals.note(self.recorded(arrivals, end));
+            } else {
+                arrivals.lose(1);
+            }
         }
         drop(self.shadows.take());
         let (counters, meter) = (self.counters(), &self.watch.meter);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fastrand::Rng;
-use ringway::arrivals::{Arrival, Client, Counts};
+use ringway::arrivals::{Arrival, Client, Counts, List, Setting};
 use ringway::config::{self, Algorithm, Choice, Record};
 use ringway::end::End;
 use ringway::model::replay::{self, Request};
@@ -35,8 +35,9 @@ fn write(path: &Path, setting: String, arrivals: impl Iterator<Item = Arrival>) 
     let spec = Record { path: path.to_owned(), size_max: 1 << 30, files: 0, addresses: false };
     let header = Header { begun_unix_us: 1_700_000_000_000_000, run: 1, addresses: false, setting };
     let counts = Arc::new(Counts::default());
-    let mut writer = Writer::open(spec, &header, Arc::clone(&counts)).unwrap();
-    writer.write(arrivals, Instant::now());
+    let setting = Arc::new(Setting { generation: 1, text: header.setting.clone() });
+    let mut writer = Writer::open(spec, header, Arc::clone(&counts)).unwrap();
+    writer.write(std::iter::once(List { setting, arrivals: arrivals.collect() }), Instant::now());
     assert_eq!(counts.lost(), 0);
 }
 

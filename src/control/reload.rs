@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::Control;
+use crate::arrivals::Setting;
 use crate::bind::{self, Unbound};
 use crate::config::{self, Config, Errors, Listener, Source};
 use crate::generation::Generation;
@@ -18,6 +19,7 @@ use crate::health::{self, Probes, Unusable, Wish};
 use crate::limits::{self, TooFewFiles};
 use crate::lineage::Lineage;
 use crate::plan::{self, Plan, Sessions};
+use crate::record;
 use crate::table::BackendId;
 use crate::worker::{Adoption, Errand};
 
@@ -180,12 +182,18 @@ impl Control {
         sessions_max: usize,
     ) -> Result<(), Refused> {
         let (done, answers) = mpsc::channel();
+        let config = &generation.config;
+        let setting = config.server.record.as_ref().map(|_| {
+            let text = record::setting(config, self.workers());
+            Arc::new(Setting { generation: generation.number, text })
+        });
         for (worker, sockets) in self.errands.iter().zip(sockets) {
             let generation = Arc::clone(generation);
             let _ = worker.send(Errand::Adopt(Adoption {
                 generation,
                 sockets,
                 sessions_max,
+                setting: setting.clone(),
                 done: done.clone(),
             }));
         }

@@ -48,6 +48,16 @@ impl Files {
         Ok(files)
     }
 
+    /// What the next file begins with.
+    pub(super) fn set_header(&mut self, header: Vec<u8>) -> Result<(), Unusable> {
+        let bytes = header.len() as u64;
+        if bytes > self.spec.size_max / 2 {
+            return Err(Unusable::LongHeader(bytes));
+        }
+        self.header = header;
+        Ok(())
+    }
+
     /// How many bytes more the file may have.
     pub(super) fn room(&self) -> u64 {
         self.current.as_ref().map_or(0, |current| self.spec.size_max.saturating_sub(current.length))

@@ -1,13 +1,13 @@
 //! Writer: puts arrivals into files of bounded size, and counts those that no file takes.
 
-use std::io;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::files::Files;
 use super::format::{Coder, Header};
 use super::unusable::Unusable;
-use crate::arrivals::{Arrival, Counts};
+use crate::arrivals::{Arrival, Counts, List, Setting};
 use crate::config::Record;
 
 /// How often it says so, at most.
@@ -19,6 +19,9 @@ const CHUNK_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Writer {
     files: Files,
+    header: Header,
+    /// The configuration that the header tells of.
+    generation: u64,
     counts: Arc<Counts>,
     /// As of the end of what is pending, and as of the end of the file.
     coder: Coder,
@@ -37,10 +40,12 @@ impl Writer {
     /// # Errors
     ///
     /// Why it cannot be written where it should be.
-    pub fn open(spec: Record, header: &Header, counts: Arc<Counts>) -> Result<Writer, Unusable> {
+    pub fn open(spec: Record, header: Header, counts: Arc<Counts>) -> Result<Writer, Unusable> {
         let files = Files::open(spec, header.encode())?;
         Ok(Writer {
             files,
+            header,
+            generation: 1,
             counts,
             coder: Coder::default(),
             written: Coder::default(),
@@ -52,16 +57,47 @@ impl Writer {
     }
 
     /// Writes these, now.
-    pub fn write(&mut self, arrivals: impl Iterator<Item = Arrival>, now: Instant) {
+    pub fn write(&mut self, lists: impl Iterator<Item = List>, now: Instant) {
         self.has_failed = false;
-        for arrival in arrivals {
-            if self.has_failed {
-                self.counts.add_lost(1);
-            } else {
-                self.add(&arrival, now);
+        for List { setting, arrivals } in lists {
+            if setting.generation > self.generation {
+                self.adopt(&setting, now);
+            }
+            // One that comes late from before a reload names other backends.
+            if self.has_failed || setting.generation < self.generation {
+                self.counts.add_lost(arrivals.len() as u64);
+                continue;
+            }
+            for arrival in &arrivals {
+                if self.has_failed {
+                    self.counts.add_lost(1);
+                } else {
+                    self.add(arrival, now);
+                }
             }
         }
         self.flush(now);
+    }
+
+    /// Goes on with another configuration: in a new file, if the record tells it differently.
+    fn adopt(&mut self, setting: &Setting, now: Instant) {
+        if setting.text != self.header.setting {
+            let header = Header { setting: setting.text.clone(), ..self.header.clone() };
+            self.flush(now);
+            if self.has_failed {
+                return;
+            }
+            if let Err(error) = self.files.set_header(header.encode()) {
+                return self.fail(&error, now);
+            }
+            self.header = header;
+            if !self.rotate(now) {
+                // The file that there is begins with another header: the next round must try again, not go on there.
+                self.header.setting.clear();
+                return;
+            }
+        }
+        self.generation = setting.generation;
     }
 
     fn add(&mut self, arrival: &Arrival, now: Instant) {
@@ -115,7 +151,7 @@ impl Writer {
     }
 
     #[cold]
-    fn fail(&mut self, error: &io::Error, now: Instant) {
+    fn fail(&mut self, error: &dyn fmt::Display, now: Instant) {
         self.has_failed = true;
         if self.told.is_none_or(|told| now - told >= REPORT_INTERVAL) {
             self.told = Some(now);
@@ -141,6 +177,12 @@ mod tests {
     const SETTING: &str = "[[listener]]\nname='a'\nbind='127.0.0.1:1'\npool='p'\n\
                            [[pool]]\nname='p'\n[[pool.backend]]\naddress='127.0.0.1:2'\n";
 
+    /// A list of the first configuration.
+    fn list(arrivals: impl IntoIterator<Item = Arrival>) -> impl Iterator<Item = List> {
+        let setting = Arc::new(Setting { generation: 1, text: SETTING.into() });
+        std::iter::once(List { setting, arrivals: arrivals.into_iter().collect() })
+    }
+
     fn header() -> Header {
         Header { begun_unix_us: 1_000, run: 1, addresses: false, setting: SETTING.into() }
     }
@@ -163,7 +205,7 @@ mod tests {
 
     fn open(path: &Path, size_max: u64, files: u32) -> Writer {
         let spec = Record { path: path.to_owned(), size_max, files, addresses: false };
-        Writer::open(spec, &header(), Arc::default()).unwrap()
+        Writer::open(spec, header(), Arc::default()).unwrap()
     }
 
     #[test]
@@ -172,7 +214,7 @@ mod tests {
         let path = folder.path().join("record");
         let mut writer = open(&path, 4_096, 2);
         for round in 0..100 {
-            writer.write((round * 100..(round + 1) * 100).map(arrival), Instant::now());
+            writer.write(list((round * 100..(round + 1) * 100).map(arrival)), Instant::now());
         }
         assert_eq!((writer.counts.written(), writer.counts.lost()), (10_000, 0));
         let mut found = Vec::new();
@@ -194,19 +236,40 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record");
         let mut writer = open(&path, 64 << 10, 2);
-        writer.write((0..100).map(arrival), Instant::now());
+        writer.write(list((0..100).map(arrival)), Instant::now());
         // Rotation fails: there is a folder that is not empty where the older file should go.
         fs::create_dir_all(folder.path().join("record.2/in the way")).unwrap();
         fs::write(folder.path().join("record.1"), b"").unwrap();
-        writer.write((100..10_000).map(arrival), Instant::now());
+        writer.write(list((100..10_000).map(arrival)), Instant::now());
         let written = writer.counts.written();
         assert!((2_000..9_000).contains(&written));
         assert_eq!(written + writer.counts.lost(), 10_000);
         fs::remove_dir_all(folder.path().join("record.2")).unwrap();
-        writer.write((10_000..10_100).map(arrival), Instant::now());
+        writer.write(list((10_000..10_100).map(arrival)), Instant::now());
         assert_eq!(writer.counts.written(), written + 100);
         assert_eq!(read(&path).unwrap().arrivals, (10_000..10_100).map(arrival).collect::<Vec<_>>());
         let older = read(&folder.path().join("record.1")).unwrap();
         assert_eq!(older.arrivals, (0..written).map(arrival).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn another_configuration_begins_another_file_and_what_is_late_of_the_first_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record");
+        let counts = Arc::new(Counts::default());
+        let spec = Record { path: path.clone(), size_max: 1 << 20, files: 2, addresses: false };
+        let mut writer = Writer::open(spec, header(), Arc::clone(&counts)).unwrap();
+        let of = |generation, text: &str, numbers: std::ops::Range<u64>| List {
+            setting: Arc::new(Setting { generation, text: text.into() }),
+            arrivals: numbers.map(arrival).collect(),
+        };
+        let other = SETTING.replace("127.0.0.1:2", "127.0.0.1:3");
+        let lists = [of(1, SETTING, 0..3), of(2, SETTING, 3..5), of(3, &other, 5..9), of(1, SETTING, 90..97)];
+        writer.write(lists.into_iter(), Instant::now());
+        let older = read(&folder.path().join("record.1")).unwrap();
+        assert_eq!((older.header.setting.as_str(), older.arrivals.len()), (SETTING, 5));
+        let newest = read(&path).unwrap();
+        assert_eq!((newest.header.setting, newest.arrivals.len()), (other, 4));
+        assert_eq!((counts.written(), counts.lost()), (9, 7));
     }
 }

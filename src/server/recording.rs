@@ -10,7 +10,7 @@ use signal_hook::consts::SIGXFSZ;
 use signal_hook::flag;
 
 use super::{CLOSE_TIMEOUT, Error, Event, spawn};
-use crate::arrivals::{self, Counts};
+use crate::arrivals::{self, Counts, Setting};
 use crate::config::{Config, Record};
 use crate::record::{self, Header, Writer};
 use crate::stats::Stats;
@@ -34,7 +34,6 @@ impl Recording {
     ) -> Result<Option<(Recording, arrivals::Sender)>, Error> {
         let Some(spec) = config.server.record.clone() else { return Ok(None) };
         let workers = stats.workers.len();
-        let (sender, inbox) = arrivals::channel(workers, spec.addresses);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let begun = now.saturating_sub(stats.begun.elapsed());
         let header = Header {
@@ -43,8 +42,10 @@ impl Recording {
             addresses: spec.addresses,
             setting: record::setting(config, workers),
         };
+        let first = Setting { generation: 1, text: header.setting.clone() };
+        let (sender, inbox) = arrivals::channel(workers, spec.addresses, first);
         let counts = inbox.counts();
-        let writer = Writer::open(spec.clone(), &header, Arc::clone(&counts)).map_err(Error::Record)?;
+        let writer = Writer::open(spec.clone(), header, Arc::clone(&counts)).map_err(Error::Record)?;
         // A limit on the size of files (ulimit -f) must fail the write, as a full disk does, and not end the process.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(Error::Signals)?;
         let (stop, stopped) = mpsc::channel();

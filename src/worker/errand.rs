@@ -10,7 +10,7 @@ use std::sync::mpsc::Sender;
 
 use super::Worker;
 use super::accepting::Accepting;
-use crate::arrivals::Arrivals;
+use crate::arrivals::Setting;
 use crate::end::End;
 use crate::generation::Generation;
 use crate::net;
@@ -31,6 +31,8 @@ pub struct Adoption {
     pub sockets: Vec<(usize, TcpListener)>,
     /// Sessions at once in the whole process.
     pub sessions_max: usize,
+    /// The same as the record keeps it, if there is one.
+    pub setting: Option<Arc<Setting>>,
     /// Told when it is done.
     pub done: Sender<()>,
 }
@@ -46,10 +48,12 @@ impl Worker {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
-        let Adoption { generation, sockets, sessions_max, done } = adoption;
+        let Adoption { generation, sockets, sessions_max, setting, done } = adoption;
         // They name backends by their places.
         self.core.samples.begin(generation.number);
-        self.core.arrivals.iter().for_each(Arrivals::hand_over);
+        if let (Some(arrivals), Some(setting)) = (&self.core.arrivals, setting) {
+            arrivals.begin(setting);
+        }
 
         let before = Rc::clone(&self.shared.borrow());
         let next = Shared::new(Rc::clone(&self.core), &generation);

@@ -18,7 +18,7 @@ pub(super) struct Process {
     errors: Arc<Mutex<String>>,
 }
 
-fn ringway() -> Command {
+pub(super) fn ringway() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ringway"))
 }
 
@@ -56,7 +56,7 @@ fn add_run(command: &mut Command, listen: &str, backends: &[SocketAddr], flags: 
 }
 
 impl Process {
-    fn start(mut command: Command) -> Process {
+    pub(super) fn start(mut command: Command) -> Process {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = collect(BufReader::new(child.stdout.take().unwrap()));
@@ -87,7 +87,7 @@ impl Process {
         self.output.lock().unwrap().clone()
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
     }

@@ -271,3 +271,31 @@ fn a_file_is_left_for_a_new_one_when_it_is_full() {
     // The first ones are gone with the third file.
     assert!((60..300).contains(&(count(&newest) + count(&older))));
 }
+
+#[test]
+fn a_reload_begins_a_file_of_its_own_and_no_session_is_told_with_wrong_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record");
+    let (first, second) = (doubling(), doubling());
+    let ringway = Ringway::start(recorded(&path, false, &[first.address]));
+    doubled_session(ringway.connect(), 10);
+    let mut older = ringway.connect();
+    ask(&mut older, 20);
+    await_that("the first is in the file", || record::read(&path).is_ok_and(|file| file.arrivals.len() == 1));
+    let control = ringway.server().control();
+    let mut next = Config::clone(&control.generation().config);
+    next.pools[0].backends.insert(0, config(&[second.address]).pools[0].backends[0].clone());
+    control.adopt(next).unwrap();
+    doubled_session(older, 30);
+    for _ in 0..4 {
+        doubled_session(ringway.connect(), 40);
+    }
+    ringway.finish();
+    let before = record::read(&folder.path().join("record.1")).unwrap();
+    let after = record::read(&path).unwrap();
+    assert_eq!((before.config.pools[0].backends.len(), after.config.pools[0].backends.len()), (1, 2));
+    let bytes =
+        |file: &record::Recorded| file.arrivals.iter().map(|one| one.bytes_to_backend).collect::<Vec<_>>();
+    // The one that outlived the reload is in neither: it is counted as lost.
+    assert_eq!((bytes(&before), bytes(&after)), (vec![10], vec![40; 4]));
+}

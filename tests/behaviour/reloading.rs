@@ -17,6 +17,7 @@ use ringway::plan::Kind;
 use ringway::server::Server;
 use ringway::table::{BackendId, Mode, State};
 
+use super::process::{self, Process};
 use crate::common::*;
 
 /// The configuration that is in force, to be changed.
@@ -331,4 +332,40 @@ fn earlier_configurations_are_forgotten_with_their_last_session() {
     drop(client);
     await_that("nothing is left of the first", || stats.upgrade().is_none());
     ringway.finish();
+}
+
+#[test]
+fn a_hangup_has_the_file_read_again_and_every_mistake_told() {
+    let (a, b) = (TestBackend::named("a"), TestBackend::named("b"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ringway.toml");
+    let write = |algorithm: &str, backend: SocketAddr| {
+        let text = format!(
+            "[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\npool = 'p'\n[[pool]]\nname = 'p'\nalgorithm = '{algorithm}'\n\
+             [[pool.backend]]\naddress = '{backend}'\n"
+        );
+        fs::write(&path, text).unwrap();
+    };
+    write("round-robin", a.address);
+    let mut command = process::ringway();
+    command.args(["run", "--config"]).arg(&path);
+    let process = Process::start(command);
+    assert_eq!(read_all(&mut process.connect()), b"a");
+    write("rond-robin", b.address);
+    process.signal("HUP");
+    await_that("it is refused", || {
+        process.errors().contains("the reload is refused; everything stays as it is")
+    });
+    assert!(process.errors().contains("ringway.toml:7: pool.algorithm in pool"), "{}", process.errors());
+    assert_eq!(read_all(&mut process.connect()), b"a");
+    write("maglev", b.address);
+    process.signal("HUP");
+    await_that("it is done", || process.errors().contains("reloaded generation=2"));
+    assert!(
+        process.errors().contains("changed: pool p algorithm round-robin -> maglev"),
+        "{}",
+        process.errors()
+    );
+    assert_eq!(read_all(&mut process.connect()), b"b");
+    process.stop();
 }
