@@ -48,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "health",
             "limits",
             "lineage",
+            "phase",
             "plan",
             "record",
             "table",

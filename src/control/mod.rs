@@ -16,6 +16,7 @@ use crate::config::Source;
 use crate::generation::Generation;
 use crate::health::{Order, Refusal, Wish};
 use crate::limits::Limits;
+use crate::phase::{Phase, PhaseFlag};
 use crate::table::BackendTable;
 use crate::worker::Errand;
 
@@ -33,6 +34,8 @@ pub struct Setup {
     pub wishes: mpsc::Sender<Wish>,
     /// To the thread that makes figures.
     pub figures: Sender<Arc<Generation>>,
+    /// What the process is about.
+    pub phase: PhaseFlag,
     /// What the process may use.
     pub limits: Limits,
     /// Descriptors that other parts of the process hold.
@@ -46,6 +49,7 @@ pub struct Control {
     errands: Vec<Sender<Errand>>,
     wishes: mpsc::Sender<Wish>,
     figures: Sender<Arc<Generation>>,
+    phase: PhaseFlag,
     elsewhere: u64,
     /// What the present configuration may use. Held by whoever changes something.
     limits: Mutex<Limits>,
@@ -54,13 +58,14 @@ pub struct Control {
 impl Control {
     /// Of a process whose threads run.
     pub fn new(setup: Setup) -> Arc<Control> {
-        let Setup { source, generation, errands, wishes, figures, limits, elsewhere } = setup;
+        let Setup { source, generation, errands, wishes, figures, phase, limits, elsewhere } = setup;
         Arc::new(Control {
             source,
             generation: ArcSwap::new(generation),
             errands,
             wishes,
             figures,
+            phase,
             elsewhere,
             limits: Mutex::new(limits),
         })
@@ -79,6 +84,11 @@ impl Control {
     /// What the present configuration may use.
     pub fn limits(&self) -> Limits {
         self.change().clone()
+    }
+
+    /// Whether new sessions are taken.
+    pub fn is_running(&self) -> bool {
+        self.phase.get() == Phase::Running
     }
 
     /// How many workers there are.

@@ -48,6 +48,8 @@ pub enum Refused {
     TooFewFiles(TooFewFiles),
     /// A listener cannot have its address.
     Unbound(Unbound),
+    /// It takes no new sessions any more.
+    Ending,
     /// A part of the process did not answer in time.
     Stuck(&'static str),
 }
@@ -64,6 +66,9 @@ impl fmt::Display for Refused {
             Refused::Check(error) => error.fmt(f),
             Refused::TooFewFiles(error) => error.fmt(f),
             Refused::Unbound(error) => error.fmt(f),
+            Refused::Ending => {
+                write!(f, "ringway is about to end: it finishes the sessions that it has and takes no others")
+            }
             Refused::Stuck(part) => write!(
                 f,
                 "{part} did not answer within {ADOPT_TIMEOUT:?}; this is a defect of ringway or a machine without time for it: see \
@@ -113,6 +118,9 @@ impl Control {
     /// Why everything stays as it is.
     pub fn adopt(&self, next: Config) -> Result<Reload, Refused> {
         let mut limits = self.change();
+        if !self.is_running() {
+            return Err(Refused::Ending);
+        }
         let before = self.generation();
         let lineage = Lineage::between(&before.config, &next);
         let plan = plan(&before, &next, &lineage);

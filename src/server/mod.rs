@@ -4,6 +4,7 @@ mod error;
 mod recording;
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -220,6 +221,7 @@ impl Server {
             errands,
             wishes,
             figures,
+            phase: phase.clone(),
             limits,
             elsewhere: descriptors_elsewhere,
         });
@@ -377,14 +379,23 @@ impl Server {
     pub fn serve(mut self, requests: &Receiver<Request>, mut output: Output) -> Result<(), Error> {
         let mut next_status =
             self.control.generation().config.server.status_interval.map(|interval| Instant::now() + interval);
+        let mut put_off = VecDeque::new();
         loop {
             // Threads report to one channel and requests come by another: look at both often enough for a person.
-            match requests.recv_timeout(Duration::from_millis(100)) {
+            let request = match put_off.pop_front() {
+                Some(request) => Ok(request),
+                None => requests.recv_timeout(Duration::from_millis(100)),
+            };
+            match request {
                 Ok(Request::PrintStatus) => output.print(&format!("{}{}", self.status(), self.explain())),
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
                     return self.stop(request, requests, output);
                 }
-                Ok(Request::Reload) => self.reload(),
+                Ok(Request::Reload) => {
+                    // Those that have come meanwhile want the same.
+                    put_off.extend(requests.try_iter().filter(|request| *request != Request::Reload));
+                    self.reload();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the signal thread never ends"),
             }
