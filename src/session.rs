@@ -12,6 +12,7 @@ use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
+use crate::account;
 use crate::answer::{Answer, SpeaksFirst};
 use crate::arrivals::{Arrival, Arrivals};
 use crate::balance::Tried;
@@ -19,6 +20,7 @@ use crate::buffers::Chunk;
 use crate::config::{self, Config, NoBackend, Signal};
 use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
+use crate::entries::Entries;
 use crate::epoch::Subscriber;
 use crate::load::Lease;
 use crate::net::{self, Socket};
@@ -67,6 +69,8 @@ pub struct Shared {
     pub connect_times: RefCell<Histogram<u64>>,
     /// The sessions that ended since the last tick, if they are recorded.
     pub arrivals: Option<Arrivals>,
+    /// The same for the access log, if there is one.
+    pub entries: Option<Entries>,
 }
 
 impl Shared {
@@ -111,7 +115,8 @@ pub struct Admitted {
 impl Admitted {
     /// Lets an accepted connection in.
     pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
-        let watch = Rc::new(Watch::new(listener, client, shared.now.get()));
+        let id = shared.watches.next_id();
+        let watch = Rc::new(Watch::new(id, listener, client, shared.now.get()));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.elapsed();
         let (note, shadows) = (Cell::new(None), OnceCell::new());
@@ -198,6 +203,16 @@ impl Admitted {
         }
     }
 
+    fn is_logged(&self) -> bool {
+        self.shared.listener(&self.watch).access_log
+    }
+
+    /// For the access log.
+    fn log(&self, entries: &Entries, end: End) {
+        let entry = account::entry(&self.watch, self.address, self.accepted, self.shared.elapsed(), end);
+        entries.note(entry, || self.shared.dice.borrow_mut().u32(..1_000_000));
+    }
+
     /// Writes down what came of the last pick, if the pick has been.
     fn conclude(&self, outcome: PickOutcome) {
         if let Some((number, _)) = self.note.take() {
@@ -219,6 +234,9 @@ impl Drop for Admitted {
         }
         if let Some(arrivals) = &self.shared.arrivals {
             arrivals.note(self.recorded(arrivals, end));
+        }
+        if let Some(entries) = self.shared.entries.as_ref().filter(|_| self.is_logged()) {
+            self.log(entries, end);
         }
         drop(self.shadows.take());
         let (counters, meter) = (self.counters(), &self.watch.meter);
@@ -247,6 +265,7 @@ pub async fn run(mut session: Admitted) {
     let farewell = matches!(watch.stage.get(), Stage::Farewell(_));
     let end = if farewell { met } else { watch.verdict().unwrap_or(met) };
     tracing::debug!(
+        session = %watch.id,
         client = %session.address,
         listener = %session.shared.listener(watch).name,
         backend = watch.served_by.get().map(|id| id.index()),
@@ -301,8 +320,7 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         let attempt = shared.elapsed();
         lease.expect(Signal::Session, attempt);
         lease.expect(Signal::Connect, attempt);
-        let picked_us = Some(micros(attempt - session.accepted));
-        watch.marks.set(Marks { picked_us, ..Marks::default() });
+        watch.marks.set(watch.marks.get().picked(attempt - session.accepted));
         let limit = pool.connect_timeout.min(left);
         let error = match connect(watch, address, pool.tcp, limit).await {
             Ok(socket) => {
@@ -320,6 +338,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
             return Err(verdict);
         }
         tracing::debug!(backend = %address, %error, "connect failed");
+        let timed_out = error.kind() == io::ErrorKind::TimedOut;
+        watch.marks.set(Marks { timed_out, ..watch.marks.get() });
         failure = End::ConnectFailed;
         match blame(&error, limit < pool.connect_timeout) {
             Blame::Backend => lease.failed(),
@@ -349,7 +369,9 @@ async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(L
     const LOOK: Duration = Duration::from_millis(50);
     let (shared, watch) = (&session.shared, &session.watch);
     let pool = shared.pool(watch);
-    let Some(waiting) = shared.queue(watch).join(pool.queue_max) else {
+    let queue = shared.queue(watch);
+    watch.marks.set(Marks { behind: queue.len(), ..watch.marks.get() });
+    let Some(waiting) = queue.join(pool.queue_max) else {
         return Err(End::QueueFull);
     };
     watch.stage.set(Stage::Queued);
@@ -561,7 +583,7 @@ mod tests {
             dice: RefCell::new(Rng::with_seed(1)),
             supplies,
             stats: Arc::clone(&stats.workers[0]),
-            watches: Watches::default(),
+            watches: Watches::new(0),
             freed: Notify::new(),
             short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
@@ -571,6 +593,7 @@ mod tests {
             explains: Cell::new(true),
             connect_times: RefCell::new(Histogram::new(3).unwrap()),
             arrivals: None,
+            entries: None,
         })
     }
 

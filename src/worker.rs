@@ -22,6 +22,7 @@ use crate::arrivals::{self, Arrivals};
 use crate::buffers::{Arena, Layout, Registration};
 use crate::config::{Accept, Config, Engine, OnDown, Server};
 use crate::end::End;
+use crate::entries::{self, Entries};
 use crate::epoch::Subscriber;
 use crate::handover::{Boxes, Connection};
 use crate::load::Links;
@@ -87,6 +88,8 @@ pub struct Setup {
     pub samples: SyncSender<Vec<Sample>>,
     /// Where it hands over the sessions that ended, if they are recorded.
     pub arrivals: Option<arrivals::Sender>,
+    /// The same for the access log, if there is one.
+    pub entries: Option<entries::Sender>,
     /// Where sessions wait, by pool.
     pub queues: Arc<[Arc<Queue>]>,
     /// How it hands connections to others and gets theirs, if any listener is to be balanced.
@@ -201,7 +204,7 @@ impl Worker {
             dice: RefCell::new(Rng::new()),
             supplies,
             stats,
-            watches: Watches::default(),
+            watches: Watches::new(setup.id),
             freed: Notify::new(),
             short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
@@ -211,6 +214,7 @@ impl Worker {
             explains: Cell::new(true),
             connect_times: RefCell::new(histogram()),
             arrivals: setup.arrivals.map(Arrivals::new),
+            entries: setup.entries.map(Entries::new),
         };
         Rc::new(Worker {
             id: setup.id,
@@ -291,6 +295,7 @@ impl Worker {
         shared.explains.set(true);
         shared.samples.hand_over();
         shared.arrivals.iter().for_each(Arrivals::hand_over);
+        shared.entries.iter().for_each(Entries::hand_over);
         self.show_carried();
     }
 
@@ -508,6 +513,7 @@ impl Worker {
         // Sessions may have ended since the last tick.
         self.show_carried();
         self.shared.arrivals.iter().for_each(Arrivals::hand_over);
+        self.shared.entries.iter().for_each(Entries::hand_over);
         Report {
             abandoned: self.shared.watches.len(),
             connect_times: self.shared.connect_times.borrow().clone(),

@@ -4,14 +4,15 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::types::{
-    Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, NoBackend, Pool, Server,
-    TcpOptions, Workers,
+    AccessLog, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, LogTo,
+    NoBackend, Only, Pool, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         server(f, &self.server)?;
+        access_log(f, self.access_log.as_ref())?;
         for each in &self.listeners {
             listener(f, each, self.pools.get(each.pool).map_or("", |pool| &pool.name))?;
         }
@@ -45,6 +46,30 @@ fn server(f: &mut Formatter<'_>, server: &Server) -> fmt::Result {
     line(f, "record_addresses", &record.addresses)
 }
 
+fn access_log(f: &mut Formatter<'_>, log: Option<&AccessLog>) -> fmt::Result {
+    writeln!(f, "\naccess_log")?;
+    let Some(log) = log else { return line(f, "to", &"off") };
+    match &log.to {
+        LogTo::Stdout => line(f, "to", &"stdout")?,
+        LogTo::Stderr => line(f, "to", &"stderr")?,
+        LogTo::File(path) => line(f, "to", &path.display())?,
+        LogTo::Syslog(address, facility) => {
+            line(f, "to", &"syslog")?;
+            match address {
+                SyslogAddress::Socket(path) => line(f, "syslog", &path.display())?,
+                SyslogAddress::Udp(address) => line(f, "syslog", address)?,
+            }
+            line(f, "facility", &facility.word())?;
+        }
+    }
+    line(f, "format", &log.format.word())?;
+    line(f, "only", &log.only.word())?;
+    match log.only {
+        Only::All => line(f, "sample", &(f64::from(log.sample_ppm) / f64::from(AccessLog::WHOLE_PPM))),
+        Only::Errors => Ok(()),
+    }
+}
+
 fn listener(f: &mut Formatter<'_>, listener: &Listener, pool: &str) -> fmt::Result {
     writeln!(f, "\nlistener {}", listener.name)?;
     for (index, bind) in listener.bind.iter().enumerate() {
@@ -65,7 +90,8 @@ fn listener(f: &mut Formatter<'_>, listener: &Listener, pool: &str) -> fmt::Resu
             line(f, "no_backend", &"message")?;
             line(f, "no_backend_message", &format!("{text:?}"))
         }
-    }
+    }?;
+    line(f, "access_log", &listener.access_log)
 }
 
 fn pool(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {

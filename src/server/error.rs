@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::access_log;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
 use crate::net;
@@ -45,6 +46,8 @@ pub enum Error {
     },
     /// The record cannot be begun.
     Record(record::Unusable),
+    /// The access log cannot be begun.
+    AccessLog(access_log::Unusable),
     /// A backend of the demo cannot have its address.
     DemoBackend {
         /// The address.
@@ -100,6 +103,7 @@ impl fmt::Display for Error {
                 listen_cure(f, address, error)
             }
             Error::Record(error) => error.fmt(f),
+            Error::AccessLog(error) => error.fmt(f),
             Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),
             Error::Died { name, why } => write!(
                 f,

@@ -1,6 +1,7 @@
 //! Server: starts the threads, waits for signals, drains, prints totals.
 
 mod error;
+mod logging;
 mod recording;
 
 use std::any::Any;
@@ -13,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
@@ -37,6 +38,7 @@ use crate::times::Times;
 use crate::worker::{self, Report};
 
 pub use error::Error;
+use logging::Logging;
 use recording::Recording;
 
 /// How long the workers may take to be ready.
@@ -61,6 +63,8 @@ pub fn run(config: Config, output: Output) -> Result<(), Error> {
 pub enum Request {
     /// The table of backends, and how the last ones were chosen, on standard output.
     PrintStatus,
+    /// The file of the access log closed, and the one opened that has its name now.
+    ReopenLog,
     /// An end, in order; at once when it comes a second time.
     Stop,
     /// The same by this signal.
@@ -69,13 +73,16 @@ pub enum Request {
 
 /// Requests by signal from the moment this returns, and a sender for others.
 pub fn requests() -> Result<(Receiver<Request>, Sender<Request>), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).map_err(Error::Signals)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2]).map_err(Error::Signals)?;
     let (sender, receiver) = mpsc::channel();
     let own = sender.clone();
     let forward = move || {
         for signal in signals.forever() {
-            let request =
-                if signal == SIGUSR1 { Request::PrintStatus } else { Request::StopBySignal(signal) };
+            let request = match signal {
+                SIGUSR1 => Request::PrintStatus,
+                SIGUSR2 => Request::ReopenLog,
+                _ => Request::StopBySignal(signal),
+            };
             if own.send(request).is_err() {
                 return;
             }
@@ -114,6 +121,8 @@ pub struct Server {
     orders: tokio_mpsc::Sender<Order>,
     /// The record, if one is written.
     recording: Option<Recording>,
+    /// The access log, if there is one.
+    logging: Option<Logging>,
     /// Ends the health thread when it is dropped.
     _health: HealthGuard,
     /// Ends the thread that makes figures when it is dropped.
@@ -194,6 +203,7 @@ impl Server {
         })?;
 
         let (recording, arrivals) = Recording::start(&config, &stats, &event_sender)?.unzip();
+        let (logging, entries) = Logging::start(&config, &stats, &event_sender)?.unzip();
 
         let workers = cores.len();
         let boxes = boxes(&config, workers);
@@ -208,6 +218,7 @@ impl Server {
                 times: Arc::clone(&times),
                 samples: samples.clone(),
                 arrivals: arrivals.clone(),
+                entries: entries.clone(),
                 queues: Arc::clone(&queues),
                 boxes,
                 phase: phase.clone(),
@@ -235,6 +246,7 @@ impl Server {
             orders,
             listen_drops_before: net::listen_drops().unwrap_or(0),
             recording,
+            logging,
             _health: HealthGuard { stop: Some(stop_sender), ended },
             _figures: figures_guard,
         };
@@ -309,6 +321,9 @@ impl Server {
         if let Some(recording) = &self.recording {
             tracing::info!("record: {}", recording.limits(workers));
         }
+        if let Some(logging) = &self.logging {
+            tracing::info!("access log: {}", logging.limits(workers));
+        }
         tracing::info!("ringway {} is ready on kernel {}", env!("CARGO_PKG_VERSION"), net::kernel_release());
     }
 
@@ -365,9 +380,10 @@ impl Server {
         let workers = status::workers(&self.stats);
         let carried = status::carried(&self.stats);
         let recorded = self.recording.as_ref().map_or_else(String::new, Recording::summary);
+        let logged = self.logging.as_ref().map_or_else(String::new, Logging::summary);
         let shadows = status::shadows(&self.config, &self.stats);
         let totals = status::totals(&self.stats.totals());
-        format!("{totals}\n{workers}{carried}{recorded}{waiting}{shortages}{shadows}")
+        format!("{totals}\n{workers}{carried}{recorded}{logged}{waiting}{shortages}{shadows}")
     }
 
     /// Acts on requests until all is over.
@@ -377,6 +393,7 @@ impl Server {
             // Threads report to one channel and requests come by another: look at both often enough for a person.
             match requests.recv_timeout(Duration::from_millis(100)) {
                 Ok(Request::PrintStatus) => output.print(&format!("{}{}", self.status(), self.explain())),
+                Ok(Request::ReopenLog) => self.reopen_log(),
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
                     return self.stop(request, requests, output);
                 }
@@ -395,6 +412,11 @@ impl Server {
         }
     }
 
+    /// Has the file of the access log closed, and the one opened that has its name now. Nothing without such a file.
+    pub fn reopen_log(&self) {
+        self.logging.iter().for_each(Logging::reopen);
+    }
+
     fn stop(
         &mut self,
         request: Request,
@@ -408,13 +430,20 @@ impl Server {
             drain_timeout = ?timeout,
             "stopping: no new sessions; a second signal ends it at once"
         );
+        // A drain can take long enough for a rotation of the log.
+        let reopener = self.logging.as_ref().map(Logging::reopener);
         let drained = self.drain(timeout, || match requests.try_recv() {
             Ok(Request::Stop) => Some(SIGTERM),
             Ok(Request::StopBySignal(signal)) => Some(signal),
+            Ok(Request::ReopenLog) => {
+                reopener.iter().for_each(|reopen| reopen());
+                None
+            }
             Ok(Request::PrintStatus) | Err(_) => None,
         });
-        // So that the totals have what it has written to the end.
+        // So that the totals have what they have written to the end.
         self.recording.iter_mut().for_each(Recording::finish);
+        self.logging.iter_mut().for_each(Logging::finish);
         output.print(&self.summary());
         output.print(&connect_times(&drained?));
         Ok(())

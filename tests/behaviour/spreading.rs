@@ -198,6 +198,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
         times: Arc::new(Times::new(1)),
         samples,
         arrivals: None,
+        entries: None,
         queues: Arc::new([Arc::default()]),
         boxes: boxes.pop(),
         phase: phase.clone(),

@@ -62,6 +62,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             log: LogLevel::Warn,
             record: None,
         },
+        access_log: None,
         listeners: vec![Listener {
             name: "test".into(),
             bind: vec![any_port()],
@@ -74,6 +75,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             half_closed_timeout: None,
             lifetime_max: None,
             no_backend: NoBackend::Reset,
+            access_log: true,
         }],
         pools: vec![Pool {
             name: "test".into(),
