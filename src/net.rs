@@ -285,6 +285,21 @@ pub fn is_reset(socket: &Socket) -> bool {
     ready == 1 && entry.revents & libc::POLLERR != 0
 }
 
+/// Waits until a write would not have to, at most so long; says whether it would not.
+pub fn await_writable(descriptor: impl AsFd, patience: Duration) -> io::Result<bool> {
+    let fd = descriptor.as_fd().as_raw_fd();
+    let mut entry = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    let patience_ms = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the pointer is to one pollfd on the stack and the count is 1; `descriptor` is borrowed and stays open.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, patience_ms) };
+    match io::Error::last_os_error() {
+        // An error of the descriptor's counts as ready: the write says what it is.
+        _ if ready >= 0 => Ok(ready == 1),
+        error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        error => Err(error),
+    }
+}
+
 /// Whether a connection leads to itself. A connect to a port of this machine on which nobody listens can be given the
 /// same port as its own, and then meets itself.
 pub fn is_connected_to_itself(socket: impl AsFd, peer: SocketAddr) -> bool {

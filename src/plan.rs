@@ -89,6 +89,9 @@ impl Plan {
     }
 
     fn server(&mut self, before: &Config, next: &Config) {
+        for (_, how) in differences(&before.access_log_section(), &next.access_log_section()) {
+            self.add(Kind::AtRestart, "access_log", how, None);
+        }
         let (before, next) = (before.server_section(), next.server_section());
         for (name, how) in differences(&before, &next) {
             let kind = if RELOADED.contains(&name) { Kind::Changed } else { Kind::AtRestart };
@@ -206,6 +209,7 @@ pub fn in_force(before: &Config, mut next: Config) -> Config {
         status_interval: asked.status_interval,
         ..before.server.clone()
     };
+    next.access_log.clone_from(&before.access_log);
     next
 }
 

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::account;
 use crate::answer::Answer;
 use crate::arrivals::{Arrival, Arrivals};
 use crate::balance::Tried;
@@ -14,6 +15,7 @@ use crate::buffers::Chunk;
 use crate::config::{self, NoBackend, Signal};
 use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
+use crate::entries::Entries;
 use crate::load::Lease;
 use crate::net::{self, Socket};
 use crate::pool::{Nobody, Request};
@@ -42,7 +44,8 @@ pub struct Admitted {
 impl Admitted {
     /// Lets an accepted connection in.
     pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
-        let watch = Rc::new(Watch::new(listener, client, shared.core.now.get()));
+        let id = shared.core.next_id();
+        let watch = Rc::new(Watch::new(id, listener, client, shared.core.now.get()));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.core.elapsed();
         let (note, shadows) = (Cell::new(None), OnceCell::new());
@@ -130,6 +133,16 @@ impl Admitted {
         }
     }
 
+    fn is_logged(&self) -> bool {
+        self.shared.listener(&self.watch).access_log
+    }
+
+    /// For the access log.
+    fn log(&self, entries: &Entries, end: End) {
+        let entry = account::entry(&self.watch, self.address, self.accepted, self.shared.core.elapsed(), end);
+        entries.note(entry, || self.shared.core.dice.borrow_mut().u32(..1_000_000));
+    }
+
     /// Writes down what came of the last pick, if the pick has been.
     fn conclude(&self, outcome: PickOutcome) {
         if let Some((number, _)) = self.note.take() {
@@ -156,6 +169,9 @@ impl Drop for Admitted {
             } else {
                 arrivals.lose(1);
             }
+        }
+        if let Some(entries) = self.shared.entries.as_ref().filter(|_| self.is_logged()) {
+            self.log(entries, end);
         }
         drop(self.shadows.take());
         let (counters, meter) = (self.counters(), &self.watch.meter);
@@ -184,6 +200,7 @@ pub async fn run(mut session: Admitted) {
     let farewell = matches!(watch.stage.get(), Stage::Farewell(_));
     let end = if farewell { met } else { watch.verdict().unwrap_or(met) };
     tracing::debug!(
+        session = %watch.id,
         client = %session.address,
         listener = %session.shared.listener(watch).name,
         backend = watch.served_by.get().map(|id| id.index()),
@@ -238,8 +255,7 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         let attempt = shared.core.elapsed();
         lease.expect(Signal::Session, attempt);
         lease.expect(Signal::Connect, attempt);
-        let picked_us = Some(micros(attempt - session.accepted));
-        watch.marks.set(Marks { picked_us, ..Marks::default() });
+        watch.marks.set(watch.marks.get().picked(attempt - session.accepted));
         let limit = pool.connect_timeout.min(left);
         let error = match connect(watch, address, pool.tcp, limit).await {
             Ok(socket) => {
@@ -257,6 +273,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
             return Err(verdict);
         }
         tracing::debug!(backend = %address, %error, "connect failed");
+        let timed_out = error.kind() == io::ErrorKind::TimedOut;
+        watch.marks.set(Marks { timed_out, ..watch.marks.get() });
         failure = End::ConnectFailed;
         match blame(&error, limit < pool.connect_timeout) {
             Blame::Backend => lease.failed(),
@@ -286,7 +304,9 @@ async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(L
     const LOOK: Duration = Duration::from_millis(50);
     let (shared, watch) = (&session.shared, &session.watch);
     let pool = shared.pool(watch);
-    let Some(waiting) = shared.queue(watch).join(pool.queue_max) else {
+    let queue = shared.queue(watch);
+    watch.marks.set(Marks { behind: queue.len(), ..watch.marks.get() });
+    let Some(waiting) = queue.join(pool.queue_max) else {
         return Err(End::QueueFull);
     };
     watch.stage.set(Stage::Queued);
@@ -458,13 +478,14 @@ mod tests {
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
+    use std::sync::Arc;
     use std::time::Instant;
 
     fn shared() -> Rc<Shared> {
         let text = "[[listener]]\nname = 'a'\nbind = '127.0.0.1:1'\npool = 'p'\n\
                     [[pool]]\nname = 'p'\nshadow = 'first'\n[[pool.backend]]\naddress = '127.0.0.1:2'\n";
         let config = crate::config::parse("test", text).unwrap();
-        Shared::new(testing::core(), &Generation::first(config, vec![], 1).0)
+        Shared::new(testing::core(), &Arc::new(Generation::first(config, vec![], 1).0))
     }
 
     #[test]

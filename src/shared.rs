@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::answer::SpeaksFirst;
 use crate::arrivals::Arrivals;
 use crate::config::{self, Config};
+use crate::entries::{self, Entries};
 use crate::epoch::Subscriber;
 use crate::generation::Generation;
 use crate::load::Links;
@@ -22,6 +23,7 @@ use crate::pool::{self, Pool};
 use crate::queue::Queue;
 use crate::relay::Supplies;
 use crate::samples::Samples;
+use crate::session_id::SessionId;
 use crate::stats::WorkerStats;
 use crate::table::BackendId;
 use crate::watch::{Watch, Watches};
@@ -50,12 +52,22 @@ pub struct Core {
     pub connect_times: RefCell<Histogram<u64>>,
     /// The sessions that ended since the last tick, if they are recorded.
     pub arrivals: Option<Arrivals>,
+    /// Where those go that are logged, if there is an access log.
+    pub entries: Option<entries::Sender>,
+    /// Sessions that it has ever had.
+    pub begun_sessions: Cell<u64>,
 }
 
 impl Core {
     /// Whether sessions wait for descriptors or memory: then nobody more should be let in.
     pub fn is_short_of_resources(&self) -> bool {
         self.short_of_resources.get() > 0
+    }
+
+    /// What a session that begins now is called.
+    pub fn next_id(&self) -> SessionId {
+        self.begun_sessions.set(self.begun_sessions.get() + 1);
+        SessionId::new(self.worker, self.begun_sessions.get())
     }
 
     /// The time since the process began to serve.
@@ -84,6 +96,8 @@ pub struct Shared {
     pub queues: Arc<[Arc<Queue>]>,
     /// Whether the backends of each pool speak first.
     pub speaks_first: Vec<SpeaksFirst>,
+    /// The sessions that ended since the last tick, if there is an access log.
+    pub entries: Option<Entries>,
     /// The table whose losses have been heeded.
     pub epoch: Cell<u64>,
     /// What became of its backends; nothing under the present configuration.
@@ -101,7 +115,7 @@ enum Fate {
 
 impl Shared {
     /// One worker's part of a generation.
-    pub fn new(core: Rc<Core>, generation: &Generation) -> Rc<Shared> {
+    pub fn new(core: Rc<Core>, generation: &Arc<Generation>) -> Rc<Shared> {
         let pools = generation.config.pools.iter().zip(&*generation.queues).enumerate();
         let pools = pools.map(|(index, (spec, queue))| {
             let links = Links {
@@ -122,6 +136,7 @@ impl Shared {
             watches: Watches::default(),
             queues: Arc::clone(&generation.queues),
             speaks_first: generation.config.pools.iter().map(|_| SpeaksFirst::default()).collect(),
+            entries: core.entries.clone().map(|sender| Entries::new(sender, Arc::clone(generation))),
             epoch: Cell::new(0),
             fates: RefCell::default(),
             core,
@@ -212,6 +227,8 @@ pub(crate) mod testing {
             explains: Cell::new(true),
             connect_times: RefCell::new(Histogram::new(3).unwrap()),
             arrivals: None,
+            entries: None,
+            begun_sessions: Cell::new(0),
         })
     }
 }

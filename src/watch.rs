@@ -14,6 +14,7 @@ use crate::end::End;
 use crate::gate::{Progress, Trial};
 use crate::net::{self, Socket};
 use crate::relay::{Direction, Meter};
+use crate::session_id::SessionId;
 use crate::table::BackendId;
 
 /// How long a client may take to read the farewell and close.
@@ -38,6 +39,8 @@ pub enum Stage {
 /// One session, seen from outside.
 #[derive(Debug)]
 pub struct Watch {
+    /// Which session it is.
+    pub id: SessionId,
     /// The listener that accepted it: an index into the configuration's listeners.
     pub listener: usize,
     /// When it was accepted, on the worker's clock.
@@ -60,7 +63,7 @@ pub struct Watch {
     pub is_late: Cell<bool>,
     /// What it has carried.
     pub meter: Rc<Meter>,
-    /// What the record tells of it.
+    /// What the record and the access log tell of it.
     pub marks: Cell<Marks>,
     seen: Cell<Seen>,
     verdict: Cell<Option<End>>,
@@ -75,6 +78,20 @@ pub struct Marks {
     pub connect_us: Option<u32>,
     /// What the backend took for its first byte.
     pub first_byte_us: Option<u32>,
+    /// Who waited for a place before it, when it last began to wait.
+    pub behind: u32,
+    /// Times that a backend was picked.
+    pub picks: u16,
+    /// Whether the last connect that failed got no answer in time.
+    pub timed_out: bool,
+}
+
+impl Marks {
+    /// With one more pick, this long after the accept: what was measured of the one before is gone.
+    pub fn picked(self, after: Duration) -> Marks {
+        let Marks { behind, picks, .. } = self;
+        Marks { picked_us: Some(micros(after)), behind, picks: picks.saturating_add(1), ..Marks::default() }
+    }
 }
 
 /// As marks have it.
@@ -92,8 +109,9 @@ struct Seen {
 
 impl Watch {
     /// A session that begins now.
-    pub fn new(listener: usize, client: Socket, now: Duration) -> Watch {
+    pub fn new(id: SessionId, listener: usize, client: Socket, now: Duration) -> Watch {
         Watch {
+            id,
             listener,
             accepted: now,
             client,

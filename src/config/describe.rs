@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::types::{
-    Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, NoBackend, Pool, Server,
-    TcpOptions, Workers,
+    AccessLog, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, LogTo,
+    NoBackend, Only, Pool, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -41,6 +41,13 @@ impl Config {
         section
     }
 
+    /// The part of the access log.
+    pub fn access_log_section(&self) -> Section {
+        let mut section = Section::new("access_log".into());
+        access_log(&mut section, self.access_log.as_ref());
+        section
+    }
+
     /// The part of a listener.
     pub fn listener_section(&self, index: usize) -> Section {
         let spec = &self.listeners[index];
@@ -59,7 +66,7 @@ impl Config {
 
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.server_section().fmt(f)?;
+        write!(f, "{}\n{}", self.server_section(), self.access_log_section())?;
         for index in 0..self.listeners.len() {
             write!(f, "\n{}", self.listener_section(index))?;
         }
@@ -104,6 +111,28 @@ fn server(f: &mut Section, server: &Server) {
     line(f, "record_addresses", &record.addresses);
 }
 
+fn access_log(f: &mut Section, log: Option<&AccessLog>) {
+    let Some(log) = log else { return line(f, "to", &"off") };
+    match &log.to {
+        LogTo::Stdout => line(f, "to", &"stdout"),
+        LogTo::Stderr => line(f, "to", &"stderr"),
+        LogTo::File(path) => line(f, "to", &path.display()),
+        LogTo::Syslog(address, facility) => {
+            line(f, "to", &"syslog");
+            match address {
+                SyslogAddress::Socket(path) => line(f, "syslog", &path.display()),
+                SyslogAddress::Udp(address) => line(f, "syslog", address),
+            }
+            line(f, "facility", &facility.word());
+        }
+    }
+    line(f, "format", &log.format.word());
+    line(f, "only", &log.only.word());
+    if log.only == Only::All {
+        line(f, "sample", &(f64::from(log.sample_ppm) / f64::from(AccessLog::WHOLE_PPM)));
+    }
+}
+
 fn listener(f: &mut Section, listener: &Listener, pool: &str) {
     for (index, bind) in listener.bind.iter().enumerate() {
         line(f, if index == 0 { "bind" } else { "" }, bind);
@@ -124,6 +153,7 @@ fn listener(f: &mut Section, listener: &Listener, pool: &str) {
             line(f, "no_backend_message", &format!("{text:?}"))
         }
     }
+    line(f, "access_log", &listener.access_log);
 }
 
 fn pool(f: &mut Section, pool: &Pool) {

@@ -106,6 +106,12 @@ pub enum Kind {
     Statuses(usize),
     /// At most so many algorithms.
     Algorithms(usize),
+    /// Where lines go: a word, or the path of a file.
+    LogTarget,
+    /// A Unix socket's path, or an `ip:port`.
+    SyslogAddress,
+    /// A part of one, in millionths.
+    Fraction,
 }
 
 /// What holds when a key is not given.
@@ -146,6 +152,9 @@ pub const COMMAND_TEXTS_MAX: usize = 64;
 pub const SHADOWS_MAX: usize = 4;
 /// At most this many statuses and ranges in one `status`.
 pub const STATUSES_MAX: usize = 64;
+
+/// What may stand in place of the path of a file to log to.
+pub(super) const LOG_TARGETS: [&str; 4] = ["off", "stdout", "stderr", "syslog"];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -206,11 +215,12 @@ const USER_TIMEOUT: Key = key(
 const CHECK_INTERVAL: Kind = time(times(100, MILLISECOND), DAY);
 
 /// Every section with every key.
-pub const SECTIONS: &[Section] = &[SERVER, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
+pub const SECTIONS: &[Section] =
+    &[SERVER, ACCESS_LOG, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
 
 /// What may stand at the top of a file.
 pub const ROOT: Section =
-    Section { path: "", header: "", keys: &[], tables: &["server", "listener", "pool"] };
+    Section { path: "", header: "", keys: &[], tables: &["server", "access_log", "listener", "pool"] };
 
 /// `[server]`
 pub const SERVER: Section = Section {
@@ -317,6 +327,50 @@ pub const SERVER: Section = Section {
     ],
 };
 
+/// `[access_log]`
+pub const ACCESS_LOG: Section = Section {
+    path: "access_log",
+    header: "[access_log]",
+    tables: &[],
+    keys: &[
+        key("to", Kind::LogTarget, Is("off"), "where the line of each session goes when it has ended"),
+        key(
+            "format",
+            Kind::Choice(&["text", "json"]),
+            Is("text"),
+            "what a line is: HAProxy's fields and more, or one JSON object",
+        ),
+        key(
+            "only",
+            Kind::Choice(&["all", "errors"]),
+            Is("all"),
+            "which sessions get a line; errors are those that did not go well",
+        ),
+        key(
+            "sample",
+            Kind::Fraction,
+            Is("1"),
+            "which part of the sessions that went well get a line, drawn at random; of the others all do",
+        )
+        .cure("for errors alone write only = \"errors\""),
+        key(
+            "syslog",
+            Kind::SyslogAddress,
+            Is("/dev/log"),
+            "where `to = \"syslog\"` sends: the path of a Unix socket, or an address by UDP",
+        ),
+        key(
+            "facility",
+            Kind::Choice(&[
+                "user", "daemon", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+                "local7",
+            ]),
+            Is("local0"),
+            "under what a syslog server files the lines",
+        ),
+    ],
+};
+
 /// `[[listener]]`
 pub const LISTENER: Section = Section {
     path: "listener",
@@ -372,6 +426,12 @@ pub const LISTENER: Section = Section {
             Kind::Text(1_024),
             Is("no backend available\n"),
             "the text that `no_backend = \"message\"` sends",
+        ),
+        key(
+            "access_log",
+            Kind::Switch,
+            Is("true"),
+            "whether its sessions are in the access log, if there is one",
         ),
     ],
 };
@@ -723,6 +783,12 @@ impl Kind {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
             }
             Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
+            Self::LogTarget => format!(
+                "{}, or the path of a file, with a slash in it",
+                LOG_TARGETS.map(|word| format!("\"{word}\"")).join(", ")
+            ),
+            Self::SyslogAddress => "the path of a socket, or \"ip:port\"".to_owned(),
+            Self::Fraction => "0.000001 to 1".to_owned(),
         }
     }
 
@@ -760,7 +826,10 @@ impl Kind {
             | Self::RequestPath
             | Self::Host
             | Self::HostName
-            | Self::File => "a text in quotes: ",
+            | Self::File
+            | Self::LogTarget
+            | Self::SyslogAddress => "a text in quotes: ",
+            Self::Fraction => "a number: ",
             Self::Number { .. } => "a whole number: ",
             Self::Duration { .. } => "a time in quotes: ",
             Self::Size { .. } => "a size in quotes: ",

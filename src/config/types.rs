@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Config {
     /// `[server]`: threads, limits, stopping.
     pub server: Server,
+    /// `[access_log]`: what is told of each session, if anything is.
+    pub access_log: Option<AccessLog>,
     /// `[[listener]]`, in file order; at least one.
     pub listeners: Vec<Listener>,
     /// `[[pool]]`, in file order; at least one, each with at least one backend.
@@ -60,6 +62,98 @@ pub struct Record {
     pub files: u32,
     /// Whether clients are told by their addresses.
     pub addresses: bool,
+}
+
+/// `[access_log]`: one line for each session that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub to: LogTo,
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// Which sessions get one.
+    pub only: Only,
+    /// Of a million sessions that went well, so many get one; of the others all.
+    pub sample_ppm: u32,
+}
+
+impl AccessLog {
+    /// All of a million.
+    pub const WHOLE_PPM: u32 = 1_000_000;
+}
+
+/// Where the lines of the access log go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTo {
+    /// Standard output.
+    Stdout,
+    /// Standard error, between the messages.
+    Stderr,
+    /// This file, or what else has a path.
+    File(PathBuf),
+    /// A syslog server, under this facility.
+    Syslog(SyslogAddress, Facility),
+}
+
+/// Where a syslog server takes lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyslogAddress {
+    /// A Unix socket of this machine.
+    Socket(PathBuf),
+    /// By UDP.
+    Udp(SocketAddr),
+}
+
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// That of HAProxy, and more.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Which sessions get a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Only {
+    /// All of them, or the sample.
+    All,
+    /// Those that did not go well.
+    Errors,
+}
+
+/// Under what a syslog server files the lines. Those that are for other purposes are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are as syslog calls them")]
+pub enum Facility {
+    User,
+    Daemon,
+    Local0,
+    Local1,
+    Local2,
+    Local3,
+    Local4,
+    Local5,
+    Local6,
+    Local7,
+}
+
+impl Facility {
+    /// Its number in the protocol.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::User => 1,
+            Self::Daemon => 3,
+            Self::Local0 => 16,
+            Self::Local1 => 17,
+            Self::Local2 => 18,
+            Self::Local3 => 19,
+            Self::Local4 => 20,
+            Self::Local5 => 21,
+            Self::Local6 => 22,
+            Self::Local7 => 23,
+        }
+    }
 }
 
 /// How many workers there are, and where they run.
@@ -131,6 +225,8 @@ pub struct Listener {
     pub lifetime_max: Option<Duration>,
     /// What a client gets when no backend could be reached.
     pub no_backend: NoBackend,
+    /// Whether its sessions are in the access log.
+    pub access_log: bool,
 }
 
 /// What a listener accepts.
@@ -465,6 +561,58 @@ impl Choice for LogLevel {
             Self::Info => "info",
             Self::Debug => "debug",
             Self::Trace => "trace",
+        }
+    }
+}
+
+impl Choice for LogFormat {
+    const ALL: &'static [Self] = &[Self::Text, Self::Json];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Choice for Only {
+    const ALL: &'static [Self] = &[Self::All, Self::Errors];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Errors => "errors",
+        }
+    }
+}
+
+impl Choice for Facility {
+    const ALL: &'static [Self] = &[
+        Self::User,
+        Self::Daemon,
+        Self::Local0,
+        Self::Local1,
+        Self::Local2,
+        Self::Local3,
+        Self::Local4,
+        Self::Local5,
+        Self::Local6,
+        Self::Local7,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Daemon => "daemon",
+            Self::Local0 => "local0",
+            Self::Local1 => "local1",
+            Self::Local2 => "local2",
+            Self::Local3 => "local3",
+            Self::Local4 => "local4",
+            Self::Local5 => "local5",
+            Self::Local6 => "local6",
+            Self::Local7 => "local7",
         }
     }
 }

@@ -12,10 +12,10 @@ use regex::bytes::Regex;
 use super::address::address as parse_address;
 use super::errors::{Bound, Reason};
 use super::forms;
-use super::keys::{CORE_MAX, Key, Kind, NAME_BYTES_MAX, WORKERS_MAX, quoted};
+use super::keys::{CORE_MAX, Key, Kind, LOG_TARGETS, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
 use super::typed::{Node, Value, shown};
-use super::types::{Choice, Workers};
+use super::types::{AccessLog, Choice, SyslogAddress, Workers};
 use super::units::{self, UnitFault};
 
 type Outcome<T> = Result<T, Reason>;
@@ -179,6 +179,82 @@ pub(super) fn host_name(key: &Key, node: &Node<'_>) -> Outcome<String> {
 /// The path of a file.
 pub(super) fn file(key: &Key, node: &Node<'_>) -> Outcome<PathBuf> {
     formed(key, node, forms::file).map(PathBuf::from)
+}
+
+/// Where lines go, before the keys of a syslog server join it.
+#[derive(Debug)]
+pub(super) enum Target {
+    Off,
+    Stdout,
+    Stderr,
+    Syslog,
+    File(PathBuf),
+}
+
+/// Where lines go. A path has a slash in it: a word that is misspelt must not become the name of a file.
+pub(super) fn log_target(key: &Key, node: &Node<'_>) -> Outcome<Target> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    match text {
+        "off" => Ok(Target::Off),
+        "stdout" => Ok(Target::Stdout),
+        "stderr" => Ok(Target::Stderr),
+        "syslog" => Ok(Target::Syslog),
+        path if path.contains('/') => file(key, node).map(Target::File),
+        word => Err(match near(word, LOG_TARGETS) {
+            None if !word.is_empty() => {
+                let why = format!(
+                    "is neither one of {} nor a path; for a file of this folder write \"./{}\"",
+                    quoted(&LOG_TARGETS),
+                    shown(word)
+                );
+                Reason::Malformed { typed: node.shown(), why }
+            }
+            near => {
+                let choices = LOG_TARGETS.map(str::to_owned).to_vec();
+                Reason::NotAChoice { typed: node.shown(), near, choices }
+            }
+        }),
+    }
+}
+
+/// Where a syslog server is.
+pub(super) fn syslog_address(key: &Key, node: &Node<'_>) -> Outcome<SyslogAddress> {
+    /// The kernel's structure has room for so many, and a NUL.
+    const PATH_BYTES_MAX: usize = 107;
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    if !text.starts_with('/') {
+        let address: SocketAddr = address(key, node)?;
+        if address.port() == 0 {
+            let why = "has the port 0, which no server has; the usual one is 514".to_owned();
+            return Err(Reason::Malformed { typed: node.shown(), why });
+        }
+        return Ok(SyslogAddress::Udp(address));
+    }
+    let path = file(key, node)?;
+    match text.len() {
+        count if count > PATH_BYTES_MAX => {
+            Err(Reason::TooMany { what: "bytes in the path of a socket", count, max: PATH_BYTES_MAX })
+        }
+        _ => Ok(SyslogAddress::Socket(path)),
+    }
+}
+
+/// A part of one, in millionths.
+pub(super) fn millionths(key: &Key, node: &Node<'_>) -> Outcome<u32> {
+    let number: Option<f64> = match &node.value {
+        Value::Float | Value::Integer(_) | Value::Word(_) => node.typed.replace('_', "").parse().ok(),
+        _ => None,
+    };
+    let number =
+        number.filter(|number| !number.is_nan()).ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    let millionths = (number * f64::from(AccessLog::WHOLE_PPM)).round();
+    if millionths < 1.0 {
+        Err(Reason::TooSmall(bound(key, node)))
+    } else if number > 1.0 {
+        Err(Reason::TooLarge(Bound { cure: None, ..bound(key, node) }))
+    } else {
+        Ok(millionths as u32)
+    }
 }
 
 /// What can be handed to a program.

@@ -16,6 +16,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         .collect();
     let mut found = Vec::new();
     found.extend(unused_busy_poll(&config.server));
+    found.extend(unused_access_log(config));
     for listener in &config.listeners {
         found.extend(port_zero(listener));
     }
@@ -35,6 +36,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
 fn unused_busy_poll(server: &Server) -> Option<String> {
     (server.engine == Engine::Fixed && !server.busy_poll.is_zero()).then(|| {
         "server: busy_poll_us has no effect with engine = \"fixed\"; write engine = \"auto\"".to_owned()
+    })
+}
+
+fn unused_access_log(config: &Config) -> Option<String> {
+    let is_unused =
+        config.access_log.is_some() && config.listeners.iter().all(|listener| !listener.access_log);
+    is_unused.then(|| {
+        "access_log: no session is logged, because every listener has access_log = false; \
+         remove that from those that are to be logged, or write to = \"off\""
+            .to_owned()
     })
 }
 
@@ -161,6 +172,19 @@ mod tests {
         assert_eq!(of("bind=\"127.0.0.1:8000\"", TWO), [""; 0]);
         let weighted = format!("algorithm=\"weighted-round-robin\"\n{TWO}weight=2");
         assert_eq!(of("bind=\"127.0.0.1:8000\"", &weighted), [""; 0]);
+    }
+
+    #[test]
+    fn a_log_of_nobody_is_odd() {
+        let found = |keys: &str| {
+            let text = format!(
+                "[access_log]\nto=\"stdout\"\n[[listener]]\nname=\"web\"\npool=\"api\"\nbind=\"127.0.0.1:9\"\n{keys}\n\
+                 [[pool]]\nname=\"api\"\n{TWO}"
+            );
+            warnings(&parse("f", &text).unwrap())
+        };
+        assert_eq!(found(""), [""; 0]);
+        assert!(matches!(&found("access_log=false")[..], [only] if only.contains("no session is logged")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::access_log;
 use crate::bind::Unbound;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
@@ -39,6 +40,8 @@ pub enum Error {
     Unbound(Unbound),
     /// The record cannot be begun.
     Record(record::Unusable),
+    /// The access log cannot be begun.
+    AccessLog(access_log::Unusable),
     /// A backend of the demo cannot have its address.
     DemoBackend {
         /// The address.
@@ -91,6 +94,7 @@ impl fmt::Display for Error {
             ),
             Error::Unbound(error) => error.fmt(f),
             Error::Record(error) => error.fmt(f),
+            Error::AccessLog(error) => error.fmt(f),
             Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),
             Error::Died { name, why } => write!(
                 f,

@@ -1,6 +1,7 @@
 //! Server: starts the threads, waits for signals, drains, prints totals.
 
 mod error;
+mod logging;
 mod recording;
 
 use std::any::Any;
@@ -39,6 +40,7 @@ use crate::times::Times;
 use crate::worker::{self, Report};
 
 pub use error::Error;
+use logging::Logging;
 use recording::Recording;
 
 /// How long the workers may take to be ready.
@@ -67,7 +69,7 @@ pub enum Request {
     Stop,
     /// The same by this signal.
     StopBySignal(i32),
-    /// That the file of the configuration is read again.
+    /// That the file of the configuration is read again, and that of the access log opened anew.
     Reload,
 }
 
@@ -114,6 +116,8 @@ pub struct Server {
     listen_drops_before: u64,
     /// The record, if one is written.
     recording: Option<Recording>,
+    /// The access log, if there is one.
+    logging: Option<Logging>,
     /// Ends the health thread when it is dropped.
     _health: HealthGuard,
 }
@@ -188,6 +192,7 @@ impl Server {
         })?;
 
         let (recording, arrivals) = Recording::start(config, stats, &event_sender)?.unzip();
+        let (logging, entries) = Logging::start(config, stats, &event_sender)?.unzip();
 
         let boxes = boxes(workers);
         let mut errands = Vec::with_capacity(workers);
@@ -201,6 +206,7 @@ impl Server {
                 generation: Arc::clone(&generation),
                 samples: samples.clone(),
                 arrivals: arrivals.clone(),
+                entries: entries.clone(),
                 boxes,
                 phase: phase.clone(),
                 sessions_max: limits.sessions_max,
@@ -231,6 +237,7 @@ impl Server {
             events,
             listen_drops_before: net::listen_drops().unwrap_or(0),
             recording,
+            logging,
             _health: HealthGuard { stop: Some(stop_sender), ended },
         };
         server.await_workers(workers)?;
@@ -305,6 +312,9 @@ impl Server {
         if let Some(recording) = &self.recording {
             tracing::info!("record: {}", recording.limits(workers));
         }
+        if let Some(logging) = &self.logging {
+            tracing::info!("access log: {}", logging.limits(workers));
+        }
         tracing::info!("ringway {} is ready on kernel {}", env!("CARGO_PKG_VERSION"), net::kernel_release());
     }
 
@@ -370,9 +380,10 @@ impl Server {
         let workers = status::workers(&generation.stats);
         let carried = status::carried(&generation.stats);
         let recorded = self.recording.as_ref().map_or_else(String::new, Recording::summary);
+        let logged = self.logging.as_ref().map_or_else(String::new, Logging::summary);
         let shadows = status::shadows(&generation.config, &generation.stats);
         let totals = status::totals(&generation.stats.totals());
-        format!("{totals}\n{workers}{carried}{recorded}{waiting}{shortages}{shadows}")
+        format!("{totals}\n{workers}{carried}{recorded}{logged}{waiting}{shortages}{shadows}")
     }
 
     /// Acts on requests until all is over.
@@ -394,6 +405,7 @@ impl Server {
                 Ok(Request::Reload) => {
                     // Those that have come meanwhile want the same.
                     put_off.extend(requests.try_iter().filter(|request| *request != Request::Reload));
+                    self.reopen_log();
                     self.reload();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -433,6 +445,11 @@ impl Server {
         }
     }
 
+    /// Has the file of the access log closed, and the one opened that has its name now. Nothing without such a file.
+    pub fn reopen_log(&self) {
+        self.logging.iter().for_each(Logging::reopen);
+    }
+
     fn stop(
         &mut self,
         request: Request,
@@ -447,13 +464,20 @@ impl Server {
             drain_timeout = ?timeout,
             "stopping: no new sessions; a second signal ends it at once"
         );
+        // A drain can take long enough for a rotation of the log.
+        let reopener = self.logging.as_ref().map(Logging::reopener);
         let drained = self.drain(timeout, || match requests.try_recv() {
             Ok(Request::Stop) => Some(SIGTERM),
             Ok(Request::StopBySignal(signal)) => Some(signal),
-            Ok(Request::PrintStatus | Request::Reload) | Err(_) => None,
+            Ok(Request::Reload) => {
+                reopener.iter().for_each(|reopen| reopen());
+                None
+            }
+            Ok(Request::PrintStatus) | Err(_) => None,
         });
-        // So that the totals have what it has written to the end.
+        // So that the totals have what they have written to the end.
         self.recording.iter_mut().for_each(Recording::finish);
+        self.logging.iter_mut().for_each(Logging::finish);
         output.print(&self.summary());
         output.print(&connect_times(&drained?));
         Ok(())

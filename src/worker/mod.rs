@@ -22,6 +22,7 @@ use crate::arrivals::{self, Arrivals};
 use crate::buffers::{Arena, Layout, Registration};
 use crate::config::{Engine, OnDown, Server};
 use crate::end::End;
+use crate::entries::{self, Entries};
 use crate::generation::Generation;
 use crate::handover::Boxes;
 use crate::net;
@@ -80,6 +81,8 @@ pub struct Setup {
     pub samples: SyncSender<List>,
     /// Where it hands over the sessions that ended, if they are recorded.
     pub arrivals: Option<arrivals::Sender>,
+    /// The same for the access log, if there is one.
+    pub entries: Option<entries::Sender>,
     /// How it hands connections to others and gets theirs, if there are others.
     pub boxes: Option<Boxes>,
     /// What the process is about: running, draining, closing.
@@ -165,7 +168,7 @@ struct Worker {
 impl Worker {
     /// Needs the runtime: the arena is registered with its ring.
     fn new(setup: Setup) -> Rc<Worker> {
-        let generation = &*setup.generation;
+        let generation = &setup.generation;
         let server = &generation.config.server;
         let workers = generation.stats.workers.len();
         // The limit on locked memory holds for all rings together: the first worker must not take it all.
@@ -193,6 +196,8 @@ impl Worker {
             explains: Cell::new(true),
             connect_times: RefCell::new(histogram()),
             arrivals: setup.arrivals.map(Arrivals::new),
+            entries: setup.entries,
+            begun_sessions: Cell::new(0),
         });
         let sockets = setup.sockets.into_iter().map(|(listener, socket)| Accepting::new(listener, socket));
         Rc::new(Worker {
@@ -295,6 +300,7 @@ impl Worker {
             shared.watches.sweep(&shared.config, core.now.get(), late);
             self.adopt_news(&shared);
             self.end_what_was_removed(&shared);
+            shared.entries.iter().for_each(Entries::hand_over);
         }
         self.forget_what_is_over();
         self.boxes.as_ref().inspect(|_| self.weigh_haste(step));
@@ -348,6 +354,7 @@ impl Worker {
         // Sessions may have ended since the last tick.
         self.show_carried();
         self.core.arrivals.iter().for_each(Arrivals::hand_over);
+        self.generations().iter().flat_map(|shared| &shared.entries).for_each(Entries::hand_over);
         Report {
             abandoned: self.sessions(),
             connect_times: self.core.connect_times.borrow().clone(),

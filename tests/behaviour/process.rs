@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::common::*;
 
@@ -29,16 +32,25 @@ pub(super) fn run_file(server: &str, backend: SocketAddr) -> Process {
 }
 
 /// The same, by a command that ends with ringway's own.
-pub(super) fn run_file_as(mut command: Command, server: &str, backend: SocketAddr) -> Process {
+pub(super) fn run_file_as(command: Command, server: &str, backend: SocketAddr) -> Process {
+    Process::with_tables(command, &format!("[server]\n{server}"), backend)
+}
+
+/// The same, with these tables in place of `[server]`.
+pub(super) fn run_file_with(tables: &str, backend: SocketAddr) -> Process {
+    Process::with_tables(ringway(), tables, backend)
+}
+
+/// A file with these tables, one listener and one backend that is not checked; it goes with its folder.
+fn file_with(tables: &str, backend: SocketAddr) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ringway.toml");
     let text = format!(
-        "[server]\n{server}\n[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\npool = 'p'\n[[pool]]\nname = 'p'\n\
+        "{tables}\n[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\npool = 'p'\n[[pool]]\nname = 'p'\n\
          [pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{backend}'\n"
     );
     fs::write(&file, text).unwrap();
-    command.args(["run", "--config"]).arg(&file);
-    Process::start(command)
+    (folder, file)
 }
 
 /// `ringway run` on a free port over these backends, with these flags.
@@ -56,10 +68,31 @@ fn add_run(command: &mut Command, listen: &str, backends: &[SocketAddr], flags: 
 }
 
 impl Process {
+    /// A command that ends with ringway's own, with a file of these tables, one listener and one backend.
+    pub(super) fn with_tables(mut command: Command, tables: &str, backend: SocketAddr) -> Process {
+        let (_folder, file) = file_with(tables, backend);
+        command.args(["run", "--config"]).arg(&file);
+        Process::start(command)
+    }
+
+    /// The same for ringway itself; what it prints goes here.
+    pub(super) fn with_output(tables: &str, backend: SocketAddr, output: impl Into<Stdio>) -> Process {
+        let (_folder, file) = file_with(tables, backend);
+        let mut command = ringway();
+        command.args(["run", "--config"]).arg(&file).stdout(output);
+        Process::spawn(command)
+    }
+
     pub(super) fn start(mut command: Command) -> Process {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let output = collect(BufReader::new(child.stdout.take().unwrap()));
+        command.stdout(Stdio::piped());
+        Process::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Process {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // It holds an end of the pipe that the child writes to, if that is another one.
+        drop(command);
+        let output = child.stdout.take().map_or_else(Arc::default, |output| collect(BufReader::new(output)));
         let errors = collect::<ChildStderr>(BufReader::new(child.stderr.take().unwrap()));
         let mut process = Process { child, address: any_port(), output, errors };
         await_that("ringway is ready", || {
@@ -109,6 +142,12 @@ impl Process {
         self.output()
     }
 
+    /// Ends it, whoever reads what it prints.
+    pub(super) fn end(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
     pub(super) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
@@ -139,6 +178,11 @@ impl Process {
         recorded(&self.line("recorded: "))
     }
 
+    /// What became of the lines of the access log as of now: those written and those dropped.
+    pub(super) fn logged(&self) -> (u64, u64) {
+        logged(&self.line("access log: "))
+    }
+
     fn thread_names(&self) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok()).collect()
@@ -154,7 +198,16 @@ impl Process {
 
 /// Sessions written and lost, by what was printed last.
 pub(super) fn recorded(output: &str) -> (u64, u64) {
-    let line = output.lines().rfind(|line| line.starts_with("recorded: ")).unwrap();
+    two_numbers(output, "recorded: ")
+}
+
+/// Lines written and dropped, by what was printed last.
+pub(super) fn logged(output: &str) -> (u64, u64) {
+    two_numbers(output, "access log: ")
+}
+
+fn two_numbers(output: &str, begins: &str) -> (u64, u64) {
+    let line = output.lines().rfind(|line| line.starts_with(begins)).unwrap();
     let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     (numbers[0], numbers[1])
 }

@@ -195,6 +195,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
         generation: Arc::new(generation),
         samples,
         arrivals: None,
+        entries: None,
         boxes: boxes.pop(),
         phase: phase.clone(),
         sessions_max: 10,

@@ -63,6 +63,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             log: LogLevel::Warn,
             record: None,
         },
+        access_log: None,
         listeners: vec![Listener {
             name: "test".into(),
             bind: vec![any_port()],
@@ -75,6 +76,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             half_closed_timeout: None,
             lifetime_max: None,
             no_backend: NoBackend::Reset,
+            access_log: true,
         }],
         pools: vec![Pool {
             name: "test".into(),

@@ -44,6 +44,7 @@ fn listener(
     let half_closed_timeout = reader.get("half_closed_timeout", values::duration);
     let lifetime_max = reader.get("lifetime_max", values::duration);
     let no_backend = no_backend(reader);
+    let access_log = reader.get("access_log", values::switch);
     Some(Listener {
         name: name?,
         bind: bind?,
@@ -56,6 +57,7 @@ fn listener(
         half_closed_timeout: half_closed_timeout?,
         lifetime_max: lifetime_max?,
         no_backend: no_backend?,
+        access_log: access_log?,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every function reads all values of its table before it gives up, so that one run reports every mistake.
 
+mod access_log;
 mod backend;
 mod check;
 mod ejection;
@@ -22,6 +23,7 @@ use super::typed::{Table, shown};
 use super::types::{Config, Record, Server, TcpOptions, Workers};
 use super::units::format_size;
 use super::values;
+use access_log::access_log;
 use listener::{PoolNames, listeners};
 use pool::pools;
 
@@ -30,6 +32,8 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let empty = Table::new();
     let reader = Reader::new(&keys::ROOT, root, Place::File, String::new(), report);
     let server = reader.table("server", &empty).and_then(|(table, place)| server(table, place, report));
+    let access_log =
+        reader.table("access_log", &empty).and_then(|(table, place)| access_log(table, place, report));
     let listener_tables = reader.tables("listener");
     let pool_tables = reader.tables("pool");
     at_least_one(&reader, "listener", &listener_tables);
@@ -40,7 +44,7 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let pool_names = pool_tables.as_deref().map(PoolNames::new);
     let pools = pool_tables.and_then(|tables| pools(&tables, report));
     let listeners = listener_tables.and_then(|tables| listeners(&tables, pool_names.as_ref(), report));
-    Some(Config { server: server?, listeners: listeners?, pools: pools? })
+    Some(Config { server: server?, access_log: access_log?, listeners: listeners?, pools: pools? })
 }
 
 type Tables<'n, 't> = [(&'n Table<'t>, Place)];
@@ -177,9 +181,9 @@ fn to_u32(count: u64) -> u32 {
 mod tests {
     use super::super::keys::{Kind, Section};
     use super::super::types::{
-        Accept, Algorithm, Check, Choice, Ejection, Engine, Exchange, Expect, Health, HttpCheck,
-        InitialState, LogLevel, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal, Statistic,
-        TlsCheck,
+        Accept, Algorithm, Check, Choice, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
+        InitialState, LogFormat, LogLevel, OnDown, Only, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal,
+        Statistic, TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -195,6 +199,9 @@ mod tests {
         }
         same::<Engine>(&keys::SERVER, "engine");
         same::<LogLevel>(&keys::SERVER, "log");
+        same::<LogFormat>(&keys::ACCESS_LOG, "format");
+        same::<Only>(&keys::ACCESS_LOG, "only");
+        same::<Facility>(&keys::ACCESS_LOG, "facility");
         same::<Protocol>(&keys::LISTENER, "protocol");
         same::<Accept>(&keys::LISTENER, "accept");
         same::<NoBackendWord>(&keys::LISTENER, "no_backend");

@@ -1,0 +1,73 @@
+//! Date: when something was, in UTC, in the ways in which logs say it. Pure.
+
+use std::io::Write as _;
+
+use time::{Month, OffsetDateTime};
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// A moment, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment(pub(super) u64);
+
+impl Moment {
+    /// As HAProxy writes it: `26/Nov/2026:11:52:01.123`, but never in the machine's own time zone.
+    pub(super) fn append_haproxy(self, line: &mut Vec<u8>) {
+        let (date, micros) = self.parts();
+        let (year, month, day) = date.to_calendar_date();
+        let (hour, minute, second) = date.to_hms();
+        let (month, millis) = (name(month), micros / 1_000);
+        let _ = write!(line, "{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02}.{millis:03}");
+    }
+
+    /// As RFC 3339 has it: `2026-11-26T11:52:01.123456Z`.
+    pub(super) fn append_rfc3339(self, line: &mut Vec<u8>) {
+        let (date, micros) = self.parts();
+        let (year, month, day) = date.to_calendar_date();
+        let (hour, minute, second) = date.to_hms();
+        let month = u8::from(month);
+        let _ = write!(line, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z");
+    }
+
+    /// To the second, and the microseconds after it.
+    fn parts(self) -> (OffsetDateTime, u64) {
+        let seconds = i64::try_from(self.0 / 1_000_000).unwrap_or(i64::MAX);
+        // A clock that is set beyond the year 9999 gets no date.
+        let date = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        (date, self.0 % 1_000_000)
+    }
+}
+
+fn name(month: Month) -> &'static str {
+    MONTHS[usize::from(u8::from(month)) - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(micros: u64) -> [String; 2] {
+        let (mut haproxy, mut rfc3339) = (Vec::new(), Vec::new());
+        Moment(micros).append_haproxy(&mut haproxy);
+        Moment(micros).append_rfc3339(&mut rfc3339);
+        [haproxy, rfc3339].map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn moments_in_both_ways() {
+        for (micros, haproxy, rfc3339) in [
+            (0, "01/Jan/1970:00:00:00.000", "1970-01-01T00:00:00.000000Z"),
+            (1_790_000_000_123_456, "21/Sep/2026:14:13:20.123", "2026-09-21T14:13:20.123456Z"),
+            (1_709_251_199_999_999, "29/Feb/2024:23:59:59.999", "2024-02-29T23:59:59.999999Z"),
+            (4_102_444_800_000_001, "01/Jan/2100:00:00:00.000", "2100-01-01T00:00:00.000001Z"),
+        ] {
+            assert_eq!(both(micros), [haproxy, rfc3339]);
+        }
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        assert!(both(u64::MAX)[0].starts_with("01/Jan/1970"));
+    }
+}

@@ -1,0 +1,73 @@
+//! Names: what the numbers in an entry stand for.
+
+use std::net::SocketAddr;
+
+use crate::config::{Choice, Config};
+use crate::entries::Entry;
+use crate::table::BackendId;
+
+/// What listeners, pools and backends are called, by their numbers.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// Each with its pool.
+    listeners: Vec<(String, usize)>,
+    pools: Vec<Pool>,
+    /// Those of all pools, one after the other, as the table of backends has them.
+    backends: Vec<(String, SocketAddr)>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    name: String,
+    algorithm: &'static str,
+    /// Where its backends begin, and how many there are.
+    backends: std::ops::Range<usize>,
+}
+
+/// The names that belong to one entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub(super) listener: &'a str,
+    pub(super) pool: &'a str,
+    pub(super) algorithm: &'static str,
+    /// Its name and where it serves, if one was picked.
+    pub(super) backend: Option<(&'a str, SocketAddr)>,
+}
+
+impl Names {
+    /// Those of a configuration.
+    pub(super) fn new(config: &Config) -> Names {
+        let listeners = config.listeners.iter().map(|listener| (listener.name.clone(), listener.pool));
+        let mut backends = Vec::new();
+        let pools = config.pools.iter().map(|pool| {
+            let first = backends.len();
+            backends.extend(pool.backends.iter().map(|backend| (backend.name.clone(), backend.address)));
+            let backends = first..backends.len();
+            Pool { name: pool.name.clone(), algorithm: pool.algorithm.word(), backends }
+        });
+        let (listeners, pools) = (listeners.collect(), pools.collect());
+        Names { listeners, pools, backends }
+    }
+
+    pub(super) fn of(&self, entry: &Entry) -> Named<'_> {
+        let (listener, pool) = &self.listeners[entry.listener as usize];
+        let pool = &self.pools[*pool];
+        let backend = entry.backend.map(|id| &self.backends[id.index()]);
+        Named {
+            listener,
+            pool: &pool.name,
+            algorithm: pool.algorithm,
+            backend: backend.map(|(name, address)| (name.as_str(), *address)),
+        }
+    }
+
+    /// The pool of a listener.
+    pub(super) fn pool(&self, listener: usize) -> usize {
+        self.listeners[listener].1
+    }
+
+    /// The backends of a pool.
+    pub(super) fn backends(&self, pool: usize) -> impl Iterator<Item = BackendId> {
+        self.pools[pool].backends.clone().map(BackendId::new)
+    }
+}

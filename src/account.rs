@@ -1,0 +1,56 @@
+//! Account: what is told of a session that has ended.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::end::End;
+use crate::entries::{Entry, Reached};
+use crate::relay::Direction;
+use crate::watch::{Stage, Watch};
+
+/// For the access log. Moments are since the process began to serve.
+pub fn entry(watch: &Watch, client: SocketAddr, accepted: Duration, now: Duration, end: End) -> Entry {
+    let us = |time: Duration| time.as_micros() as u64;
+    let marks = watch.marks.get();
+    let (reached, duration_us) = (reached(watch, end), us(now.saturating_sub(accepted)));
+    let waited_us = marks.picked_us.map(u64::from).or((reached == Reached::Queue).then_some(duration_us));
+    Entry {
+        id: watch.id,
+        client,
+        listener: watch.listener as u32,
+        backend: watch.served_by.get(),
+        accepted_us: us(accepted),
+        waited_us,
+        connect_us: marks.connect_us.map(u64::from),
+        first_byte_us: marks.first_byte_us.map(u64::from),
+        duration_us,
+        bytes_to_backend: watch.meter.bytes(Direction::ToBackend),
+        bytes_to_client: watch.meter.bytes(Direction::ToClient),
+        behind: marks.behind,
+        picks: marks.picks,
+        reached,
+        unanswered: is_unanswered(watch, end),
+        end,
+    }
+}
+
+fn reached(watch: &Watch, end: End) -> Reached {
+    match end {
+        // The farewell has taken the place of the stage in which it waited.
+        End::QueueFull | End::QueueTimeout => Reached::Queue,
+        _ if watch.marks.get().connect_us.is_some() => Reached::Data,
+        _ if watch.stage.get() == Stage::Queued => Reached::Queue,
+        _ => Reached::Connect,
+    }
+}
+
+/// Of a session that ended because nothing came: whether it was the backend that had to say something next.
+fn is_unanswered(watch: &Watch, end: End) -> bool {
+    let meter = &watch.meter;
+    match end {
+        End::ConnectFailed => watch.marks.get().timed_out,
+        End::IdleTimeout => meter.bytes(Direction::ToBackend) > 0 && meter.bytes(Direction::ToClient) == 0,
+        End::HalfClosedTimeout => meter.ended_first() == Some(Direction::ToBackend),
+        _ => false,
+    }
+}
