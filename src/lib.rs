@@ -32,12 +32,16 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 
+pub mod activation;
 pub mod explain;
 pub mod figures;
 pub mod health;
+pub mod heartbeat;
 pub mod limits;
 pub mod model;
+pub mod notify;
 pub mod output;
+pub mod privileges;
 pub mod record;
 pub mod server;
 pub mod status;

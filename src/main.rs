@@ -45,7 +45,7 @@ fn with(
         tracing::error!("{error}");
         match error {
             server::Error::Ring(_) => NO_RING,
-            server::Error::Record(_) => WRONG,
+            server::Error::Record(_) | server::Error::Privileges(_) => WRONG,
             server::Error::Interrupted { signal, .. } => 128 + signal as u8,
             _ => 1,
         }

@@ -66,6 +66,8 @@ pub struct Stats {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerStats {
+    /// Ticks so far: who stands still does not tick.
+    pub ticks: Counter,
     /// Sessions now, over all listeners.
     pub active: Counter,
     /// Failures of any backend: moves whenever one of the counts of failures in [`BackendStats`] does.
@@ -287,6 +289,7 @@ impl Stats {
     pub fn new(workers: usize, listeners: usize, backends: usize) -> Stats {
         let worker = || {
             Arc::new(WorkerStats {
+                ticks: Counter::default(),
                 active: Counter::default(),
                 failures: Counter::default(),
                 sessions: Row::new(backends),

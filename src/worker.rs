@@ -4,7 +4,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use crate::end::End;
 use crate::epoch::Subscriber;
 use crate::handover::{Boxes, Connection};
 use crate::load::Links;
-use crate::net::{self, Socket};
+use crate::net::{self, Listening, Socket};
 use crate::phase::{Phase, PhaseFlag};
 use crate::pipes::Pipes;
 use crate::pool::{self, Pool};
@@ -72,7 +71,7 @@ pub struct Setup {
     /// Its number, from 0.
     pub id: usize,
     /// Its sockets, each with its listener: an index into the configuration's listeners.
-    pub sockets: Vec<(usize, TcpListener)>,
+    pub sockets: Vec<(usize, Listening)>,
     /// What carries small messages: never `Auto`.
     pub engine: Engine,
     /// What was asked for.
@@ -131,7 +130,9 @@ pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> 
     }));
     made.get().inspect(|worker| worker.shut_boxes());
     let is_clean = served.as_ref().is_ok_and(|report| report.abandoned == 0);
-    if !is_clean {
+    let leaves_polls =
+        made.get().is_some_and(|worker| worker.sockets.iter().any(|(_, socket)| socket.is_lent()));
+    if !is_clean || leaves_polls {
         // What it served must look cut to the peers, and not complete.
         made.get().inspect(|worker| worker.shared.watches.abort_all());
         // Dropping the runtime waits for every operation, without a limit. The process is about to exit.
@@ -147,7 +148,9 @@ struct Worker {
     all_stats: Arc<Stats>,
     phase: PhaseFlag,
     sessions_max: usize,
-    sockets: Vec<(usize, Rc<TcpListener>)>,
+    sockets: Vec<(usize, Rc<Listening>)>,
+    /// Tells those who wait on a socket that is lent that nobody is accepted any more.
+    accepts_no_more: Notify,
     boxes: Option<Boxes>,
     /// Whom it compares itself with.
     neighbours: RefCell<Neighbours>,
@@ -227,6 +230,7 @@ impl Worker {
                 .into_iter()
                 .map(|(listener, socket)| (listener, Rc::new(socket)))
                 .collect(),
+            accepts_no_more: Notify::new(),
             pause_told: Cell::new(None),
             epoch: Cell::new(0),
         })
@@ -277,6 +281,7 @@ impl Worker {
     fn tick(&self, step: Duration) {
         let shared = &self.shared;
         shared.now.set(shared.now.get() + step);
+        shared.stats.ticks.add(1);
         let ticks = &shared.supplies.ticks;
         ticks.set(ticks.get().wrapping_add(1));
         shared.supplies.multishot.iter().for_each(Multishot::look_again);
@@ -359,9 +364,9 @@ impl Worker {
         });
     }
 
-    async fn accept_loop(self: Rc<Self>, listener: usize, socket: Rc<TcpListener>) {
+    async fn accept_loop(self: Rc<Self>, listener: usize, socket: Rc<Listening>) {
         loop {
-            if let Err(error) = ring::acceptable(&socket).await {
+            if let Err(error) = self.acceptable(&socket).await {
                 tracing::error!(worker = self.id, %error, "cannot wait for connections; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -387,8 +392,24 @@ impl Worker {
         }
     }
 
+    /// Until somebody waits to be accepted, or nobody is any more.
+    async fn acceptable(&self, socket: &Rc<Listening>) -> io::Result<()> {
+        if !socket.is_lent() {
+            return ring::acceptable(socket).await;
+        }
+        // Its poll does not end with us. It takes nothing, so that it can be left behind.
+        let over = self.accepts_no_more.notified();
+        if self.phase.get() != Phase::Running {
+            return Ok(());
+        }
+        tokio::select! {
+            result = ring::acceptable(socket) => result,
+            () = over => Ok(()),
+        }
+    }
+
     /// Takes what waits in the kernel's queue, up to a batch.
-    fn accept_batch(self: &Rc<Self>, listener: usize, socket: &TcpListener) -> Result<(), Refusal> {
+    fn accept_batch(self: &Rc<Self>, listener: usize, socket: &Listening) -> Result<(), Refusal> {
         let room = self.room();
         for _ in 0..room.min(ACCEPT_BATCH) {
             match net::accept(socket) {
@@ -498,8 +519,9 @@ impl Worker {
                     break;
                 }
             }
-            net::stop_listening(socket);
+            socket.stop();
         }
+        self.accepts_no_more.notify_waiters();
         self.shared.freed.notify_waiters();
     }
 

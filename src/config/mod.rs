@@ -32,7 +32,7 @@ pub use flags::Flags;
 pub use types::{
     Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Exchange, Expect, Health, HttpCheck,
     InitialState, Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime,
-    Server, Signal, Statistic, TcpOptions, TlsCheck, Workers,
+    RunAs, Server, Signal, Statistic, TcpOptions, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::activation;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
 use crate::net;
+use crate::privileges;
 use crate::record;
 use crate::ring::Unavailable;
 
@@ -43,6 +45,10 @@ pub enum Error {
         /// What the kernel said.
         error: io::Error,
     },
+    /// A socket of the service manager cannot be used.
+    Activation(activation::Unusable),
+    /// The process cannot become who it is to be.
+    Privileges(privileges::Unusable),
     /// The record cannot be begun.
     Record(record::Unusable),
     /// A backend of the demo cannot have its address.
@@ -99,6 +105,8 @@ impl fmt::Display for Error {
                 write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
                 listen_cure(f, address, error)
             }
+            Error::Activation(error) => error.fmt(f),
+            Error::Privileges(error) => error.fmt(f),
             Error::Record(error) => error.fmt(f),
             Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),
             Error::Died { name, why } => write!(

@@ -2,10 +2,11 @@
 
 mod error;
 mod recording;
+mod supervision;
 
 use std::any::Any;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -17,6 +18,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
+use crate::activation::Activation;
 use crate::config::{Accept, Choice, Config, Engine, Workers};
 use crate::epoch::{self, Subscriber};
 use crate::explain;
@@ -24,9 +26,10 @@ use crate::figures;
 use crate::handover::{self, Boxes};
 use crate::health::{self, Order, Probes, Refusal};
 use crate::limits::{self, Limits};
-use crate::net;
+use crate::net::{self, Listening};
 use crate::output::Output;
 use crate::phase::{Phase, PhaseFlag};
+use crate::privileges::{self, Became};
 use crate::queue::Queue;
 use crate::ring::{self, Unavailable};
 use crate::samples;
@@ -38,6 +41,7 @@ use crate::worker::{self, Report};
 
 pub use error::Error;
 use recording::Recording;
+use supervision::Supervision;
 
 /// How long the workers may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -151,6 +155,8 @@ impl Server {
         }
         let probes = Probes::new(&config.pools).map_err(Error::Check)?;
         let (addresses, sockets) = listen(&config, cores.len())?;
+        // Before any thread of ours, and before any file that is written: what cannot be written later fails now.
+        leave_root(&config)?;
 
         let config = Arc::new(config);
         let first = BackendTable::first(&config.pools, Instant::now());
@@ -372,13 +378,14 @@ impl Server {
 
     /// Acts on requests until all is over.
     pub fn serve(mut self, requests: &Receiver<Request>, mut output: Output) -> Result<(), Error> {
+        let mut supervision = Supervision::ready(&self.stats, &self.table());
         let mut next_status = self.config.server.status_interval.map(|interval| Instant::now() + interval);
         loop {
             // Threads report to one channel and requests come by another: look at both often enough for a person.
             match requests.recv_timeout(Duration::from_millis(100)) {
                 Ok(Request::PrintStatus) => output.print(&format!("{}{}", self.status(), self.explain())),
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
-                    return self.stop(request, requests, output);
+                    return self.stop(request, requests, output, supervision);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the signal thread never ends"),
@@ -388,6 +395,7 @@ impl Server {
                 return Err(Error::Died { name, why });
             }
             let now = Instant::now();
+            supervision.look(&self.stats, &self.table(), now);
             if next_status.is_some_and(|due| now >= due) {
                 output.print(&self.status());
                 next_status = self.config.server.status_interval.map(|interval| now + interval);
@@ -400,6 +408,7 @@ impl Server {
         request: Request,
         requests: &Receiver<Request>,
         mut output: Output,
+        mut supervision: Supervision,
     ) -> Result<(), Error> {
         let timeout = self.config.server.drain_timeout;
         tracing::info!(
@@ -408,10 +417,14 @@ impl Server {
             drain_timeout = ?timeout,
             "stopping: no new sessions; a second signal ends it at once"
         );
-        let drained = self.drain(timeout, || match requests.try_recv() {
-            Ok(Request::Stop) => Some(SIGTERM),
-            Ok(Request::StopBySignal(signal)) => Some(signal),
-            Ok(Request::PrintStatus) | Err(_) => None,
+        supervision.stopping(timeout, &self.stats);
+        let drained = self.drain(timeout, || {
+            supervision.draining(Instant::now());
+            match requests.try_recv() {
+                Ok(Request::Stop) => Some(SIGTERM),
+                Ok(Request::StopBySignal(signal)) => Some(signal),
+                Ok(Request::PrintStatus) | Err(_) => None,
+            }
         });
         // So that the totals have what it has written to the end.
         self.recording.iter_mut().for_each(Recording::finish);
@@ -539,14 +552,24 @@ fn boxes(config: &Config, workers: usize) -> Vec<Option<Boxes>> {
     }
 }
 
-/// The sockets of one worker, each with its listener.
-type Sockets = Vec<(usize, TcpListener)>;
+/// Becomes who the configuration says, if it says so.
+fn leave_root(config: &Config) -> Result<(), Error> {
+    let Some(run_as) = &config.server.run_as else { return Ok(()) };
+    if let Some(Became { uid, gid, groups }) = privileges::become_user(run_as).map_err(Error::Privileges)? {
+        tracing::info!(user = %run_as.user, uid, gid, ?groups, "root is left for good; ports below 1024 can still be opened");
+    }
+    Ok(())
+}
 
-/// Binds every address once for each worker.
+/// The sockets of one worker, each with its listener.
+type Sockets = Vec<(usize, Listening)>;
+
+/// Binds every address once for each worker, or takes what a service manager has bound.
 fn listen(config: &Config, workers: usize) -> Result<(Vec<Vec<SocketAddr>>, Vec<Sockets>), Error> {
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
     let backlog_max = net::backlog_max();
+    let mut activation = Activation::from_environment().map_err(Error::Activation)?;
     for (index, listener) in config.listeners.iter().enumerate() {
         if let Some(max) = backlog_max.filter(|&max| max < listener.backlog) {
             tracing::warn!(
@@ -559,14 +582,22 @@ fn listen(config: &Config, workers: usize) -> Result<(Vec<Vec<SocketAddr>>, Vec<
         }
         for &address in &listener.bind {
             let failed = |error| Error::Listen { listener: listener.name.clone(), address, error };
-            let group = patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
-                .map_err(failed)?;
-            addresses[index].push(group[0].local_addr().map_err(failed)?);
-            for (worker, socket) in sockets.iter_mut().zip(group) {
-                worker.push((index, socket));
+            let passed = activation.share(address, workers, listener.tcp).map_err(Error::Activation)?;
+            let group = match passed {
+                Some(group) => group,
+                None => patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
+                    .map_err(failed)?
+                    .into_iter()
+                    .map(|socket| vec![Listening::own(socket)])
+                    .collect(),
+            };
+            addresses[index].push(group[0][0].local_addr().map_err(failed)?);
+            for (worker, group) in sockets.iter_mut().zip(group) {
+                worker.extend(group.into_iter().map(|socket| (index, socket)));
             }
         }
     }
+    activation.finish().map_err(Error::Activation)?;
     Ok((addresses, sockets))
 }
 

@@ -17,6 +17,7 @@ mod peers;
 mod process;
 mod recording;
 mod relaying;
+mod service;
 mod shadow;
 mod spreading;
 mod stages;

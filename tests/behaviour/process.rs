@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -18,7 +19,7 @@ pub(super) struct Process {
     errors: Arc<Mutex<String>>,
 }
 
-fn ringway() -> Command {
+pub(super) fn ringway() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ringway"))
 }
 
@@ -29,16 +30,33 @@ pub(super) fn run_file(server: &str, backend: SocketAddr) -> Process {
 }
 
 /// The same, by a command that ends with ringway's own.
-pub(super) fn run_file_as(mut command: Command, server: &str, backend: SocketAddr) -> Process {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("ringway.toml");
+pub(super) fn run_file_as(command: Command, server: &str, backend: SocketAddr) -> Process {
+    run_listening_as(command, server, "'127.0.0.1:0'", backend)
+}
+
+/// The same, at these addresses, as in a file.
+pub(super) fn run_listening_as(
+    mut command: Command,
+    server: &str,
+    bind: &str,
+    backend: SocketAddr,
+) -> Process {
+    let file = write_file(server, bind, backend);
+    command.args(["run", "--config"]).arg(file.path());
+    Process::start(command)
+}
+
+/// A file with this `[server]` and one listener there over one backend that is not checked.
+pub(super) fn write_file(server: &str, bind: &str, backend: SocketAddr) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
     let text = format!(
-        "[server]\n{server}\n[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\npool = 'p'\n[[pool]]\nname = 'p'\n\
+        "[server]\n{server}\n[[listener]]\nname = 'a'\nbind = {bind}\npool = 'p'\n[[pool]]\nname = 'p'\n\
          [pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{backend}'\n"
     );
-    fs::write(&file, text).unwrap();
-    command.args(["run", "--config"]).arg(&file);
-    Process::start(command)
+    fs::write(file.path(), text).unwrap();
+    // Whoever ringway is to be.
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    file
 }
 
 /// `ringway run` on a free port over these backends, with these flags.
@@ -56,10 +74,16 @@ fn add_run(command: &mut Command, listen: &str, backends: &[SocketAddr], flags: 
 }
 
 impl Process {
-    fn start(mut command: Command) -> Process {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let output = collect(BufReader::new(child.stdout.take().unwrap()));
+    fn start(command: Command) -> Process {
+        Process::start_between(command, Stdio::null(), Stdio::piped())
+    }
+
+    /// With this standard input and output.
+    pub(super) fn start_between(mut command: Command, input: Stdio, output: Stdio) -> Process {
+        let mut child = command.stdin(input).stdout(output).stderr(Stdio::piped()).spawn().unwrap();
+        // Descriptors that it was given are its own from now on.
+        drop(command);
+        let output = child.stdout.take().map(|stdout| collect(BufReader::new(stdout))).unwrap_or_default();
         let errors = collect::<ChildStderr>(BufReader::new(child.stderr.take().unwrap()));
         let mut process = Process { child, address: any_port(), output, errors };
         await_that("ringway is ready", || {
@@ -87,23 +111,28 @@ impl Process {
         self.output.lock().unwrap().clone()
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub(super) fn wait(&mut self) -> ExitStatus {
         let status = await_exit(&mut self.child);
         // What it wrote last may still be in the pipes.
         await_that("its output ends", || {
-            Arc::strong_count(&self.output) + Arc::strong_count(&self.errors) == 2
+            Arc::strong_count(&self.output) == 1 && Arc::strong_count(&self.errors) == 1
         });
         status
     }
 
     /// Ends it in order; returns what it printed.
-    pub(super) fn stop(mut self) -> String {
+    pub(super) fn stop(self) -> String {
         self.signal("TERM");
+        self.stop_after_signal()
+    }
+
+    /// Waits for the end that has been asked for, in order; returns what it printed.
+    pub(super) fn stop_after_signal(mut self) -> String {
         let status = self.wait();
         assert!(status.success(), "{status}: {}", self.errors());
         self.output()
@@ -139,6 +168,23 @@ impl Process {
         recorded(&self.line("recorded: "))
     }
 
+    /// What the kernel says of each thread (`/proc/PID/task/TID/status`).
+    pub(super) fn thread_statuses(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        // One may have ended meanwhile.
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok()).collect()
+    }
+
+    /// The number of the thread with this name.
+    pub(super) fn thread(&self, name: &str) -> i32 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut tasks = tasks.map(|task| task.unwrap().path());
+        let is_it = |task: &std::path::PathBuf| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        tasks.find(is_it).unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap()
+    }
+
     fn thread_names(&self) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok()).collect()
@@ -160,7 +206,7 @@ pub(super) fn recorded(output: &str) -> (u64, u64) {
 }
 
 /// Waits until a process has ended; kills nobody.
-fn await_exit(child: &mut Child) -> ExitStatus {
+pub(super) fn await_exit(child: &mut Child) -> ExitStatus {
     let mut status = None;
     await_that("it exits", || {
         status = child.try_wait().unwrap();
@@ -193,9 +239,14 @@ where
 }
 
 /// Runs a command that is expected to end by itself, soon.
-fn outcome(mut command: Command) -> (ExitStatus, String, Duration) {
+pub(super) fn outcome(command: Command) -> (ExitStatus, String, Duration) {
+    outcome_between(command, Stdio::null())
+}
+
+/// The same, with this standard input.
+pub(super) fn outcome_between(mut command: Command, input: Stdio) -> (ExitStatus, String, Duration) {
     let begun = Instant::now();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command.stdin(input).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut process = Process { child, address: any_port(), output: Arc::default(), errors: Arc::default() };
     process.errors = collect(BufReader::new(process.child.stderr.take().unwrap()));
     let status = process.wait();

@@ -191,7 +191,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     let setup = worker::Setup {
         id: 1,
         engine: ringway::config::Engine::Fixed,
-        sockets: vec![(0, socket)],
+        sockets: vec![(0, net::Listening::own(socket))],
         config,
         subscriber,
         stats: Arc::clone(&stats),

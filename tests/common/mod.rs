@@ -61,6 +61,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             status_interval: None,
             log: LogLevel::Warn,
             record: None,
+            run_as: None,
         },
         listeners: vec![Listener {
             name: "test".into(),

@@ -1,0 +1,5 @@
+//! ringway as a service: what it tells its manager, sockets that it is given, the user that it becomes.
+
+mod activation;
+mod notify;
+mod user;
