@@ -31,6 +31,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod manual;
 
 pub mod activation;
 pub mod explain;

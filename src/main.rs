@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Command::Check(args) => return cli::check(&args),
         Command::Simulate(args) => return cli::simulate(&args),
         Command::Replay(args) => return cli::replay(&args),
+        Command::Completions(args) => return cli::completions(&args),
+        Command::Man(args) => return cli::man(&args),
         Command::Run(args) => with(args.config(), server::run),
         Command::Demo(args) => with(args.config(), demo::run),
     };

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
     ("main", &["cli", "config", "demo", "output", "server"]),
-    ("cli", &["config", "model"]),
+    ("cli", &["config", "manual", "model"]),
     ("config", &[]),
     ("demo", &["config", "output", "server"]),
+    ("manual", &["config"]),
     // CONTROL: cold
     (
         "server",
