@@ -158,7 +158,8 @@ fn the_real_systemd_socket_activate_can_start_it() {
     let file = write_file("workers = 1", &format!("'{address}'"), backend.address);
     let mut command = Command::new(activate);
     command.args(["--listen", &address.to_string(), env!("CARGO_BIN_EXE_ringway"), "run", "--config"]);
-    let mut child = command.arg(file.path()).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    command.arg(file.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
     let mut client = None;
     await_that("it listens", || {
         client = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok();
