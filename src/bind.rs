@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::activation::{self, Activation};
 use crate::config::{Config, Listener};
-use crate::net;
+use crate::net::{self, Listening};
 
 /// The sockets of one worker, each with its listener.
-pub type Sockets = Vec<(usize, TcpListener)>;
+pub type Sockets = Vec<(usize, Listening)>;
 
 /// A listener cannot have its address.
 #[derive(Debug)]
@@ -53,6 +54,17 @@ fn listen_cure(f: &mut fmt::Formatter<'_>, address: &SocketAddr, error: &io::Err
     }
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unbound(error) => error.fmt(f),
+            Error::Activation(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
 /// What is bound.
 pub struct Bound {
     /// The addresses of each listener, with the real ports.
@@ -61,12 +73,22 @@ pub struct Bound {
     pub sockets: Vec<Sockets>,
 }
 
-/// Binds every address once for each worker, but for those that are bound already: `known` says where one really is.
+/// Why a configuration cannot have its sockets.
+#[derive(Debug)]
+pub enum Error {
+    /// A listener cannot have its address.
+    Unbound(Unbound),
+    /// A socket of the service manager cannot be used.
+    Activation(activation::Unusable),
+}
+
+/// Binds every address once for each worker, or takes what was passed to us, but for those that are bound already: `known` says where one really is.
 pub fn bind(
     config: &Config,
     workers: usize,
+    mut passed: Activation,
     known: impl Fn(&Listener, usize) -> Option<SocketAddr>,
-) -> Result<Bound, Unbound> {
+) -> Result<Bound, Error> {
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
     for (index, listener) in config.listeners.iter().enumerate() {
@@ -76,15 +98,22 @@ pub fn bind(
                 addresses[index].push(real);
                 continue;
             }
-            let failed = |error| Unbound { listener: listener.name.clone(), address, error };
-            let group = patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
-                .map_err(failed)?;
-            addresses[index].push(group[0].local_addr().map_err(failed)?);
-            for (worker, socket) in sockets.iter_mut().zip(group) {
-                worker.push((index, socket));
+            let failed = |error| Error::Unbound(Unbound { listener: listener.name.clone(), address, error });
+            let group = match passed.share(address, workers, listener.tcp).map_err(Error::Activation)? {
+                Some(group) => group,
+                None => patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
+                    .map_err(failed)?
+                    .into_iter()
+                    .map(|socket| vec![Listening::own(socket)])
+                    .collect(),
+            };
+            addresses[index].push(group[0][0].local_addr().map_err(failed)?);
+            for (worker, group) in sockets.iter_mut().zip(group) {
+                worker.extend(group.into_iter().map(|socket| (index, socket)));
             }
         }
     }
+    passed.finish().map_err(Error::Activation)?;
     Ok(Bound { addresses, sockets })
 }
 

@@ -1,16 +1,20 @@
-//! The command line: what may be typed; `ringway check`, `ringway simulate` and `ringway replay`.
+//! The command line: what may be typed; the commands that only print: `ringway check`, `simulate`, `replay`, `completions`,
+//! `man`.
 //!
 //! Values of settings stay texts here: [`config::from_flags`] judges them by the rules of the file.
 
+use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{self, Algorithm, Choice, Config, Errors, Flags, Source};
+use crate::manual;
 use crate::model::{self, Scenario, replay};
 
 /// A layer-4 load balancer for Linux on io_uring.
@@ -39,6 +43,10 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Compare the algorithms with the arrivals that `server.record` has recorded
     Replay(ReplayArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual, or write its pages into a folder
+    Man(ManArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -119,6 +127,17 @@ Tables:
                1 is even; then the part of the sessions that each backend served
 
 The same seed gives the same text. What this can tell and what not stands below the tables.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  ringway completions bash >/usr/share/bash-completion/completions/ringway
+  ringway completions zsh >/usr/share/zsh/vendor-completions/_ringway
+  ringway completions fish >/usr/share/fish/vendor_completions.d/ringway.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  ringway man | man -l -
+  ringway man --folder /usr/share/man";
 
 /// `ringway run`
 #[derive(Debug, Clone, Default, Args)]
@@ -264,6 +283,24 @@ pub struct ReplayArgs {
     /// How many times as fast clients come as they did, 0.01 to 100
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     pub speed: f64,
+}
+
+/// `ringway completions`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
+pub struct CompletionsArgs {
+    /// Whose completions
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// `ringway man`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = MAN_EXAMPLES)]
+pub struct ManArgs {
+    /// Where every page is written to, below man1 and man5, instead of the first one on standard output
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -421,6 +458,31 @@ pub fn replay(args: &ReplayArgs) -> ExitCode {
     }
 }
 
+/// Prints what a shell needs to complete our words.
+pub fn completions(args: &CompletionsArgs) -> ExitCode {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "ringway", &mut text);
+    print(&String::from_utf8_lossy(&text)).map_or_else(|code| code, |_| ExitCode::SUCCESS)
+}
+
+/// Prints the first page of the manual, or writes them all.
+pub fn man(args: &ManArgs) -> ExitCode {
+    let pages = manual::pages(&Cli::command());
+    let Some(folder) = &args.folder else {
+        return print(&pages[0].text).map_or_else(|code| code, |_| ExitCode::SUCCESS);
+    };
+    for page in pages {
+        let section = page.name.rsplit('.').next().expect("a page has a section");
+        let path = folder.join(format!("man{section}")).join(&page.name);
+        let parent = path.parent().expect("it is below the folder");
+        if let Err(error) = fs::create_dir_all(parent).and_then(|()| fs::write(&path, page.text)) {
+            eprintln!("{}: cannot be written: {error}; give another --folder", path.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
 /// Whether anybody still reads what is printed.
 enum Reader {
     Listens,
@@ -443,7 +505,6 @@ fn print(text: &str) -> Result<Reader, ExitCode> {
 mod tests {
     use super::*;
     use crate::config::Algorithm;
-    use clap::CommandFactory as _;
 
     fn parsed(line: &str) -> Result<Command, String> {
         let args = line.split(' ').filter(|arg| !arg.is_empty());
@@ -455,6 +516,26 @@ mod tests {
     #[test]
     fn the_flags_agree_with_each_other() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_shell_and_the_manual_know_every_command() {
+        let command = Cli::command();
+        let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert!(names.contains(&"run"));
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ringway", &mut text);
+            let text = String::from_utf8(text).unwrap();
+            assert!(names.iter().all(|name| text.contains(name)), "{shell}");
+            assert!(text.contains("drain-timeout"), "{shell}");
+        }
+        let pages = manual::pages(&command);
+        for name in names {
+            let page = pages.iter().find(|page| page.name == format!("ringway-{name}.1")).unwrap();
+            assert!(page.text.len() > 500, "{name}");
+            assert!(pages[0].text.contains(&format!(r"ringway\-{name}(1)")), "{name}: {}", pages[0].text);
+        }
     }
 
     #[test]

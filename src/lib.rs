@@ -31,17 +31,22 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod manual;
 
 pub mod access_log;
+pub mod activation;
 pub mod bind;
 pub mod control;
 pub mod explain;
 pub mod figures;
 pub mod health;
+pub mod heartbeat;
 pub mod limits;
 pub mod model;
+pub mod notify;
 pub mod output;
 pub mod plan;
+pub mod privileges;
 pub mod record;
 pub mod server;
 pub mod status;

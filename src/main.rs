@@ -26,6 +26,8 @@ fn main() -> ExitCode {
             let source = args.source();
             with(args.config(), |config, output| server::run(config, source, output))
         }
+        Command::Completions(args) => return cli::completions(&args),
+        Command::Man(args) => return cli::man(&args),
         Command::Demo(args) => with(args.config(), demo::run),
     };
     let code = result.map_or_else(|code| code, |()| 0);
@@ -48,7 +50,7 @@ fn with(
         tracing::error!("{error}");
         match error {
             server::Error::Ring(_) => NO_RING,
-            server::Error::Record(_) | server::Error::AccessLog(_) => WRONG,
+            server::Error::Record(_) | server::Error::AccessLog(_) | server::Error::Privileges(_) => WRONG,
             server::Error::Interrupted { signal, .. } => 128 + signal as u8,
             _ => 1,
         }

@@ -4,16 +4,21 @@
 //! them; what is left for libc is affinity, limits, two ioctls and the disconnect that [`abort`] needs.
 #![allow(unsafe_code)]
 
+mod listening;
+
 use std::io;
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use crate::config::TcpOptions;
+
+pub use listening::Listening;
 
 /// A connected or connecting TCP socket of one worker.
 ///
@@ -88,16 +93,6 @@ fn prepare_listener(address: SocketAddr, tcp: TcpOptions) -> io::Result<socket2:
     Ok(socket)
 }
 
-/// Gives a socket that listens another backlog and other options. Those that it has accepted keep theirs.
-pub fn adjust_listener(socket: &TcpListener, backlog: u32, tcp: TcpOptions) -> io::Result<()> {
-    let socket = socket2::SockRef::from(socket);
-    socket.listen(backlog as i32)?;
-    socket.set_tcp_nodelay(tcp.nodelay)?;
-    socket.set_keepalive(tcp.keepalive.is_some())?;
-    socket.set_tcp_user_timeout(None)?;
-    set_tcp_options(&socket, tcp)
-}
-
 /// A socket that is ready to connect to `address`, with its options set before the first packet.
 pub fn prepare_stream(address: SocketAddr, tcp: TcpOptions) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -127,16 +122,44 @@ fn set_tcp_options(socket: &socket2::Socket, tcp: TcpOptions) -> io::Result<()> 
 /// The address is the one that accept returned: asking later fails for a connection that was reset meanwhile.
 pub fn accept(listener: &TcpListener) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
     match listener.accept() {
-        Ok((stream, address)) => Ok(Some((OwnedFd::from(stream), address))),
+        Ok((stream, address)) => Ok(Some((OwnedFd::from(stream), plain(address)))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Ends a listener: a poll that waits on it completes, `accept` fails from now on. The descriptor stays.
-pub fn stop_listening(listener: &TcpListener) {
-    // An error says that it does not listen any more, which is what is wanted.
-    let _ = SockRef::from(listener).shutdown(Shutdown::Read);
+/// A client over IPv4 is the same one whichever socket it came by: a dual-stack one, which we do not make but may be given,
+/// tells it as an IPv6 address.
+fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// The descriptors that a service manager has opened before it started this process: so many, from 3 on. They are given
+/// once, and no program that we start gets them.
+///
+/// # Errors
+///
+/// When one of them is not open, or they have been given.
+pub fn inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
+    const FIRST: RawFd = 3;
+    static GIVEN: AtomicBool = AtomicBool::new(false);
+    if GIVEN.swap(true, Ordering::Relaxed) {
+        return Err(io::Error::other("they have been taken already"));
+    }
+    let descriptors = (FIRST..).take(count).map(|descriptor| {
+        // SAFETY: fcntl with F_SETFD takes two numbers and touches no memory of ours; on a number that is not open it fails.
+        if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call above has shown it to be open. It was before this program's first instruction, by the word of
+        // the manager that is meant for this very process, so that nobody here was ever given its number; and `GIVEN` sees
+        // to it that this is the only owner.
+        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    });
+    descriptors.collect()
 }
 
 /// Passes the end of a stream on: what was written goes out first, then FIN.
@@ -530,6 +553,30 @@ mod tests {
         make_room_for_descriptors(limit.min(1000)).unwrap();
         assert!(size() >= limit.min(1000));
         assert!(make_room_for_descriptors(limit + 1).is_err());
+    }
+
+    #[test]
+    fn a_client_over_ipv4_is_told_as_such_by_a_dual_stack_socket_too() {
+        let socket = socket2::Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        socket.set_only_v6(false).unwrap();
+        socket.bind(&SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)).into()).unwrap();
+        socket.listen(1).unwrap();
+        let listening = Listening::lent(OwnedFd::from(socket)).unwrap();
+        assert!(listening.is_dual_stack());
+        let port = listening.local_addr().unwrap().port();
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (_, address) = accept(&listening).unwrap().unwrap();
+        assert_eq!(address, client.local_addr().unwrap());
+    }
+
+    #[test]
+    fn what_does_not_listen_is_not_taken_for_a_listener() {
+        let stream = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let error = Listening::lent(OwnedFd::from(stream)).unwrap_err();
+        assert!(error.to_string().contains("does not listen"), "{error}");
+        let datagrams = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let error = Listening::lent(OwnedFd::from(datagrams)).unwrap_err();
+        assert!(error.to_string().contains("not a TCP socket"), "{error}");
     }
 
     #[test]

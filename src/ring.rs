@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -115,7 +115,7 @@ pub async fn writable(socket: &Socket) -> io::Result<()> {
 }
 
 /// Waits until a connection can be accepted, or the listener has been stopped.
-pub async fn acceptable(listener: &std::rc::Rc<TcpListener>) -> io::Result<()> {
+pub async fn acceptable<Listener: AsRawFd + 'static>(listener: &std::rc::Rc<Listener>) -> io::Result<()> {
     poll(std::rc::Rc::clone(listener), listener.as_raw_fd(), libc::POLLIN).await
 }
 

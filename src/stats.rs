@@ -90,6 +90,8 @@ pub struct WorkerStats {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct CoreStats {
+    /// Ticks so far: who stands still does not tick.
+    pub ticks: Counter,
     /// Sessions that it has ever had.
     pub admitted: Counter,
     /// Sessions now, over all listeners.

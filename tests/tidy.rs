@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
     ("main", &["cli", "config", "demo", "output", "server"]),
-    ("cli", &["config", "model"]),
+    ("cli", &["config", "manual", "model"]),
     ("config", &[]),
     ("demo", &["config", "output", "server"]),
+    ("manual", &["config"]),
     // CONTROL: cold
     (
         "server",
         &[
             "access_log",
+            "activation",
             "arrivals",
             "bind",
             "config",
@@ -26,10 +28,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "generation",
             "handover",
             "health",
+            "heartbeat",
             "limits",
             "net",
+            "notify",
             "output",
             "phase",
+            "privileges",
             "record",
             "ring",
             "samples",
@@ -43,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "activation",
             "arrivals",
             "bind",
             "config",
@@ -58,7 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("plan", &["config", "lineage", "table"]),
-    ("bind", &["config", "net"]),
+    ("bind", &["activation", "config", "net"]),
     ("health", &["config", "epoch", "gate", "lineage", "net", "stats", "table"]),
     ("figures", &["config", "generation", "samples", "stats", "table", "times"]),
     (
@@ -68,6 +74,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "samples", "stats", "status", "table", "times",
         ],
     ),
+    ("activation", &["config", "net"]),
+    ("heartbeat", &[]),
+    ("notify", &[]),
     ("output", &[]),
     ("access_log", &["config", "end", "entries", "generation", "net", "stats", "table"]),
     ("record", &["arrivals", "config", "end", "table"]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::types::{
     AccessLog, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, LogTo,
-    NoBackend, Only, Pool, Server, SyslogAddress, TcpOptions, Workers,
+    NoBackend, Only, Pool, RunAs, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -104,6 +104,13 @@ fn server(f: &mut Section, server: &Server) {
     line(f, "pipes_per_worker", &server.pipes_per_worker);
     line(f, "status_interval", &or_off(server.status_interval));
     line(f, "log", &server.log.word());
+    match &server.run_as {
+        Some(RunAs { user, group }) => {
+            line(f, "user", user);
+            line(f, "group", &group.as_deref().unwrap_or("that of the user"));
+        }
+        None => line(f, "user", &"whoever starts it"),
+    }
     let Some(record) = &server.record else { return line(f, "record", &"off") };
     line(f, "record", &record.path.display());
     line(f, "record_size_max", &format_size(record.size_max));

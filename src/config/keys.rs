@@ -301,6 +301,13 @@ pub const SERVER: Section = Section {
             "the lowest level of message that is logged",
         ),
         key(
+            "user",
+            Kind::Name,
+            Follows("none"),
+            "the user, by name or number, that the process becomes once it has its sockets; it has to be started as root then",
+        ),
+        key("group", Kind::Name, Follows("that of the user"), "the group that it becomes, by name or number"),
+        key(
             "record",
             Kind::File,
             Follows("none"),

@@ -33,8 +33,8 @@ pub use flags::Flags;
 pub use types::{
     Accept, AccessLog, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Exchange, Expect,
     Facility, Health, HttpCheck, InitialState, Listener, LogFormat, LogLevel, LogTo, NoBackend, OnDown, Only,
-    Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, Server, Signal, Statistic, SyslogAddress, TcpOptions,
-    TlsCheck, Workers,
+    Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, RunAs, Server, Signal, Statistic, SyslogAddress,
+    TcpOptions, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

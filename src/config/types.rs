@@ -49,6 +49,17 @@ pub struct Server {
     pub log: LogLevel,
     /// Where arrivals are recorded, if they are.
     pub record: Option<Record>,
+    /// Whom the process becomes when it has its sockets, if not who started it.
+    pub run_as: Option<RunAs>,
+}
+
+/// A user and a group, each by name or by number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunAs {
+    /// The user.
+    pub user: String,
+    /// The group, if not the user's own.
+    pub group: Option<String>,
 }
 
 /// Where and how arrivals are recorded.

@@ -11,8 +11,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::Control;
+use crate::activation::Activation;
 use crate::arrivals::Setting;
-use crate::bind::{self, Unbound};
+use crate::bind;
 use crate::config::{self, Config, Errors, Listener, Source};
 use crate::generation::Generation;
 use crate::health::{self, Probes, Unusable, Wish};
@@ -47,7 +48,7 @@ pub enum Refused {
     /// The limit on open files is too low.
     TooFewFiles(TooFewFiles),
     /// A listener cannot have its address.
-    Unbound(Unbound),
+    Bind(bind::Error),
     /// It takes no new sessions any more.
     Ending,
     /// A part of the process did not answer in time.
@@ -65,7 +66,7 @@ impl fmt::Display for Refused {
             Refused::Wrong(errors) => write!(f, "{}", errors.to_string().trim_end()),
             Refused::Check(error) => error.fmt(f),
             Refused::TooFewFiles(error) => error.fmt(f),
-            Refused::Unbound(error) => error.fmt(f),
+            Refused::Bind(error) => error.fmt(f),
             Refused::Ending => {
                 write!(f, "ringway is about to end: it finishes the sessions that it has and takes no others")
             }
@@ -134,7 +135,7 @@ impl Control {
         let room =
             limits::plan(&next, workers, limits.open_files, self.elsewhere).map_err(Refused::TooFewFiles)?;
         let known = |listener: &Listener, place| known_address(&before, listener, place);
-        let bound = bind::bind(&next, workers, known).map_err(Refused::Unbound)?;
+        let bound = bind::bind(&next, workers, Activation::default(), known).map_err(Refused::Bind)?;
 
         // From here on nothing can fail but threads that are dead, of which the server hears and ends.
         let generation = self.tell_health(&before, next, lineage, bound.addresses, probes)?;

@@ -5,10 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::access_log;
-use crate::bind::Unbound;
+use crate::bind;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
 use crate::net;
+use crate::privileges;
 use crate::record;
 use crate::ring::Unavailable;
 
@@ -36,8 +37,10 @@ pub enum Error {
         /// Those that there are.
         allowed: Vec<usize>,
     },
-    /// A listener cannot have its address.
-    Unbound(Unbound),
+    /// A listener cannot have its sockets.
+    Bind(bind::Error),
+    /// The process cannot become who it is to be.
+    Privileges(privileges::Unusable),
     /// The record cannot be begun.
     Record(record::Unusable),
     /// The access log cannot be begun.
@@ -92,7 +95,8 @@ impl fmt::Display for Error {
                 "server.workers: there is no core {core} for this process; it may use {}",
                 allowed.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
             ),
-            Error::Unbound(error) => error.fmt(f),
+            Error::Bind(error) => error.fmt(f),
+            Error::Privileges(error) => error.fmt(f),
             Error::Record(error) => error.fmt(f),
             Error::AccessLog(error) => error.fmt(f),
             Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),

@@ -3,6 +3,7 @@
 mod error;
 mod logging;
 mod recording;
+mod supervision;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
+use crate::activation::Activation;
 use crate::bind;
 use crate::config::{Accept, Choice, Config, Engine, Source, Workers};
 use crate::control::{self, Control};
@@ -31,6 +33,7 @@ use crate::limits;
 use crate::net;
 use crate::output::Output;
 use crate::phase::{Phase, PhaseFlag};
+use crate::privileges::{self, Became};
 use crate::ring::{self, Unavailable};
 use crate::samples;
 use crate::stats::Stats;
@@ -42,6 +45,7 @@ use crate::worker::{self, Report};
 pub use error::Error;
 use logging::Logging;
 use recording::Recording;
+use supervision::Supervision;
 
 /// How long the workers may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -157,7 +161,11 @@ impl Server {
             tracing::warn!(%error, "the table of descriptors will grow while sessions run, and may hold them up then");
         }
         let probes = Probes::new(&config.pools).map_err(Error::Check)?;
-        let bound = bind::bind(&config, cores.len(), |_, _| None).map_err(Error::Unbound)?;
+        let passed =
+            Activation::from_environment().map_err(|error| Error::Bind(bind::Error::Activation(error)))?;
+        let bound = bind::bind(&config, cores.len(), passed, |_, _| None).map_err(Error::Bind)?;
+        // Before any thread of ours, and before any file that is written: what cannot be written later fails now.
+        leave_root(&config)?;
 
         let workers = cores.len();
         let (generation, publisher) = Generation::first(config, bound.addresses, workers);
@@ -388,6 +396,7 @@ impl Server {
 
     /// Acts on requests until all is over.
     pub fn serve(mut self, requests: &Receiver<Request>, mut output: Output) -> Result<(), Error> {
+        let mut supervision = Supervision::ready(&self.stats(), &self.table());
         let mut next_status =
             self.control.generation().config.server.status_interval.map(|interval| Instant::now() + interval);
         let mut put_off = VecDeque::new();
@@ -400,7 +409,7 @@ impl Server {
             match request {
                 Ok(Request::PrintStatus) => output.print(&format!("{}{}", self.status(), self.explain())),
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
-                    return self.stop(request, requests, output);
+                    return self.stop(request, requests, output, supervision);
                 }
                 Ok(Request::Reload) => {
                     // Those that have come meanwhile want the same.
@@ -416,6 +425,7 @@ impl Server {
                 return Err(Error::Died { name, why });
             }
             let now = Instant::now();
+            supervision.look(&self.stats(), &self.table(), now);
             if next_status.is_some_and(|due| now >= due) {
                 output.print(&self.status());
                 next_status =
@@ -455,6 +465,7 @@ impl Server {
         request: Request,
         requests: &Receiver<Request>,
         mut output: Output,
+        mut supervision: Supervision,
     ) -> Result<(), Error> {
         let generation = self.control.generation();
         let timeout = generation.config.server.drain_timeout;
@@ -466,14 +477,18 @@ impl Server {
         );
         // A drain can take long enough for a rotation of the log.
         let reopener = self.logging.as_ref().map(Logging::reopener);
-        let drained = self.drain(timeout, || match requests.try_recv() {
-            Ok(Request::Stop) => Some(SIGTERM),
-            Ok(Request::StopBySignal(signal)) => Some(signal),
-            Ok(Request::Reload) => {
-                reopener.iter().for_each(|reopen| reopen());
-                None
+        supervision.stopping(timeout, &generation.stats);
+        let drained = self.drain(timeout, || {
+            supervision.draining(Instant::now());
+            match requests.try_recv() {
+                Ok(Request::Stop) => Some(SIGTERM),
+                Ok(Request::StopBySignal(signal)) => Some(signal),
+                Ok(Request::Reload) => {
+                    reopener.iter().for_each(|reopen| reopen());
+                    None
+                }
+                Ok(Request::PrintStatus) | Err(_) => None,
             }
-            Ok(Request::PrintStatus) | Err(_) => None,
         });
         // So that the totals have what they have written to the end.
         self.recording.iter_mut().for_each(Recording::finish);
@@ -599,6 +614,15 @@ fn hands_over(config: &Config, workers: usize) -> bool {
 /// make it so.
 fn boxes(workers: usize) -> Vec<Option<Boxes>> {
     if workers > 1 { handover::between(workers).into_iter().map(Some).collect() } else { vec![None] }
+}
+
+/// Becomes who the configuration says, if it says so.
+fn leave_root(config: &Config) -> Result<(), Error> {
+    let Some(run_as) = &config.server.run_as else { return Ok(()) };
+    if let Some(Became { uid, gid, groups }) = privileges::become_user(run_as).map_err(Error::Privileges)? {
+        tracing::info!(user = %run_as.user, uid, gid, ?groups, "root is left for good; ports below 1024 can still be opened");
+    }
+    Ok(())
 }
 
 /// Runs `body` on a thread that cannot die unheard: what it returns, fails with or panics with is an event.

@@ -3,19 +3,20 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::{ACCEPT_BATCH, ACCEPT_PAUSE, PAUSE_REPORT_INTERVAL, TICK, Worker};
 use crate::config::Accept;
 use crate::handover::{Boxes, Connection};
-use crate::net::{self, Socket};
+use crate::net::{self, Listening, Socket};
 use crate::phase::Phase;
 use crate::ring;
 use crate::session::{self, Admitted};
 use crate::shared::Shared;
 use crate::spread;
+use tokio::sync::Notify;
 
 /// From one look for a new configuration to the next, while a client waits for it.
 const NEWS_PAUSE: Duration = Duration::from_millis(1);
@@ -23,19 +24,27 @@ const NEWS_PAUSE: Duration = Duration::from_millis(1);
 /// A listening socket of one worker. It lasts as long as any configuration has its address.
 #[derive(Debug)]
 pub(super) struct Accepting {
-    pub(super) socket: Rc<TcpListener>,
+    pub(super) socket: Rc<Listening>,
     /// Where it accepts, with the real port.
     pub(super) address: Option<SocketAddr>,
     /// Whose it is: an index into the present configuration's listeners.
     pub(super) listener: Cell<usize>,
     /// Whether no listener has it any more.
     is_removed: Cell<bool>,
+    /// Tells who waits on a socket that is lent that nobody is accepted there any more.
+    accepts_no_more: Notify,
 }
 
 impl Accepting {
-    pub(super) fn new(listener: usize, socket: TcpListener) -> Rc<Accepting> {
+    pub(super) fn new(listener: usize, socket: Listening) -> Rc<Accepting> {
         let (address, socket) = (socket.local_addr().ok(), Rc::new(socket));
-        Rc::new(Accepting { socket, address, listener: Cell::new(listener), is_removed: Cell::new(false) })
+        Rc::new(Accepting {
+            socket,
+            address,
+            listener: Cell::new(listener),
+            is_removed: Cell::new(false),
+            accepts_no_more: Notify::new(),
+        })
     }
 }
 
@@ -48,7 +57,7 @@ impl Worker {
 
     async fn accept_loop(self: Rc<Self>, from: Rc<Accepting>) {
         loop {
-            if let Err(error) = ring::acceptable(&from.socket).await {
+            if let Err(error) = self.acceptable(&from).await {
                 tracing::error!(worker = self.id, %error, "cannot wait for connections; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -71,6 +80,22 @@ impl Worker {
             }
             // Sessions first: a flood of connections must not keep those that are running from their turn.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Until somebody waits to be accepted, or nobody is any more.
+    async fn acceptable(&self, from: &Accepting) -> io::Result<()> {
+        if !from.socket.is_lent() {
+            return ring::acceptable(&from.socket).await;
+        }
+        // Its poll does not end with us. It takes nothing, so that it can be left behind.
+        let over = from.accepts_no_more.notified();
+        if self.phase.get() != Phase::Running || from.is_removed.get() {
+            return Ok(());
+        }
+        tokio::select! {
+            result = ring::acceptable(&from.socket) => result,
+            () = over => Ok(()),
         }
     }
 
@@ -216,7 +241,8 @@ impl Worker {
             }
         }
         from.is_removed.set(true);
-        net::stop_listening(&from.socket);
+        from.socket.stop();
+        from.accepts_no_more.notify_waiters();
     }
 }
 

@@ -3,7 +3,6 @@
 //! Clients that are accepted from then on are served under the new one. Sessions that are running keep the old one, but for
 //! their counts: these move, so that what both configurations have is counted once and by all.
 
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -13,7 +12,7 @@ use super::accepting::Accepting;
 use crate::arrivals::Setting;
 use crate::end::End;
 use crate::generation::Generation;
-use crate::net;
+use crate::net::Listening;
 use crate::shared::Shared;
 use crate::table::BackendId;
 
@@ -28,7 +27,7 @@ pub struct Adoption {
     /// What it is, and what belongs to it.
     pub generation: Arc<Generation>,
     /// The worker's sockets at addresses that it did not have, each with its listener.
-    pub sockets: Vec<(usize, TcpListener)>,
+    pub sockets: Vec<(usize, Listening)>,
     /// Sessions at once in the whole process.
     pub sessions_max: usize,
     /// The same as the record keeps it, if there is one.
@@ -90,7 +89,7 @@ impl Worker {
         for socket in &kept {
             let Some(listener) = listener_of(socket) else { continue };
             let spec = &generation.config.listeners[listener];
-            if let Err(error) = net::adjust_listener(&socket.socket, spec.backlog, spec.tcp) {
+            if let Err(error) = socket.socket.adjust(spec.backlog, spec.tcp) {
                 tracing::warn!(
                     worker = self.id,
                     listener = %spec.name,

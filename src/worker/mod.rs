@@ -5,7 +5,6 @@ mod accepting;
 mod errand;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ use crate::end::End;
 use crate::entries::{self, Entries};
 use crate::generation::Generation;
 use crate::handover::Boxes;
-use crate::net;
+use crate::net::{self, Listening};
 use crate::phase::{Phase, PhaseFlag};
 use crate::pipes::Pipes;
 use crate::relay::{Carried, Multishot, Supplies};
@@ -72,7 +71,7 @@ pub struct Setup {
     /// Its number, from 0.
     pub id: usize,
     /// Its sockets, each with its listener: an index into the configuration's listeners.
-    pub sockets: Vec<(usize, TcpListener)>,
+    pub sockets: Vec<(usize, Listening)>,
     /// What carries small messages: never `Auto`.
     pub engine: Engine,
     /// What was asked for, and what is counted and measured under it.
@@ -127,7 +126,9 @@ pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> 
     }));
     made.get().inspect(|worker| worker.shut_boxes());
     let is_clean = served.as_ref().is_ok_and(|report| report.abandoned == 0);
-    if !is_clean {
+    // Polls on sockets that are lent do not end with us.
+    let leaves_polls = made.get().is_some_and(|worker| worker.has_lent.get());
+    if !is_clean || leaves_polls {
         // What it served must look cut to the peers, and not complete.
         made.get().inspect(|worker| worker.abort_all());
         // What has ended is to be in the record all the same. No list hands itself over by drop: tasks hold the worker.
@@ -151,6 +152,8 @@ struct Worker {
     phase: PhaseFlag,
     sessions_max: Cell<usize>,
     sockets: RefCell<Vec<Rc<Accepting>>>,
+    /// Whether one of its sockets is or was somebody else's.
+    has_lent: Cell<bool>,
     boxes: Option<Boxes>,
     errands: Receiver<Errand>,
     /// Its accept loops and the like.
@@ -199,6 +202,7 @@ impl Worker {
             entries: setup.entries,
             begun_sessions: Cell::new(0),
         });
+        let has_lent = setup.sockets.iter().any(|(_, socket)| socket.is_lent());
         let sockets = setup.sockets.into_iter().map(|(listener, socket)| Accepting::new(listener, socket));
         Rc::new(Worker {
             id: setup.id,
@@ -209,6 +213,7 @@ impl Worker {
             phase: setup.phase,
             sessions_max: Cell::new(setup.sessions_max),
             sockets: RefCell::new(sockets.collect()),
+            has_lent: Cell::new(has_lent),
             boxes: setup.boxes,
             errands: setup.errands,
             tasks: RefCell::default(),
@@ -288,6 +293,7 @@ impl Worker {
     fn tick(&self, step: Duration) {
         let core = &self.core;
         core.now.set(core.now.get() + step);
+        self.counts[self.id].ticks.add(1);
         let ticks = &core.supplies.ticks;
         ticks.set(ticks.get().wrapping_add(1));
         core.supplies.multishot.iter().for_each(Multishot::look_again);

@@ -19,6 +19,7 @@ mod process;
 mod recording;
 mod relaying;
 mod reloading;
+mod service;
 mod shadow;
 mod spreading;
 mod stages;

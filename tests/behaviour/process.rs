@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -50,7 +51,35 @@ fn file_with(tables: &str, backend: SocketAddr) -> (TempDir, PathBuf) {
          [pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{backend}'\n"
     );
     fs::write(&file, text).unwrap();
+    // Whoever ringway is to be.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     (folder, file)
+}
+
+/// The same, at these addresses, as in a file.
+pub(super) fn run_listening_as(
+    mut command: Command,
+    server: &str,
+    bind: &str,
+    backend: SocketAddr,
+) -> Process {
+    let file = write_file(server, bind, backend);
+    command.args(["run", "--config"]).arg(file.path());
+    Process::start(command)
+}
+
+/// A file with this `[server]` and one listener there over one backend that is not checked.
+pub(super) fn write_file(server: &str, bind: &str, backend: SocketAddr) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    let text = format!(
+        "[server]\n{server}\n[[listener]]\nname = 'a'\nbind = {bind}\npool = 'p'\n[[pool]]\nname = 'p'\n\
+         [pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{backend}'\n"
+    );
+    fs::write(file.path(), text).unwrap();
+    // Whoever ringway is to be.
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    file
 }
 
 /// `ringway run` on a free port over these backends, with these flags.
@@ -79,20 +108,20 @@ impl Process {
     pub(super) fn with_output(tables: &str, backend: SocketAddr, output: impl Into<Stdio>) -> Process {
         let (_folder, file) = file_with(tables, backend);
         let mut command = ringway();
-        command.args(["run", "--config"]).arg(&file).stdout(output);
-        Process::spawn(command)
+        command.args(["run", "--config"]).arg(&file);
+        Process::start_between(command, Stdio::null(), output.into())
     }
 
-    pub(super) fn start(mut command: Command) -> Process {
-        command.stdout(Stdio::piped());
-        Process::spawn(command)
+    pub(super) fn start(command: Command) -> Process {
+        Process::start_between(command, Stdio::null(), Stdio::piped())
     }
 
-    fn spawn(mut command: Command) -> Process {
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        // It holds an end of the pipe that the child writes to, if that is another one.
+    /// With this standard input and output.
+    pub(super) fn start_between(mut command: Command, input: Stdio, output: Stdio) -> Process {
+        let mut child = command.stdin(input).stdout(output).stderr(Stdio::piped()).spawn().unwrap();
+        // Descriptors that it was given are its own from now on.
         drop(command);
-        let output = child.stdout.take().map_or_else(Arc::default, |output| collect(BufReader::new(output)));
+        let output = child.stdout.take().map(|stdout| collect(BufReader::new(stdout))).unwrap_or_default();
         let errors = collect::<ChildStderr>(BufReader::new(child.stderr.take().unwrap()));
         let mut process = Process { child, address: any_port(), output, errors };
         await_that("ringway is ready", || {
@@ -125,18 +154,23 @@ impl Process {
         assert!(status.unwrap().success());
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub(super) fn wait(&mut self) -> ExitStatus {
         let status = await_exit(&mut self.child);
         // What it wrote last may still be in the pipes.
         await_that("its output ends", || {
-            Arc::strong_count(&self.output) + Arc::strong_count(&self.errors) == 2
+            Arc::strong_count(&self.output) == 1 && Arc::strong_count(&self.errors) == 1
         });
         status
     }
 
     /// Ends it in order; returns what it printed.
-    pub(super) fn stop(mut self) -> String {
+    pub(super) fn stop(self) -> String {
         self.signal("TERM");
+        self.stop_after_signal()
+    }
+
+    /// Waits for the end that has been asked for, in order; returns what it printed.
+    pub(super) fn stop_after_signal(mut self) -> String {
         let status = self.wait();
         assert!(status.success(), "{status}: {}", self.errors());
         self.output()
@@ -183,6 +217,23 @@ impl Process {
         logged(&self.line("access log: "))
     }
 
+    /// What the kernel says of each thread (`/proc/PID/task/TID/status`).
+    pub(super) fn thread_statuses(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        // One may have ended meanwhile.
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok()).collect()
+    }
+
+    /// The number of the thread with this name.
+    pub(super) fn thread(&self, name: &str) -> i32 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut tasks = tasks.map(|task| task.unwrap().path());
+        let is_it = |task: &std::path::PathBuf| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        tasks.find(is_it).unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap()
+    }
+
     fn thread_names(&self) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok()).collect()
@@ -213,7 +264,7 @@ fn two_numbers(output: &str, begins: &str) -> (u64, u64) {
 }
 
 /// Waits until a process has ended; kills nobody.
-fn await_exit(child: &mut Child) -> ExitStatus {
+pub(super) fn await_exit(child: &mut Child) -> ExitStatus {
     let mut status = None;
     await_that("it exits", || {
         status = child.try_wait().unwrap();
@@ -246,9 +297,14 @@ where
 }
 
 /// Runs a command that is expected to end by itself, soon.
-fn outcome(mut command: Command) -> (ExitStatus, String, Duration) {
+pub(super) fn outcome(command: Command) -> (ExitStatus, String, Duration) {
+    outcome_between(command, Stdio::null())
+}
+
+/// The same, with this standard input.
+pub(super) fn outcome_between(mut command: Command, input: Stdio) -> (ExitStatus, String, Duration) {
     let begun = Instant::now();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command.stdin(input).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut process = Process { child, address: any_port(), output: Arc::default(), errors: Arc::default() };
     process.errors = collect(BufReader::new(process.child.stderr.take().unwrap()));
     let status = process.wait();

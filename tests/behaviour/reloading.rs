@@ -133,7 +133,7 @@ fn an_address_that_is_taken_changes_nothing() {
     next.listeners[0].bind.push(taken.local_addr().unwrap());
     next.pools[0].algorithm = Algorithm::Maglev;
     let refused = ringway.server().control().adopt(next).unwrap_err();
-    assert!(matches!(refused, Refused::Unbound(_)), "{refused}");
+    assert!(matches!(refused, Refused::Bind(_)), "{refused}");
     assert!(refused.to_string().contains("another process"), "{refused}");
     let generation = ringway.server().control().generation();
     assert_eq!((generation.number, generation.addresses[0].len()), (1, 1));

@@ -62,6 +62,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             status_interval: None,
             log: LogLevel::Warn,
             record: None,
+            run_as: None,
         },
         access_log: None,
         listeners: vec![Listener {

@@ -20,7 +20,7 @@ use super::errors::{Error, Place, Reason, Report};
 use super::keys::{self, ARENA_BYTES_MAX, LISTENERS_MAX, POOLS_MAX};
 use super::read::Reader;
 use super::typed::{Table, shown};
-use super::types::{Config, Record, Server, TcpOptions, Workers};
+use super::types::{Config, Record, RunAs, Server, TcpOptions, Workers};
 use super::units::format_size;
 use super::values;
 use access_log::access_log;
@@ -88,6 +88,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let status_interval = reader.get("status_interval", values::duration);
     let log = reader.get("log", values::choice);
     let record = record(&reader);
+    let run_as = run_as(&reader);
     if let (Some(size), Some(count)) = (buffer_size, buffers_per_worker) {
         check_arena(&reader, size, count);
     }
@@ -105,6 +106,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
         status_interval: status_interval?,
         log: log?,
         record: record?,
+        run_as: run_as?,
     })
 }
 
@@ -116,6 +118,17 @@ fn record(reader: &Reader<'_, '_>) -> Option<Option<Record>> {
     let addresses = reader.get("record_addresses", values::switch);
     let (path, size_max, files, addresses) = (path?, size_max?, to_u32(files?), addresses?);
     Some(path.map(|path| Record { path, size_max, files, addresses }))
+}
+
+fn run_as(reader: &Reader<'_, '_>) -> Option<Option<RunAs>> {
+    let user = reader.get_if_given("user", values::name)?;
+    let group = reader.get_if_given("group", values::name)?;
+    if user.is_none() && group.is_some() {
+        let words = "a group needs a user: write user beside it".to_owned();
+        reader.report(&reader.place_of("group"), "group", Reason::Conflict(words));
+        return None;
+    }
+    Some(user.map(|user| RunAs { user, group }))
 }
 
 fn check_arena(reader: &Reader<'_, '_>, size: u64, count: u64) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::net;
+use crate::{net, notify};
 
 use super::expect::shown;
 use super::{Finding, Obstacle, Target, failed};
@@ -34,7 +34,8 @@ pub(super) async fn look(words: &[String], target: &Target, timeout: Duration) -
 fn spawn(words: &[String], target: &Target) -> Result<Group, Obstacle> {
     let (program, arguments) =
         words.split_first().ok_or_else(|| Obstacle::Backend("no command is given".into()))?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env("RINGWAY_BACKEND_NAME", &*target.name)
         .env("RINGWAY_BACKEND_ADDRESS", target.address.ip().to_string())
@@ -43,8 +44,12 @@ fn spawn(words: &[String], target: &Target) -> Result<Group, Obstacle> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn();
+        .process_group(0);
+    // What it says to the service manager would be taken for ours.
+    for name in notify::VARIABLES {
+        command.env_remove(name);
+    }
+    let child = command.spawn();
     child.map(Group).map_err(|error| match error.kind() {
         // No process, no memory, no descriptor: this machine's own shortage.
         io::ErrorKind::WouldBlock => Obstacle::Machine(error),

@@ -1,0 +1,6 @@
+//! ringway as a service: what it tells its manager, sockets that it is given, the user that it becomes.
+
+mod activation;
+mod manual;
+mod notify;
+mod user;
