@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use nix::unistd::Uid;
+use tempfile::TempDir;
 
 use crate::common::*;
 use crate::process::{outcome, ringway, run_file_as, run_listening_as, write_file};
@@ -16,24 +17,16 @@ const CAP_SYS_RESOURCE: u64 = 1 << 24;
 /// CAP_NET_BIND_SERVICE alone.
 const BIND_ALONE: u64 = 1 << 10;
 
-/// `ringway` as this user, if the test is root.
-fn ringway_as(user: u32) -> Command {
+/// `ringway` as this user, from a copy that everybody may run: the folder in which it was built may be closed to others. The copy
+/// lasts as long as its folder.
+fn ringway_as(user: u32, folder: &TempDir) -> Command {
+    let binary = folder.path().join("ringway");
+    fs::copy(env!("CARGO_BIN_EXE_ringway"), &binary).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("setpriv");
     command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
-    command.arg(binary());
+    command.arg(binary);
     command
-}
-
-/// Where everybody may run it: the folder in which it was built may be closed to others.
-fn binary() -> std::path::PathBuf {
-    let copy = std::env::temp_dir().join(format!("ringway-test-service-{}", std::process::id()));
-    if !copy.exists() {
-        let new = copy.with_extension(format!("{:?}", std::thread::current().id()));
-        fs::copy(env!("CARGO_BIN_EXE_ringway"), &new).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(&new, &copy).unwrap();
-    }
-    copy
 }
 
 /// The values of one line of every thread.
@@ -104,7 +97,8 @@ fn a_user_with_a_name_has_the_groups_of_the_system() {
 fn what_cannot_be_is_refused_before_anybody_is_served() {
     let backend = TestBackend::echo();
     let is_root = Uid::effective().is_root();
-    let as_other = || if is_root { ringway_as(USER) } else { ringway() };
+    let copy = tempfile::tempdir().unwrap();
+    let as_other = || if is_root { ringway_as(USER, &copy) } else { ringway() };
     let mut cases = vec![
         (ringway(), "user = 'nobody-of-this-name'".to_owned(), "there is no user \"nobody-of-this-name\""),
         (as_other(), "user = 'root'".to_owned(), "only root can become \"root\", and this process is user"),
@@ -130,8 +124,9 @@ fn who_is_that_user_already_has_nothing_to_leave() {
         return;
     }
     let backend = TestBackend::echo();
+    let copy = tempfile::tempdir().unwrap();
     let process =
-        run_file_as(ringway_as(USER), &format!("user = '{USER}'\ngroup = '{USER}'"), backend.address);
+        run_file_as(ringway_as(USER, &copy), &format!("user = '{USER}'\ngroup = '{USER}'"), backend.address);
     assert!(!process.errors().contains("root is left"), "{}", process.errors());
     assert_echo(&mut process.connect(), b"served");
     process.stop();
