@@ -188,7 +188,7 @@ impl Drop for Entries {
 
 impl Inbox {
     /// The next list, if one has arrived.
-    pub fn next(&mut self) -> Option<Vec<Entry>> {
+    pub fn next_list(&mut self) -> Option<Vec<Entry>> {
         self.lists.try_recv().ok()
     }
 
@@ -238,7 +238,7 @@ mod tests {
 
     /// The numbers of those that arrived.
     fn arrived(inbox: &mut Inbox) -> Vec<u64> {
-        std::iter::from_fn(|| inbox.next()).flatten().map(|entry| entry.id.number()).collect()
+        std::iter::from_fn(|| inbox.next_list()).flatten().map(|entry| entry.id.number()).collect()
     }
 
     #[test]
