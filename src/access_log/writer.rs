@@ -56,9 +56,11 @@ pub struct Writer {
     /// Arrived and not yet lines.
     list: vec::IntoIter<Entry>,
     lines: Lines,
+    /// Those that were refused by what they go to. The others that were dropped have not come here.
+    refused: u64,
+    /// When drops were last told of, and how many there were for want of room.
     told: Option<Instant>,
-    /// How many had been dropped then.
-    told_dropped: u64,
+    told_late: u64,
 }
 
 impl Writer {
@@ -77,8 +79,9 @@ impl Writer {
             inbox,
             list: Vec::new().into_iter(),
             lines: Lines::default(),
+            refused: 0,
             told: None,
-            told_dropped: 0,
+            told_late: 0,
         })
     }
 
@@ -98,15 +101,17 @@ impl Writer {
             self.counts.add_written((before - self.lines.left()) as u64);
             if let Err(error) = result {
                 // Whoever does not take these will not take those that came with them. What comes later gets a try.
-                self.counts.add_dropped((self.lines.clear() + self.list.len()) as u64);
+                let refused = (self.lines.clear() + self.list.len()) as u64;
                 self.list = Vec::new().into_iter();
-                self.tell_of_drops(Some(&error));
+                self.refused += refused;
+                self.counts.add_dropped(refused);
+                self.tell_of_refusal(&error);
             }
             if Instant::now() >= until {
                 break;
             }
         }
-        self.tell_of_drops(None);
+        self.tell_of_lateness();
     }
 
     /// Makes some lines of what has arrived, if anything has.
@@ -178,24 +183,36 @@ impl Writer {
         self.counts.add_dropped(left as u64);
     }
 
-    fn tell_of_drops(&mut self, error: Option<&io::Error>) {
-        let (dropped, now) = (self.counts.lines_dropped(), Instant::now());
-        if dropped == self.told_dropped || self.told.is_some_and(|told| now - told < REPORT_INTERVAL) {
-            return;
-        }
-        (self.told, self.told_dropped) = (Some(now), dropped);
-        match error {
-            Some(error) => tracing::warn!(
+    fn tell_of_refusal(&mut self, error: &io::Error) {
+        if self.may_tell() {
+            tracing::warn!(
                 %error,
-                lines_dropped = dropped,
+                lines_dropped = self.counts.lines_dropped(),
                 "the access log cannot be written: lines are dropped, sessions go on; make room there, or start what takes \
                  them (access_log.to)"
-            ),
-            None => tracing::warn!(
-                lines_dropped = dropped,
+            );
+        }
+    }
+
+    fn tell_of_lateness(&mut self) {
+        let late = self.counts.lines_dropped().saturating_sub(self.refused);
+        if late > self.told_late && self.may_tell() {
+            self.told_late = late;
+            tracing::warn!(
+                lines_dropped = self.counts.lines_dropped(),
                 "the access log is not taken as fast as sessions end: lines are dropped, sessions go on; read it faster, or \
                  log a part of them (access_log.sample)"
-            ),
+            );
         }
+    }
+
+    /// Whether nothing was told for a while; from now on something was.
+    fn may_tell(&mut self) -> bool {
+        let now = Instant::now();
+        let may = self.told.is_none_or(|told| now - told >= REPORT_INTERVAL);
+        if may {
+            self.told = Some(now);
+        }
+        may
     }
 }

@@ -11,9 +11,10 @@ use ringway::config::{Accept, Config, Workers};
 use ringway::end::End;
 use ringway::generation::Generation;
 use ringway::handover::{self, Connection};
+use ringway::net::{self, Listening};
 use ringway::phase::{Phase, PhaseFlag};
 use ringway::stats::Stats;
-use ringway::{net, samples, worker};
+use ringway::{samples, worker};
 
 use crate::common::*;
 
@@ -191,7 +192,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     let setup = worker::Setup {
         id: 1,
         engine: ringway::config::Engine::Fixed,
-        sockets: vec![(0, socket)],
+        sockets: vec![(0, Listening::own(socket))],
         generation: Arc::new(generation),
         samples,
         arrivals: None,
