@@ -17,7 +17,7 @@ pub fn entry(watch: &Watch, client: SocketAddr, accepted: Duration, now: Duratio
     Entry {
         id: watch.id,
         client,
-        listener: watch.listener as u32,
+        listener: watch.listener() as u32,
         backend: watch.served_by.get(),
         accepted_us: us(accepted),
         waited_us,

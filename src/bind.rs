@@ -22,13 +22,31 @@ pub struct Unbound {
     pub address: SocketAddr,
     /// What the kernel said.
     pub error: io::Error,
+    /// An address at the same port where this process listens itself.
+    pub own: Option<SocketAddr>,
+}
+
+impl Unbound {
+    /// The same, known to be asked by a process that listens there.
+    fn among(mut self, own: &[Vec<SocketAddr>]) -> Unbound {
+        let is_rival = |other: &&SocketAddr| other.port() == self.address.port();
+        self.own = own.iter().flatten().find(is_rival).copied();
+        self
+    }
 }
 
 impl fmt::Display for Unbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unbound { listener, address, error } = self;
+        let Unbound { listener, address, error, own } = self;
         write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
-        listen_cure(f, address, error)
+        match own {
+            Some(own) if error.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "this ringway itself listens on {own}, and the kernel does not allow both at a time; take {own} away in a first \
+                 reload, or start ringway anew"
+            ),
+            _ => listen_cure(f, address, error),
+        }
     }
 }
 
@@ -51,6 +69,16 @@ fn listen_cure(f: &mut fmt::Formatter<'_>, address: &SocketAddr, error: &io::Err
             write!(f, "this machine does not have that address (ip address shows those it has)")
         }
         _ => write!(f, "choose another address with listener.bind (--listen)"),
+    }
+}
+
+impl Error {
+    /// The same, known to be asked by a process that listens there already.
+    pub fn among(self, own: &[Vec<SocketAddr>]) -> Error {
+        match self {
+            Error::Unbound(unbound) => Error::Unbound(unbound.among(own)),
+            other @ Error::Activation(_) => other,
+        }
     }
 }
 
@@ -98,7 +126,9 @@ pub fn bind(
                 addresses[index].push(real);
                 continue;
             }
-            let failed = |error| Error::Unbound(Unbound { listener: listener.name.clone(), address, error });
+            let failed = |error| {
+                Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
+            };
             let group = match passed.share(address, workers, listener.tcp).map_err(Error::Activation)? {
                 Some(group) => group,
                 None => patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))

@@ -54,6 +54,27 @@ impl Lineage {
     }
 }
 
+impl Lineage {
+    /// For each listener before its place now, if it is still there.
+    pub fn listener_heirs(&self, before: usize) -> Vec<Option<usize>> {
+        let mut heirs = vec![None; before];
+        for (next, &place) in self.listeners.iter().enumerate() {
+            if let Some(place) = place {
+                heirs[place] = Some(next);
+            }
+        }
+        heirs
+    }
+}
+
+impl Config {
+    /// What each backend is in another configuration, however many lie between.
+    pub fn found_in(&self, other: &Config) -> Vec<Option<BackendId>> {
+        let places = places(backends(other), backends(self));
+        places.into_iter().map(|place| place.map(BackendId::new)).collect()
+    }
+}
+
 /// Pool and address of each, in the order of the table.
 fn backends(config: &Config) -> Vec<(&str, SocketAddr)> {
     let of_pool = |pool: &'_ crate::config::Pool| -> Vec<SocketAddr> {

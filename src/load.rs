@@ -45,7 +45,7 @@ pub struct Loads {
 }
 
 /// Where the sessions of a backend are counted after a reload: in other loads, at another place.
-type Heir = (Rc<Loads>, usize);
+pub type Heir = (Rc<Loads>, usize);
 
 /// What the loads of a pool are tied to.
 #[derive(Debug, Clone)]
@@ -104,6 +104,46 @@ impl Loads {
             self.totals[place].set(0);
         }
         self.heirs.replace(heirs);
+    }
+
+    /// A backend that was removed is there again: its sessions count there from now on.
+    pub fn adopt_again(&self, place: usize, heir: Option<Heir>) {
+        let Some((loads, at)) = heir else { return };
+        self.counted(place, |holder, held| {
+            if std::ptr::eq(holder, &*loads) {
+                return;
+            }
+            let count = holder.own.sessions.take(holder.id(held));
+            holder.totals[held].set(0);
+            loads.own.sessions.add_many(loads.id(at), count);
+            loads.totals[at].set(loads.totals[at].get() + count);
+        });
+        // Wherever that was: who looks there is sent on.
+        let holder = self.holder(place);
+        if holder.as_ref().is_some_and(|(holder, _)| Rc::ptr_eq(holder, &loads)) {
+            return;
+        }
+        let (holder, held) = holder.as_ref().map_or((self, place), |(loads, at)| (&**loads, *at));
+        if let Some(entry) = holder.heirs.borrow_mut().get_mut(held) {
+            *entry = Some((loads, at));
+        }
+    }
+
+    /// Where the sessions of this place are counted, if that is not here.
+    fn holder(&self, place: usize) -> Option<Heir> {
+        let mut next = self.heirs.borrow().get(place).cloned().flatten()?;
+        loop {
+            let further = next.0.heirs.borrow().get(next.1).cloned().flatten();
+            match further {
+                Some(further) => next = further,
+                None => return Some(next),
+            }
+        }
+    }
+
+    /// Whether its backends stand before this one in the table.
+    pub fn is_before(&self, id: BackendId) -> bool {
+        self.first + self.len() <= id.index()
     }
 
     /// Lets go of what stands between these loads and those in which their sessions are counted: there can be very many

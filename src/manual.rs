@@ -29,6 +29,12 @@ const SIGNALS: &[(&str, &str)] = &[
         "Nobody is accepted any more; running sessions go on for up to server.drain_timeout and are reset then. A second \
          one resets them at once.",
     ),
+    (
+        "SIGHUP",
+        "The file is read again. A wrong one is refused whole, with every mistake in the log; else backends, weights, \
+         algorithms, checks, timeouts, limits and listeners change without a session cut. The file of the access log is opened \
+         anew. Without a file (flags alone) it is the same as SIGTERM.",
+    ),
     ("SIGUSR1", "Prints the table of backends, the totals and the last decisions on standard output."),
 ];
 

@@ -110,7 +110,7 @@ impl Plan {
                 Some(was) => self.settings(&before.listener_section(*was), &section),
             }
         }
-        for index in (0..before.listeners.len()).filter(|&index| !lineage.listeners.contains(&Some(index))) {
+        for index in missing(before.listeners.len(), &lineage.listeners) {
             let section = before.listener_section(index);
             let how = format!("from {}; its sessions go on", section.value("bind").unwrap_or_default());
             self.add(Kind::Removed, &section.title, how, Some(sessions.of_listener(index)));
@@ -128,7 +128,7 @@ impl Plan {
                 Some(was) => self.settings(&before.pool_section(*was), &section),
             }
         }
-        for index in (0..before.pools.len()).filter(|&index| !lineage.pools.contains(&Some(index))) {
+        for index in missing(before.pools.len(), &lineage.pools) {
             let how = format!("with {} backends", before.pools[index].backends.len());
             self.add(Kind::Removed, &before.pool_section(index).title, how, None);
         }
@@ -160,12 +160,11 @@ impl Plan {
             }
         }
         let limit = format_duration(next.server.removed_drain_timeout);
-        for (place, (pool, backend)) in old.iter().enumerate() {
-            if !lineage.backends.contains(&Some(place)) {
-                let how = format!("at {}; its sessions may go on for {limit}", backend.address);
-                let count = sessions.of_backend(BackendId::new(place));
-                self.add(Kind::Removed, &format!("pool {pool}, backend {}", backend.name), how, Some(count));
-            }
+        for place in missing(old.len(), &lineage.backends) {
+            let (pool, backend) = old[place];
+            let how = format!("at {}; its sessions may go on for {limit}", backend.address);
+            let count = sessions.of_backend(BackendId::new(place));
+            self.add(Kind::Removed, &format!("pool {pool}, backend {}", backend.name), how, Some(count));
         }
     }
 
@@ -174,6 +173,13 @@ impl Plan {
             self.add(Kind::Changed, &next.title, how, None);
         }
     }
+}
+
+/// The places of so many before that nothing has now.
+fn missing(before: usize, now: &[Option<usize>]) -> impl Iterator<Item = usize> {
+    let mut is_there = vec![false; before];
+    now.iter().flatten().for_each(|&place| is_there[place] = true);
+    (0..before).filter(move |&place| !is_there[place])
 }
 
 /// The settings that are another, by name, and how.

@@ -87,6 +87,13 @@ impl Pool {
         Pool { setup, panic_threshold, epoch: 0, loads, tiers, on_trial: Vec::new(), shadows }
     }
 
+    /// Takes over what was made for this pool under the configuration before, if it can be used.
+    pub fn inherit(&mut self, before: &Pool) {
+        for (tier, before) in self.tiers.iter_mut().zip(&before.tiers) {
+            tier.balancer.inherit(&before.balancer);
+        }
+    }
+
     /// Makes `table` what picks are made from. Costs one comparison when it is the one already.
     pub fn adopt(&mut self, table: &BackendTable) {
         if table.epoch != self.epoch {

@@ -1,10 +1,11 @@
 //! One session, from the accepted connection to its end. Read [`run`] first.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account;
@@ -23,14 +24,15 @@ use crate::relay::{self, Direction, Outcome, Side};
 use crate::ring;
 use crate::shadow;
 use crate::shared::{Core, Shared};
-use crate::stats::ListenerStats;
 use crate::watch::{Marks, Stage, Watch, micros};
 
 /// A session that has been let in. Counts it, and by drop counts how it ended, whichever way its task goes.
 pub struct Admitted {
-    shared: Rc<Shared>,
+    /// What is of the configuration under which it goes on: the one under which it was accepted, or a later one if it had no
+    /// backend yet when that came.
+    shared: RefCell<Rc<Shared>>,
     watch: Rc<Watch>,
-    key: usize,
+    key: Cell<usize>,
     address: SocketAddr,
     /// When, since the process began to serve.
     accepted: Duration,
@@ -49,26 +51,42 @@ impl Admitted {
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.core.elapsed();
         let (note, shadows) = (Cell::new(None), OnceCell::new());
-        let admitted = Admitted { shared, watch, key, address, accepted, note, shadows, end: None };
-        admitted.shared.stats.core.admitted.add(1);
-        admitted.shared.stats.core.active.add(1);
-        admitted.counters().accepted.add(1);
-        admitted.counters().active.add(1);
-        admitted
+        let counters = &shared.stats.listeners[listener];
+        shared.stats.core.admitted.add(1);
+        shared.stats.core.active.add(1);
+        counters.accepted.add(1);
+        counters.active.add(1);
+        let (key, shared) = (Cell::new(key), RefCell::new(shared));
+        Admitted { shared, watch, key, address, accepted, note, shadows, end: None }
     }
 
-    fn counters(&self) -> &ListenerStats {
-        &self.shared.stats.listeners[self.watch.listener]
+    fn shared(&self) -> Rc<Shared> {
+        Rc::clone(&self.shared.borrow())
+    }
+
+    /// Goes on under the present configuration, if there is another one and the listener is in it. For a session that has no
+    /// backend yet: what a reload adds is for it too, and what a reload removes must not be all that it knows.
+    fn catch_up(&self, tried: &mut Tried) {
+        let before = self.shared();
+        let Some((next, listener)) = before.successor(self.watch.listener()) else { return };
+        // What was written down of it names backends by their old places.
+        self.note.take();
+        *tried = tried.translate(|id| before.heir(id));
+        self.watch.served_by.set(self.watch.served_by.get().and_then(|id| before.heir(id)));
+        before.watches.remove(self.key.get());
+        self.watch.move_to(listener);
+        self.key.set(next.watches.insert(Rc::clone(&self.watch)));
+        self.shared.replace(next);
     }
 
     /// Picks a backend, unless others wait for one: those who came first go first.
     fn pick(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
-        if self.shared.queue(&self.watch).is_empty() { self.pick_now(tried) } else { Err(Nobody::Full) }
+        if self.shared().queue(&self.watch).is_empty() { self.pick_now(tried) } else { Err(Nobody::Full) }
     }
 
     /// Looks for news once, then picks from one whole table.
     fn pick_now(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
-        let shared = &self.shared;
+        let shared = &*self.shared();
         let index = shared.listener(&self.watch).pool;
         let (mut tables, mut pools) = (shared.tables.borrow_mut(), shared.pools.borrow_mut());
         let pool = &mut pools[index];
@@ -98,7 +116,7 @@ impl Admitted {
         picked: &Result<(Lease, SocketAddr), Nobody>,
     ) {
         let chosen = picked.as_ref().ok().map(|(lease, _)| lease.backend());
-        let at = self.shared.core.elapsed();
+        let at = self.shared().core.elapsed();
         let decision = Decision {
             at,
             client: self.address.ip(),
@@ -109,7 +127,7 @@ impl Admitted {
             chosen,
             outcome: if chosen.is_some() { PickOutcome::Running } else { PickOutcome::Nobody },
         };
-        let number = self.shared.stats.decisions.note(decision);
+        let number = self.shared().stats.decisions.note(decision);
         self.note.set(number.filter(|_| chosen.is_some()).map(|number| (number, at)));
     }
 
@@ -117,9 +135,9 @@ impl Admitted {
     fn recorded(&self, arrivals: &Arrivals, end: End) -> Arrival {
         let us = |time: Duration| time.as_micros() as u64;
         let (watch, marks) = (&self.watch, self.watch.marks.get());
-        let duration_us = us(self.shared.core.elapsed().saturating_sub(self.accepted));
+        let duration_us = us(self.shared().core.elapsed().saturating_sub(self.accepted));
         Arrival {
-            listener: watch.listener as u32,
+            listener: watch.listener() as u32,
             backend: watch.served_by.get(),
             client: arrivals.client(self.address.ip()),
             accepted_us: us(self.accepted),
@@ -134,19 +152,20 @@ impl Admitted {
     }
 
     fn is_logged(&self) -> bool {
-        self.shared.listener(&self.watch).access_log
+        self.shared().listener(&self.watch).access_log
     }
 
     /// For the access log.
     fn log(&self, entries: &Entries, end: End) {
-        let entry = account::entry(&self.watch, self.address, self.accepted, self.shared.core.elapsed(), end);
-        entries.note(entry, || self.shared.core.dice.borrow_mut().u32(..1_000_000));
+        let entry =
+            account::entry(&self.watch, self.address, self.accepted, self.shared().core.elapsed(), end);
+        entries.note(entry, || self.shared().core.dice.borrow_mut().u32(..1_000_000));
     }
 
     /// Writes down what came of the last pick, if the pick has been.
     fn conclude(&self, outcome: PickOutcome) {
         if let Some((number, _)) = self.note.take() {
-            self.shared.stats.decisions.conclude(number, outcome);
+            self.shared().stats.decisions.conclude(number, outcome);
         }
     }
 }
@@ -160,28 +179,29 @@ impl Drop for Admitted {
             if std::thread::panicking() { End::Panicked } else { End::Drained }
         });
         if let Some((_, at)) = self.note.get() {
-            self.conclude(PickOutcome::Ended(end, self.shared.core.elapsed().saturating_sub(at)));
+            self.conclude(PickOutcome::Ended(end, self.shared().core.elapsed().saturating_sub(at)));
         }
-        if let Some(arrivals) = &self.shared.core.arrivals {
+        let shared = self.shared();
+        if let Some(arrivals) = &shared.core.arrivals {
             // After a reload its listener and its backend can have other places, or none.
-            if arrivals.are_of(self.shared.generation) {
+            if arrivals.are_of(shared.generation) {
                 arrivals.note(self.recorded(arrivals, end));
             } else {
                 arrivals.lose(1);
             }
         }
-        if let Some(entries) = self.shared.entries.as_ref().filter(|_| self.is_logged()) {
+        if let Some(entries) = shared.entries.as_ref().filter(|_| self.is_logged()) {
             self.log(entries, end);
         }
         drop(self.shadows.take());
-        let (counters, meter) = (self.counters(), &self.watch.meter);
+        let (counters, meter) = (&shared.stats.listeners[self.watch.listener()], &self.watch.meter);
         counters.bytes_to_backend.add(meter.bytes(Direction::ToBackend));
         counters.bytes_to_client.add(meter.bytes(Direction::ToClient));
         counters.ends[end as usize].add(1);
         counters.active.subtract(1);
-        self.shared.stats.core.active.subtract(1);
-        self.shared.watches.remove(self.key);
-        self.shared.core.freed.notify_one();
+        shared.stats.core.active.subtract(1);
+        shared.watches.remove(self.key.get());
+        shared.core.freed.notify_one();
     }
 }
 
@@ -190,7 +210,8 @@ pub async fn run(mut session: Admitted) {
     let met = match choose_and_connect(&session).await {
         Ok(connected) => serve(&session, &connected).await,
         Err(end) => {
-            Box::pin(say_farewell(&session.shared, &session.watch)).await;
+            let shared = session.shared();
+            Box::pin(say_farewell(&shared, &session.watch)).await;
             end
         }
     };
@@ -202,12 +223,12 @@ pub async fn run(mut session: Admitted) {
     tracing::debug!(
         session = %watch.id,
         client = %session.address,
-        listener = %session.shared.listener(watch).name,
+        listener = %session.shared().listener(watch).name,
         backend = watch.served_by.get().map(|id| id.index()),
         end = end.name(),
         bytes_to_backend = watch.meter.bytes(Direction::ToBackend),
         bytes_to_client = watch.meter.bytes(Direction::ToClient),
-        duration_us = (session.shared.core.elapsed() - session.accepted).as_micros() as u64,
+        duration_us = (session.shared().core.elapsed() - session.accepted).as_micros() as u64,
         "session ended"
     );
     session.end = Some(end);
@@ -225,30 +246,39 @@ struct Connected {
 ///
 /// No byte of the client has been read yet: what it sends meanwhile waits in its socket and goes to whoever connects.
 async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
-    let (shared, watch) = (&*session.shared, &*session.watch);
-    let pool = shared.pool(watch);
-    let attempts_max = pool.connect_attempts.map_or(usize::MAX, |attempts| attempts.get() as usize);
+    let (core, watch) = (Rc::clone(&session.shared().core), &*session.watch);
     // On the worker's clock, which does not count time in which the process did not run.
-    let mut begun = shared.core.now.get();
+    let mut begun = core.now.get();
     let mut tried = Tried::default();
     let mut failure = End::NoBackend;
-    while tried.len() < attempts_max {
-        let left = pool.connect_total_timeout.saturating_sub(shared.core.now.get() - begun);
-        if left.is_zero() {
+    loop {
+        session.catch_up(&mut tried);
+        let shared = &*session.shared();
+        let pool = shared.pool(watch);
+        let attempts_max = pool.connect_attempts.map_or(usize::MAX, |attempts| attempts.get() as usize);
+        let left = pool.connect_total_timeout.saturating_sub(core.now.get() - begun);
+        if tried.len() >= attempts_max || left.is_zero() {
             break;
         }
         let picked = match session.pick(&tried) {
             Err(Nobody::Left) => break,
             Err(Nobody::Full) => {
-                let joined = shared.core.now.get();
+                let joined = core.now.get();
                 // Boxed, like the farewell: what few sessions do must not make every one larger.
-                let picked = Box::pin(wait_for_a_place(session, &tried)).await?;
+                let waited = Box::pin(wait_for_a_place(session, &mut tried)).await?;
                 // Time in the queue is not time of connecting.
-                begun += shared.core.now.get() - joined;
-                picked
+                begun += core.now.get() - joined;
+                match waited {
+                    Waited::Called(picked) => Some(picked),
+                    Waited::Nobody => None,
+                    Waited::Moved => continue,
+                }
             }
             Ok(picked) => Some(picked),
         };
+        // It may have waited for its place through a reload.
+        let shared = &*session.shared();
+        let pool = shared.pool(watch);
         let Some((lease, address)) = picked else { break };
         watch.served_by.set(Some(lease.backend()));
         watch.trial.replace(lease.trial());
@@ -297,25 +327,39 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
     Err(failure)
 }
 
-/// Waits in the pool's queue until a backend that is not at its limit can be picked. `None` when there is nobody left to
-/// wait for.
-async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(Lease, SocketAddr)>, End> {
+/// What came of waiting.
+enum Waited {
+    /// There was a place at a backend.
+    Called((Lease, SocketAddr)),
+    /// There is nobody left to wait for.
+    Nobody,
+    /// A reload has given the listener another pool.
+    Moved,
+}
+
+/// Waits in the pool's queue until a backend that is not at its limit can be picked.
+async fn wait_for_a_place(session: &Admitted, tried: &mut Tried) -> Result<Waited, End> {
     /// A place can also come by a change of the table, of which nobody tells the queue: the first looks now and then.
     const LOOK: Duration = Duration::from_millis(50);
-    let (shared, watch) = (&session.shared, &session.watch);
-    let pool = shared.pool(watch);
-    let queue = shared.queue(watch);
+    let (core, watch) = (Rc::clone(&session.shared().core), &*session.watch);
+    let queue = session.shared().queue(watch);
     watch.marks.set(Marks { behind: queue.len(), ..watch.marks.get() });
-    let Some(waiting) = queue.join(pool.queue_max) else {
+    let queue_max = session.shared().pool(watch).queue_max;
+    let Some(waiting) = queue.join(queue_max) else {
         return Err(End::QueueFull);
     };
     watch.stage.set(Stage::Queued);
-    let joined = shared.core.now.get();
+    let joined = core.now.get();
     // A place that came free before this one joined was told to nobody.
     let mut looks = waiting.is_first();
     loop {
         if let Some(verdict) = watch.verdict() {
             return Err(verdict);
+        }
+        session.catch_up(tried);
+        if !Arc::ptr_eq(&queue, &session.shared().queue(watch)) {
+            watch.stage.set(Stage::Connecting);
+            return Ok(Waited::Moved);
         }
         if looks {
             match session.pick_now(tried) {
@@ -329,11 +373,11 @@ async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(L
                     watch.stage.set(Stage::Connecting);
                     // There may be more room than for one.
                     waiting.call_next();
-                    return Ok(picked.ok());
+                    return Ok(picked.map_or(Waited::Nobody, Waited::Called));
                 }
             }
         }
-        if shared.core.now.get() - joined >= pool.queue_timeout {
+        if core.now.get() - joined >= session.shared().pool(watch).queue_timeout {
             return Err(End::QueueTimeout);
         }
         // Nothing is in flight here: a call that the timer overtakes is kept and heard next time.
@@ -345,7 +389,7 @@ async fn wait_for_a_place(session: &Admitted, tried: &Tried) -> Result<Option<(L
 /// Carries bytes, and measures how the backend answers.
 async fn serve(session: &Admitted, connected: &Connected) -> End {
     let Connected { backend, lease, picked } = connected;
-    let (shared, watch) = (&session.shared, &session.watch);
+    let (shared, watch) = (&*session.shared(), &session.watch);
     watch.stage.set(Stage::Relaying);
     let answer = Answer {
         lease,
@@ -478,7 +522,6 @@ mod tests {
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
-    use std::sync::Arc;
     use std::time::Instant;
 
     fn shared() -> Rc<Shared> {
@@ -509,7 +552,7 @@ mod tests {
                 // A read is in flight and a lease is held when it happens.
                 let (_lease, _) = session.pick(&Tried::default()).unwrap();
                 let mut reading =
-                    pin!(ring::read(&session.watch.client, session.shared.core.supplies.arena.take()));
+                    pin!(ring::read(&session.watch.client, session.shared().core.supplies.arena.take()));
                 let first = tokio::time::timeout(Duration::from_millis(10), reading.as_mut()).await;
                 assert!(first.is_ok(), "a defect of the session");
             });

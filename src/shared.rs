@@ -18,7 +18,8 @@ use crate::config::{self, Config};
 use crate::entries::{self, Entries};
 use crate::epoch::Subscriber;
 use crate::generation::Generation;
-use crate::load::Links;
+use crate::lineage::Lineage;
+use crate::load::{Links, Loads};
 use crate::pool::{self, Pool};
 use crate::queue::Queue;
 use crate::relay::Supplies;
@@ -100,8 +101,18 @@ pub struct Shared {
     pub entries: Option<Entries>,
     /// The table whose losses have been heeded.
     pub epoch: Cell<u64>,
-    /// What became of its backends; nothing under the present configuration.
-    fates: RefCell<Vec<Fate>>,
+    /// What became of all of it; nothing under the present configuration.
+    afterwards: RefCell<Option<Afterwards>>,
+}
+
+/// What a reload has made of a configuration.
+struct Afterwards {
+    /// What is of the present one.
+    present: Rc<Shared>,
+    /// By listener: its place there.
+    listeners: Vec<Option<usize>>,
+    /// By backend.
+    fates: Vec<Fate>,
 }
 
 /// What became of a backend after a reload.
@@ -111,6 +122,8 @@ enum Fate {
     Kept(BackendId),
     /// It was removed then, on the worker's clock.
     Removed(Duration),
+    /// It was removed, and the time of its sessions is over.
+    Over,
 }
 
 impl Shared {
@@ -138,14 +151,14 @@ impl Shared {
             speaks_first: generation.config.pools.iter().map(|_| SpeaksFirst::default()).collect(),
             entries: core.entries.clone().map(|sender| Entries::new(sender, Arc::clone(generation))),
             epoch: Cell::new(0),
-            fates: RefCell::default(),
+            afterwards: RefCell::default(),
             core,
         })
     }
 
     /// The listener of a session.
     pub fn listener(&self, watch: &Watch) -> &config::Listener {
-        &self.config.listeners[watch.listener]
+        &self.config.listeners[watch.listener()]
     }
 
     /// The pool that serves a session.
@@ -154,46 +167,118 @@ impl Shared {
     }
 
     /// Where a session waits if it has to.
-    pub fn queue(&self, watch: &Watch) -> &Queue {
-        &self.queues[self.listener(watch).pool]
+    pub fn queue(&self, watch: &Watch) -> Arc<Queue> {
+        Arc::clone(&self.queues[self.listener(watch).pool])
     }
 
-    /// Has the sessions counted under the configuration that follows this one. `heirs` are the ids of its backends there.
-    pub fn succeed(&self, next: &Shared, heirs: &[Option<BackendId>]) {
-        let pools = next.pools.borrow();
-        let find = |id: BackendId| {
-            pools.iter().find_map(|pool| Some((Rc::clone(pool.loads()), pool.loads().place(id)?)))
-        };
+    /// Has the sessions counted under the configuration that follows this one.
+    pub fn succeed(&self, next: &Rc<Shared>, lineage: &Lineage) {
+        let heirs = lineage.heirs(self.stats.backends.len());
+        let find = next.loads();
         for pool in &*self.pools.borrow() {
             let loads = pool.loads();
-            let heir = |place: usize| heirs[loads.id(place).index()].and_then(find);
+            let heir = |place: usize| heirs[loads.id(place).index()].and_then(&find);
             loads.succeed((0..loads.len()).map(heir).collect());
         }
-        let fate = |heir: &Option<BackendId>| heir.map_or(Fate::Removed(self.core.now.get()), Fate::Kept);
-        self.fates.replace(heirs.iter().map(fate).collect());
+        let now = self.core.now.get();
+        self.afterwards.replace(Some(Afterwards {
+            present: Rc::clone(next),
+            listeners: lineage.listener_heirs(self.config.listeners.len()),
+            fates: heirs.iter().map(|heir| heir.map_or(Fate::Removed(now), Fate::Kept)).collect(),
+        }));
     }
 
-    /// The same for one that has been succeeded before: `heirs` are the ids of what its backends were until now.
-    pub fn follow(&self, heirs: &[Option<BackendId>]) {
+    /// The same for one that has been succeeded before. A backend that was removed and is there again is the same one.
+    pub fn follow(&self, next: &Rc<Shared>, lineage: &Lineage) {
+        let mut afterwards = self.afterwards.borrow_mut();
+        let Some(Afterwards { present, listeners, fates }) = &mut *afterwards else { return };
+        let heirs = lineage.heirs(present.stats.backends.len());
+        let listener_heirs = lineage.listener_heirs(present.config.listeners.len());
+        for listener in listeners {
+            *listener = listener.and_then(|place| listener_heirs[place]);
+        }
+        let has_removed = fates.iter().any(|fate| !matches!(fate, Fate::Kept(_)));
+        let returned = if has_removed { self.config.found_in(&next.config) } else { Vec::new() };
+        let find = next.loads();
+        let places = self.places();
         self.pools.borrow().iter().for_each(|pool| pool.loads().shorten());
-        for fate in &mut *self.fates.borrow_mut() {
-            if let Fate::Kept(id) = *fate {
-                *fate = heirs[id.index()].map_or(Fate::Removed(self.core.now.get()), Fate::Kept);
+        for (index, fate) in fates.iter_mut().enumerate() {
+            *fate = match *fate {
+                Fate::Kept(id) => heirs[id.index()].map_or(Fate::Removed(self.core.now.get()), Fate::Kept),
+                gone => match returned[index] {
+                    Some(id) => {
+                        let (loads, place) = &places[index];
+                        loads.adopt_again(*place, find(id));
+                        Fate::Kept(id)
+                    }
+                    None => gone,
+                },
+            };
+        }
+        *present = Rc::clone(next);
+    }
+
+    /// Finds the loads of a backend.
+    fn loads(&self) -> impl Fn(BackendId) -> Option<(Rc<Loads>, usize)> + use<> {
+        let loads: Vec<Rc<Loads>> = self.pools.borrow().iter().map(|pool| Rc::clone(pool.loads())).collect();
+        move |id| {
+            // They stand in the order of the ids.
+            let at = loads.partition_point(|loads| loads.is_before(id));
+            let loads = loads.get(at)?;
+            Some((Rc::clone(loads), loads.place(id)?))
+        }
+    }
+
+    /// The loads of each backend, and its place there.
+    fn places(&self) -> Vec<(Rc<Loads>, usize)> {
+        let pools = self.pools.borrow();
+        let of_pool = |pool: &Pool| {
+            let loads = Rc::clone(pool.loads());
+            (0..loads.len()).map(move |place| (Rc::clone(&loads), place)).collect::<Vec<_>>()
+        };
+        pools.iter().flat_map(of_pool).collect()
+    }
+
+    /// Takes over what was made for the pools of the configuration before, where it is the same.
+    pub fn inherit(&self, before: &Shared, lineage: &Lineage) {
+        let before = before.pools.borrow();
+        for (pool, place) in self.pools.borrow_mut().iter_mut().zip(&lineage.pools) {
+            if let Some(place) = place {
+                pool.inherit(&before[*place]);
             }
         }
     }
 
-    /// Since when a backend has been removed, if it has.
-    pub fn removed_at(&self, id: BackendId) -> Option<Duration> {
-        match self.fates.borrow().get(id.index()) {
-            Some(&Fate::Removed(at)) => Some(at),
-            Some(Fate::Kept(_)) | None => None,
+    /// Where a session of this listener goes on after a reload, if there was one and the listener is still there.
+    pub fn successor(&self, listener: usize) -> Option<(Rc<Shared>, usize)> {
+        let afterwards = self.afterwards.borrow();
+        let Afterwards { present, listeners, .. } = afterwards.as_ref()?;
+        Some((Rc::clone(present), listeners[listener]?))
+    }
+
+    /// What a backend is under the present configuration, if there was a reload and it is still there.
+    pub fn heir(&self, id: BackendId) -> Option<BackendId> {
+        match self.afterwards.borrow().as_ref()?.fates[id.index()] {
+            Fate::Kept(id) => Some(id),
+            Fate::Removed(_) | Fate::Over => None,
         }
     }
 
-    /// Whether one of its backends has been removed.
-    pub fn has_removed(&self) -> bool {
-        self.fates.borrow().iter().any(|fate| matches!(fate, Fate::Removed(_)))
+    /// Backends that were removed for as long as this, told once.
+    pub fn over_for(&self, limit: Duration) -> Vec<BackendId> {
+        let mut afterwards = self.afterwards.borrow_mut();
+        let Some(Afterwards { fates, .. }) = &mut *afterwards else { return Vec::new() };
+        let now = self.core.now.get();
+        let mut over = Vec::new();
+        for (index, fate) in fates.iter_mut().enumerate() {
+            if let Fate::Removed(at) = *fate
+                && now - at >= limit
+            {
+                *fate = Fate::Over;
+                over.push(BackendId::new(index));
+            }
+        }
+        over
     }
 }
 

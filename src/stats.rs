@@ -343,7 +343,8 @@ impl Stats {
         }
         let mut removed = self.removed.clone();
         let worker = |before: &Arc<WorkerStats>| {
-            let is_kept = |place: usize| lineage.listeners.contains(&Some(place));
+            let heirs = lineage.listener_heirs(before.listeners.len());
+            let is_kept = |place: usize| heirs[place].is_some();
             let gone = before.listeners.iter().enumerate().filter(|(place, _)| !is_kept(*place));
             // What counts no more becomes a part of the sum: reloads can be very many. Of those that are removed only now
             // clients may still be taken.

@@ -77,7 +77,7 @@ pub fn workers(stats: &Stats) -> String {
         counts.join(" ")
     };
     let active = each(|worker| worker.core.active.get());
-    let accepted = each(|worker| worker.listeners.iter().map(|listener| listener.accepted.get()).sum());
+    let accepted = each(|worker| worker.core.admitted.get());
     let handed_over = match stats.sum(|worker| &worker.core.handed_over) {
         0 => String::new(),
         _ => format!("; handed over {}", each(|worker| worker.core.handed_over.get())),
@@ -221,8 +221,8 @@ web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         
         let stats = Stats::new(3, 2, 1);
         stats.workers[0].core.active.add(2);
         stats.workers[2].core.active.add(1);
-        stats.workers[2].listeners[0].accepted.add(4);
-        stats.workers[2].listeners[1].accepted.add(5);
+        stats.workers[2].core.admitted.add(4);
+        stats.workers[2].core.admitted.add(5);
         assert_eq!(workers(&stats), "workers: active 2 0 1; accepted 0 0 9\n");
         stats.workers[1].core.handed_over.add(7);
         assert_eq!(workers(&stats), "workers: active 2 0 1; accepted 0 0 9; handed over 0 7 0\n");

@@ -42,7 +42,7 @@ pub struct Watch {
     /// Which session it is.
     pub id: SessionId,
     /// The listener that accepted it: an index into the configuration's listeners.
-    pub listener: usize,
+    listener: Cell<usize>,
     /// When it was accepted, on the worker's clock.
     pub accepted: Duration,
     /// The client's connection.
@@ -112,7 +112,7 @@ impl Watch {
     pub fn new(id: SessionId, listener: usize, client: Socket, now: Duration) -> Watch {
         Watch {
             id,
-            listener,
+            listener: Cell::new(listener),
             accepted: now,
             client,
             backend: RefCell::new(None),
@@ -127,6 +127,16 @@ impl Watch {
             seen: Cell::new(Seen { progress: 0, since: now }),
             verdict: Cell::new(None),
         }
+    }
+
+    /// The listener that accepted it: an index into the configuration's listeners.
+    pub fn listener(&self) -> usize {
+        self.listener.get()
+    }
+
+    /// It goes on under another configuration, where its listener has this place.
+    pub fn move_to(&self, listener: usize) {
+        self.listener.set(listener);
     }
 
     /// Ends the session: both peers see a reset. What its task meets then is a consequence; this is the reason.
@@ -165,7 +175,7 @@ impl Watch {
 
     /// Whether the backend's first byte has just become late: true once.
     fn has_become_late(&self, config: &Config, now: Duration) -> bool {
-        let pool = &config.pools[config.listeners[self.listener].pool];
+        let pool = &config.pools[config.listeners[self.listener()].pool];
         let is_late = match (self.owed.get(), pool.ejection.first_byte_timeout) {
             (Some(since), Some(limit)) => now - since >= limit,
             _ => false,
@@ -275,7 +285,7 @@ impl Watches {
         let first = if self.next.get() < slots.capacity() { self.next.get() } else { 0 };
         for index in first..(first + count).min(slots.capacity()) {
             let Some(watch) = slots.get(index) else { continue };
-            watch.look(&config.listeners[watch.listener], now);
+            watch.look(&config.listeners[watch.listener()], now);
             if watch.has_become_late(config, now)
                 && let Some(backend) = watch.served_by.get()
             {

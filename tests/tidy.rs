@@ -48,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "stats",
             "activation",
             "arrivals",
             "bind",
@@ -64,8 +65,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("plan", &["config", "lineage", "table"]),
+    ("notify", &[]),
+    ("heartbeat", &[]),
+    ("activation", &["config", "net"]),
+    ("privileges", &["config"]),
     ("bind", &["activation", "config", "net"]),
-    ("health", &["config", "epoch", "gate", "lineage", "net", "stats", "table"]),
+    ("health", &["notify", "config", "epoch", "gate", "lineage", "net", "stats", "table"]),
     ("figures", &["config", "generation", "samples", "stats", "table", "times"]),
     (
         "model",
@@ -135,12 +140,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "session",
         &[
             "account", "answer", "arrivals", "balance", "buffers", "config", "decision", "end", "entries",
-            "load", "net", "pool", "relay", "ring", "shadow", "shared", "stats", "watch",
+            "load", "net", "pool", "relay", "ring", "shadow", "shared", "watch",
         ],
     ),
     (
         "shared",
         &[
+            "lineage",
             "answer",
             "arrivals",
             "config",

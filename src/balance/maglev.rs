@@ -8,8 +8,10 @@
 //! their hash gives them, and nobody else moves. So health costs no new table, only a change of the members or of their
 //! weights does: some milliseconds.
 
+use std::net::SocketAddr;
+use std::rc::Rc;
+
 use super::{Choice, Member, hash};
-use crate::table::BackendId;
 
 /// Places. A prime, so that every step walks through all of them. The size that Katran and Envoy use.
 const PLACES: usize = 65_537;
@@ -22,19 +24,24 @@ const LOOKS_MAX: u64 = 32;
 const FREE: u16 = u16::MAX;
 
 /// The table, and from whom it was made.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Maglev {
     /// By place: an index into the members. Empty when nobody has a weight.
-    table: Box<[u16]>,
-    made_from: Vec<(BackendId, u32)>,
+    table: Rc<[u16]>,
+    made_from: Vec<(SocketAddr, u32)>,
 }
 
 impl Maglev {
+    /// Begins with the table of another one; it is used for as long as its members are.
+    pub fn inherit(&mut self, before: &Maglev) {
+        self.clone_from(before);
+    }
+
     /// Gets ready for other members; does nothing if they have the same weights as before.
     pub fn adopt(&mut self, members: &[Member]) {
-        let made_from: Vec<_> = members.iter().map(|member| (member.id, member.weight)).collect();
+        let made_from: Vec<_> = members.iter().map(|member| (member.address, member.weight)).collect();
         if made_from != self.made_from {
-            self.table = share_out(members);
+            self.table = share_out(members).into();
             self.made_from = made_from;
         }
     }

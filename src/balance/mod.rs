@@ -80,6 +80,11 @@ impl Tried {
         self.0.push(id);
     }
 
+    /// The same under another configuration. Who is not in it needs not be left out.
+    pub fn translate(&self, heir: impl Fn(BackendId) -> Option<BackendId>) -> Tried {
+        Tried(self.0.iter().filter_map(|&id| heir(id)).collect())
+    }
+
     /// Whether it is left out.
     pub fn contains(&self, id: BackendId) -> bool {
         self.0.contains(&id)
@@ -186,6 +191,13 @@ pub enum Balancer {
 }
 
 impl Balancer {
+    /// Takes over what another one has made for the same backends: a table of Maglev takes milliseconds.
+    pub fn inherit(&mut self, before: &Balancer) {
+        if let (Balancer::Maglev(next), Balancer::Maglev(before)) = (self, before) {
+            next.inherit(before);
+        }
+    }
+
     /// The rule with this name, in its first state. `first` is where turns begin, for the rules that take turns among
     /// equals: workers that each begin at another place do not all send their first clients to the same backend.
     pub fn new(algorithm: Algorithm, by: PowerOfTwoBy, first: usize) -> Balancer {

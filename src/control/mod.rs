@@ -7,7 +7,7 @@
 mod reload;
 
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use crate::generation::Generation;
 use crate::health::{Order, Refusal, Wish};
 use crate::limits::Limits;
 use crate::phase::{Phase, PhaseFlag};
+use crate::stats::Stats;
 use crate::table::BackendTable;
 use crate::worker::Errand;
 
@@ -51,6 +52,8 @@ pub struct Control {
     figures: Sender<Arc<Generation>>,
     phase: PhaseFlag,
     elsewhere: u64,
+    /// The counters of earlier configurations, each for as long as it has sessions.
+    earlier: Mutex<Vec<Weak<Stats>>>,
     /// What the present configuration may use. Held by whoever changes something.
     limits: Mutex<Limits>,
 }
@@ -67,6 +70,7 @@ impl Control {
             figures,
             phase,
             elsewhere,
+            earlier: Mutex::default(),
             limits: Mutex::new(limits),
         })
     }
@@ -84,6 +88,24 @@ impl Control {
     /// What the present configuration may use.
     pub fn limits(&self) -> Limits {
         self.change().clone()
+    }
+
+    /// Nobody is taken any more. Waits for a change that is being made: what it opens must be ended too.
+    pub fn begin_to_end(&self) {
+        let _changing = self.change();
+        self.phase.advance(Phase::Draining);
+    }
+
+    /// Whether it can be told to read its file again.
+    pub fn has_file(&self) -> bool {
+        matches!(self.source, Source::File(_))
+    }
+
+    /// Earlier configurations that still have sessions.
+    pub fn earlier(&self) -> usize {
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|stats| stats.strong_count() > 0);
+        earlier.len()
     }
 
     /// Whether new sessions are taken.

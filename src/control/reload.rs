@@ -6,26 +6,30 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::Control;
 use crate::activation::Activation;
 use crate::arrivals::Setting;
 use crate::bind;
-use crate::config::{self, Config, Errors, Listener, Source};
+use crate::config::{self, Check, Config, Errors, Listener, Pool, Source};
 use crate::generation::Generation;
-use crate::health::{self, Probes, Unusable, Wish};
-use crate::limits::{self, TooFewFiles};
+use crate::health::{self, Probes, Refusal, Unusable, Wish};
+use crate::limits::{self, Limits, TooFewFiles};
 use crate::lineage::Lineage;
 use crate::plan::{self, Plan, Sessions};
 use crate::record;
 use crate::table::BackendId;
 use crate::worker::{Adoption, Errand};
 
-/// How long the parts of the process may take to adopt a configuration: very many ticks.
+/// After how long a part of the process that has not adopted a configuration is told of: very many ticks.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Earlier configurations that may still have sessions. Each costs memory that grows with its backends and workers.
+const EARLIER_MAX: usize = 1_024;
 
 /// What a reload did, or would do.
 #[derive(Debug, Clone)]
@@ -51,8 +55,10 @@ pub enum Refused {
     Bind(bind::Error),
     /// It takes no new sessions any more.
     Ending,
-    /// A part of the process did not answer in time.
-    Stuck(&'static str),
+    /// Very many earlier configurations still have sessions.
+    TooMany,
+    /// Too many orders wait for the health thread.
+    Busy(Refusal),
 }
 
 impl fmt::Display for Refused {
@@ -70,11 +76,12 @@ impl fmt::Display for Refused {
             Refused::Ending => {
                 write!(f, "ringway is about to end: it finishes the sessions that it has and takes no others")
             }
-            Refused::Stuck(part) => write!(
+            Refused::TooMany => write!(
                 f,
-                "{part} did not answer within {ADOPT_TIMEOUT:?}; this is a defect of ringway or a machine without time for it: see \
-                 its log, and start it anew"
+                "{EARLIER_MAX} earlier configurations still have sessions, and each keeps its own; reload less often, or bound how \
+                 long sessions last with listener.lifetime_max or idle_timeout"
             ),
+            Refused::Busy(refusal) => refusal.fmt(f),
         }
     }
 }
@@ -88,11 +95,13 @@ impl Control {
     ///
     /// Why it would not be done. That an address is taken shows only when it is.
     pub fn plan(&self) -> Result<Reload, Refused> {
+        let changing = self.change();
         let next = self.read_again()?;
-        let _changing = self.change();
         let before = self.generation();
         let lineage = Lineage::between(&before.config, &next);
         Probes::new(&next.pools).map_err(Refused::Check)?;
+        limits::plan(&next, self.workers(), changing.open_files, self.elsewhere)
+            .map_err(Refused::TooFewFiles)?;
         Ok(Reload { generation: before.number, plan: plan(&before, &next, &lineage) })
     }
 
@@ -102,7 +111,10 @@ impl Control {
     ///
     /// Why everything stays as it is.
     pub fn reload(&self) -> Result<Reload, Refused> {
-        self.adopt(self.read_again()?)
+        let limits = self.change();
+        // Not before: of two that come at once the one that reads last is the one that counts.
+        let next = self.read_again()?;
+        self.adopt_now(next, limits)
     }
 
     fn read_again(&self) -> Result<Config, Refused> {
@@ -118,7 +130,10 @@ impl Control {
     ///
     /// Why everything stays as it is.
     pub fn adopt(&self, next: Config) -> Result<Reload, Refused> {
-        let mut limits = self.change();
+        self.adopt_now(next, self.change())
+    }
+
+    fn adopt_now(&self, next: Config, mut limits: MutexGuard<'_, Limits>) -> Result<Reload, Refused> {
         if !self.is_running() {
             return Err(Refused::Ending);
         }
@@ -126,7 +141,9 @@ impl Control {
         let lineage = Lineage::between(&before.config, &next);
         let plan = plan(&before, &next, &lineage);
         let next = plan::in_force(&before.config, next);
-        if next == *before.config {
+        // Files that it names may have changed: authorities that sign certificates.
+        let has_files = |pool: &Pool| matches!(pool.health.check, Check::Https(..));
+        if next == *before.config && !next.pools.iter().any(has_files) {
             return Ok(Reload { generation: before.number, plan });
         }
 
@@ -135,15 +152,24 @@ impl Control {
         let room =
             limits::plan(&next, workers, limits.open_files, self.elsewhere).map_err(Refused::TooFewFiles)?;
         let known = |listener: &Listener, place| known_address(&before, listener, place);
-        let bound = bind::bind(&next, workers, Activation::default(), known).map_err(Refused::Bind)?;
+        let bound = bind::bind(&next, workers, Activation::default(), known)
+            .map_err(|error| Refused::Bind(error.among(&before.addresses)))?;
+
+        if self.earlier() >= EARLIER_MAX {
+            return Err(Refused::TooMany);
+        }
 
         // From here on nothing can fail but threads that are dead, of which the server hears and ends.
         let generation = self.tell_health(&before, next, lineage, bound.addresses, probes)?;
         let _ = self.figures.send(Arc::clone(&generation));
-        self.tell_workers(&generation, bound.sockets, room.sessions_max)?;
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before.stats));
+        let answers = self.tell_workers(&generation, bound.sockets, room.sessions_max);
         *limits = room;
         let number = generation.number;
+        // Before they have answered: the health thread has it already, and what follows must be made for it. A worker that is
+        // late catches up, because errands come in order.
         self.generation.store(generation);
+        self.await_workers(&answers);
         Ok(Reload { generation: number, plan })
     }
 
@@ -165,9 +191,20 @@ impl Control {
             stats: Arc::clone(&stats),
             reply,
         };
-        let stuck = || Refused::Stuck("the health thread");
-        self.wishes.try_send(Wish::Adopt(Box::new(adoption))).map_err(|_| stuck())?;
-        let tables = tables.recv_timeout(ADOPT_TIMEOUT).map_err(|_| stuck())?;
+        self.wishes.try_send(Wish::Adopt(Box::new(adoption))).map_err(|error| match error {
+            TrySendError::Full(_) => Refused::Busy(Refusal::Busy),
+            TrySendError::Closed(_) => Refused::Ending,
+        })?;
+        let tables = loop {
+            match tables.recv_timeout(ADOPT_TIMEOUT) {
+                Ok(tables) => break tables,
+                // Giving up would leave it a configuration ahead.
+                Err(RecvTimeoutError::Timeout) => tracing::warn!(
+                    "the health thread has not made the table of the new configuration for {ADOPT_TIMEOUT:?}; waiting"
+                ),
+                Err(RecvTimeoutError::Disconnected) => return Err(Refused::Ending),
+            }
+        };
         let queue =
             |place: &Option<usize>| place.map_or_else(Arc::default, |at| Arc::clone(&before.queues[at]));
         let generation = Generation {
@@ -189,7 +226,7 @@ impl Control {
         generation: &Arc<Generation>,
         sockets: Vec<bind::Sockets>,
         sessions_max: usize,
-    ) -> Result<(), Refused> {
+    ) -> Receiver<()> {
         let (done, answers) = mpsc::channel();
         let config = &generation.config;
         let setting = config.server.record.as_ref().map(|_| {
@@ -206,18 +243,20 @@ impl Control {
                 done: done.clone(),
             }));
         }
-        drop(done);
+        answers
+    }
+
+    fn await_workers(&self, answers: &Receiver<()>) {
         let deadline = Instant::now() + ADOPT_TIMEOUT;
-        let mut missing = self.workers();
-        while missing > 0 {
-            match answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(()) => missing -= 1,
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    return Err(Refused::Stuck("a worker"));
-                }
+        for answered in 0..self.workers() {
+            if answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
+                let (late, of) = (self.workers() - answered, self.workers());
+                tracing::warn!(
+                    "{late} of {of} workers have not adopted the new configuration for {ADOPT_TIMEOUT:?}; they will"
+                );
+                return;
             }
         }
-        Ok(())
     }
 }
 

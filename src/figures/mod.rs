@@ -12,7 +12,7 @@ pub mod window;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -49,13 +49,16 @@ pub struct Setup {
 pub fn run(setup: Setup) {
     let Setup { mut generation, mut inbox, next } = setup;
     let mut figures = Figures::new(&generation.config);
+    let mut due = Instant::now() + PERIOD;
     loop {
-        match next.recv_timeout(PERIOD) {
+        // Reloads that follow closely upon each other must not put it off for ever.
+        match next.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(adopted) => {
                 figures.adopt(&generation.config, &adopted);
                 generation = adopted;
             }
             Err(RecvTimeoutError::Timeout) => {
+                due = Instant::now() + PERIOD;
                 inbox.drain(generation.number).for_each(|sample| figures.take(sample));
                 let stats = &generation.stats;
                 figures.turn(stats.begun.elapsed(), stats, &generation.times);
@@ -93,8 +96,8 @@ impl Figures {
         let mut known: Vec<Option<Gauge>> = self.gauges.drain(..).map(Some).collect();
         let places = self.pools.clone();
         let spec = |place: usize| {
-            let pool = places.iter().position(|pool| pool.contains(&place));
-            pool.map(|pool| before.pools[pool].response_time)
+            let pool = places.partition_point(|pool| pool.end <= place);
+            before.pools.get(pool).map(|pool| pool.response_time)
         };
         let mut figures = Figures::new(&next.config);
         let pools = next.config.pools.iter().zip(&figures.pools);

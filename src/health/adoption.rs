@@ -37,6 +37,7 @@ pub struct Adoption {
 /// A configuration that may still have sessions.
 pub(super) struct Earlier {
     publisher: Publisher,
+    config: Arc<Config>,
     /// What its backends are now.
     heirs: Vec<Option<BackendId>>,
 }
@@ -55,12 +56,16 @@ impl Board {
         next.epoch = self.next.epoch + 1;
         let before = mem::take(&mut self.entries);
         let mut before: Vec<Option<Entry>> = before.into_iter().map(Some).collect();
+        let firsts: Vec<usize> = next.pools.iter().map(|places| places.start).collect();
         let (mut entries, mut fresh) = (Vec::with_capacity(next.backends.len()), Vec::new());
         for (backend, place) in next.backends.iter_mut().zip(&lineage.backends) {
             let known = place.and_then(|place| Some((place, before[place].take()?)));
             let is_checked = config.pools[backend.pool].health.check != Check::None;
             let (entry, is_fresh) = match known {
-                Some((place, entry)) => self.carry_on(&config, backend, BackendId::new(place), entry, now),
+                Some((place, entry)) => {
+                    let after = After { config: &config, stats: &stats, firsts: &firsts, now };
+                    self.carry_on(&after, backend, BackendId::new(place), entry)
+                }
                 None => (Entry::new(&config, &stats, backend, now), true),
             };
             if is_fresh && is_checked {
@@ -71,14 +76,12 @@ impl Board {
         before.into_iter().flatten().for_each(|entry| entry.ticket.end());
 
         let (publisher, subscriber) = epoch::channel(next.clone());
-        let heirs = lineage.heirs(self.next.backends.len());
         for earlier in &mut self.earlier {
-            for heir in &mut earlier.heirs {
-                *heir = heir.and_then(|id| heirs[id.index()]);
-            }
+            earlier.heirs = earlier.config.found_in(&config);
         }
+        let heirs = lineage.heirs(self.next.backends.len());
         let publisher = mem::replace(&mut self.publisher, publisher);
-        self.earlier.push(Earlier { publisher, heirs });
+        self.earlier.push(Earlier { publisher, config: Arc::clone(&self.config), heirs });
         (self.config, self.stats, self.next, self.entries) = (config, stats, next, entries);
         self.tell_earlier();
         (subscriber, fresh)
@@ -87,16 +90,16 @@ impl Board {
     /// Takes what is known of a backend over into the next table. Returns it, and whether its checks have to be begun.
     fn carry_on(
         &self,
-        config: &Config,
+        after: &After<'_>,
         backend: &mut Backend,
         was: BackendId,
         mut entry: Entry,
-        now: Instant,
     ) -> (Entry, bool) {
+        let After { config, stats, firsts, now } = *after;
         let old = self.backend(was);
         let (spec, old_spec) = (&config.pools[backend.pool], &self.config.pools[old.pool]);
-        let place = |id: BackendId, table: &BackendTable, pool: usize| id.index() - table.pools[pool].start;
-        let old_file = &old_spec.backends[place(was, &self.next, old.pool)];
+        let old_file = &old_spec.backends[was.index() - self.next.pools[old.pool].start];
+        let file = &spec.backends[backend.id.index() - firsts[backend.pool]];
         let file_weight = old_file.weight.get();
         // What an operator set stays until the file says something else than before.
         if backend.weight == file_weight {
@@ -110,14 +113,13 @@ impl Board {
         backend.max_connections = ramp::limit(backend.max_connections, old.ramp);
 
         if spec.ejection != old_spec.ejection {
-            entry.ejection = Ejection::new(spec.ejection, true, now);
+            let serves = backend.health.state != State::Down && backend.mode != Mode::Maintenance;
+            entry.ejection = Ejection::new(spec.ejection, serves, now);
             if matches!(backend.health.state, State::Ejected | State::OnTrial) {
-                let reason = "a reload has changed when it is ejected".into();
-                backend.health = Health { state: State::Up, since: now, reason };
+                entry.comes_back(backend, stats, "a reload has changed when it is ejected", now);
             }
         }
-        let is_checked_alike = spec.health == old_spec.health
-            && check_addresses(config, backend) == check_addresses_of(self, was);
+        let is_checked_alike = spec.health == old_spec.health && file.check_address == old_file.check_address;
         if is_checked_alike {
             entry.ticket.pass_to(backend.id);
             return (entry, false);
@@ -125,8 +127,7 @@ impl Board {
         entry.ticket.end();
         entry.ticket = Ticket::new(backend.id);
         if spec.health.check == Check::None && backend.health.state == State::Down {
-            let reason = "a reload has ended its checks".into();
-            backend.health = Health { state: State::Up, since: now, reason };
+            entry.comes_back(backend, stats, "a reload has ended its checks", now);
         }
         let is_up = backend.health.state != State::Down;
         let initial = if is_up { InitialState::FullyUp } else { InitialState::FullyDown };
@@ -141,14 +142,24 @@ impl Board {
     }
 }
 
-fn check_addresses(config: &Config, backend: &Backend) -> Option<std::net::SocketAddr> {
-    let pool = &config.pools[backend.pool];
-    let first: usize = config.pools[..backend.pool].iter().map(|pool| pool.backends.len()).sum();
-    pool.backends[backend.id.index() - first].check_address
+/// What a backend is carried over to.
+struct After<'a> {
+    config: &'a Config,
+    stats: &'a Stats,
+    /// Where the backends of each pool begin.
+    firsts: &'a [usize],
+    now: Instant,
 }
 
-fn check_addresses_of(board: &Board, id: BackendId) -> Option<std::net::SocketAddr> {
-    check_addresses(&board.config, board.backend(id))
+impl Entry {
+    /// A backend serves again, because a reload has changed what kept it from that.
+    fn comes_back(&mut self, backend: &mut Backend, stats: &Stats, why: &str, now: Instant) {
+        backend.health = Health { state: State::Up, since: now, reason: why.into() };
+        self.tally.begin_again(stats, backend.id);
+        if backend.mode != Mode::Maintenance {
+            self.ejection.resume(now);
+        }
+    }
 }
 
 impl Earlier {
@@ -169,6 +180,7 @@ impl Earlier {
                     backend.ramp = heir.ramp;
                     backend.max_connections = heir.max_connections;
                     backend.mode = heir.mode;
+                    backend.gate = Arc::clone(&heir.gate);
                     backend.health = heir.health.clone();
                     backend.lost_at = heir.lost_at;
                 }

@@ -41,7 +41,7 @@ pub(crate) struct Board {
 pub(super) struct Entry {
     pub(super) checks: HealthState,
     pub(super) ejection: Ejection,
-    tally: Tally,
+    pub(super) tally: Tally,
     /// Since when it has been back, while it starts slowly.
     returned: Option<Instant>,
     /// Whether it could ever not serve. Before that there is nothing to come back from.

@@ -409,13 +409,19 @@ impl Server {
             match request {
                 Ok(Request::PrintStatus) => output.print(&format!("{}{}", self.status(), self.explain())),
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
-                    return self.stop(request, requests, output, supervision);
+                    return self.stop(request, requests, put_off, output, supervision);
+                }
+                Ok(Request::Reload) if !self.control.has_file() => {
+                    // Nothing can be read again: whoever closes the terminal means an end.
+                    return self.stop(Request::StopBySignal(SIGHUP), requests, put_off, output, supervision);
                 }
                 Ok(Request::Reload) => {
                     // Those that have come meanwhile want the same.
                     put_off.extend(requests.try_iter().filter(|request| *request != Request::Reload));
+                    supervision.reloading();
                     self.reopen_log();
                     self.reload();
+                    supervision.reloaded(&self.stats(), &self.table());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the signal thread never ends"),
@@ -464,6 +470,7 @@ impl Server {
         &mut self,
         request: Request,
         requests: &Receiver<Request>,
+        mut put_off: VecDeque<Request>,
         mut output: Output,
         mut supervision: Supervision,
     ) -> Result<(), Error> {
@@ -480,7 +487,7 @@ impl Server {
         supervision.stopping(timeout, &generation.stats);
         let drained = self.drain(timeout, || {
             supervision.draining(Instant::now());
-            match requests.try_recv() {
+            match put_off.pop_front().map_or_else(|| requests.try_recv(), Ok) {
                 Ok(Request::Stop) => Some(SIGTERM),
                 Ok(Request::StopBySignal(signal)) => Some(signal),
                 Ok(Request::Reload) => {
@@ -506,7 +513,7 @@ impl Server {
         mut interrupted: impl FnMut() -> Option<i32>,
     ) -> Result<Vec<Report>, Error> {
         let generation = self.control.generation();
-        self.phase.advance(Phase::Draining);
+        self.control.begin_to_end();
         let begun = Instant::now();
         let mut next_report = begun + DRAIN_REPORT_INTERVAL;
         let mut reports = Vec::new();

@@ -13,7 +13,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the server does for whoever supervises it.
 pub(super) struct Supervision {
-    pub(super) notifier: Notifier,
+    notifier: Notifier,
     heartbeats: Heartbeats,
     next_sign: Instant,
     next_status: Instant,
@@ -53,6 +53,17 @@ impl Supervision {
                 self.status = status;
             }
         }
+    }
+
+    /// A reload begins.
+    pub(super) fn reloading(&self) {
+        self.notifier.reloading();
+    }
+
+    /// It is over, however it went.
+    pub(super) fn reloaded(&mut self, stats: &Stats, table: &BackendTable) {
+        self.status = status(stats, table);
+        self.notifier.ready(&self.status);
     }
 
     /// The drain begins, and takes no longer than this.

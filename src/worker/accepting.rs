@@ -21,6 +21,9 @@ use tokio::sync::Notify;
 /// From one look for a new configuration to the next, while a client waits for it.
 const NEWS_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long a socket that is removed may wait for room for those in its queue.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A listening socket of one worker. It lasts as long as any configuration has its address.
 #[derive(Debug)]
 pub(super) struct Accepting {
@@ -46,6 +49,13 @@ impl Accepting {
             accepts_no_more: Notify::new(),
         })
     }
+
+    /// Ends it.
+    fn end(&self) {
+        self.is_removed.set(true);
+        self.socket.stop();
+        self.accepts_no_more.notify_waiters();
+    }
 }
 
 impl Worker {
@@ -69,8 +79,9 @@ impl Worker {
                 self.pause(&from, &"sessions wait for descriptors or memory to connect with").await;
                 continue;
             }
-            match self.accept_batch(&from) {
-                Ok(()) => {}
+            let shared = Rc::clone(&self.shared.borrow());
+            match self.accept_batch(&from, &shared) {
+                Ok(_) => {}
                 Err(Refusal::Full) => {
                     // Those who wait stay in the kernel's queue until a session ends. Another worker's may: look then.
                     let freed = self.core.freed.notified();
@@ -99,32 +110,27 @@ impl Worker {
         }
     }
 
-    /// Takes what waits in the kernel's queue, up to a batch.
-    fn accept_batch(&self, from: &Accepting) -> Result<(), Refusal> {
+    /// Takes what waits in the kernel's queue, up to a batch, under this configuration.
+    fn accept_batch(&self, from: &Accepting, shared: &Rc<Shared>) -> Result<Queue, Refusal> {
         let room = self.room();
         for _ in 0..room.min(ACCEPT_BATCH) {
             match net::accept(&from.socket) {
                 Ok(Some((client, address))) => {
-                    let (listener, generation) = (from.listener.get(), self.shared.borrow().generation);
+                    let (listener, generation) = (from.listener.get(), shared.generation);
                     let connection = Connection { client, address, listener, generation };
-                    if let Err(connection) = self.hand_over(connection) {
-                        self.admit(connection);
+                    if let Err(connection) = self.hand_over(connection, shared) {
+                        self.admit_under(Rc::clone(shared), connection);
                     }
                 }
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(Queue::Empty),
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => return Err(Refusal::Failed(error)),
             }
         }
-        if room <= ACCEPT_BATCH { Err(Refusal::Full) } else { Ok(()) }
+        if room <= ACCEPT_BATCH { Err(Refusal::Full) } else { Ok(Queue::More) }
     }
 
     /// Lets a connection in, here.
-    fn admit(&self, connection: Connection) {
-        let shared = Rc::clone(&self.shared.borrow());
-        self.admit_under(shared, connection);
-    }
-
     fn admit_under(&self, shared: Rc<Shared>, connection: Connection) {
         let Connection { client, address, listener, .. } = connection;
         let admitted = Admitted::new(shared, listener, Socket::from(client), address);
@@ -133,9 +139,8 @@ impl Worker {
     }
 
     /// Gives a connection to a worker that has fewer sessions; gives it back if this one is to serve it.
-    fn hand_over(&self, connection: Connection) -> Result<(), Connection> {
-        let is_balanced =
-            self.shared.borrow().config.listeners[connection.listener].accept == Accept::Balanced;
+    fn hand_over(&self, connection: Connection, shared: &Shared) -> Result<(), Connection> {
+        let is_balanced = shared.config.listeners[connection.listener].accept == Accept::Balanced;
         let Some(Boxes { outbox, .. }) = self.boxes.as_ref().filter(|_| is_balanced) else {
             return Err(connection);
         };
@@ -225,25 +230,71 @@ impl Worker {
     /// What it takes now it serves itself: another worker may have ended its inbox only because this one hands over nothing.
     pub(super) fn stop_accepting(&self) {
         self.boxes.as_ref().inspect(|boxes| boxes.outbox.shut());
-        self.sockets.borrow().iter().for_each(|from| self.stop_accepting_from(from));
+        let shared = Rc::clone(&self.shared.borrow());
+        for from in &*self.sockets.borrow() {
+            let _ = self.take_those_who_wait(from, &shared);
+            from.end();
+        }
+        self.leaving.take().iter().for_each(|leaving| leaving.socket.end());
         self.core.freed.notify_waiters();
     }
 
-    /// Takes those who have been waiting, then ends the listener. Closing it with somebody in the queue would reset a client
-    /// that believes itself connected.
-    pub(super) fn stop_accepting_from(&self, from: &Accepting) {
-        // Bounded: a batch is at most what one wake-up takes, and the queue is at most the backlog.
-        let backlog = self.shared.borrow().config.listeners[from.listener.get()].backlog;
+    /// Takes nobody there any more but those who wait already. `shared` is of the configuration that had the listener.
+    pub(super) fn leave(&self, socket: Rc<Accepting>, shared: &Rc<Shared>) {
+        socket.is_removed.set(true);
+        let until = self.core.now.get() + LEAVE_TIMEOUT;
+        self.leaving.borrow_mut().push(Leaving { socket, shared: Rc::clone(shared), until });
+        self.leave_sockets();
+    }
+
+    /// Ends the sockets that are removed as soon as nobody waits there. Closing one with somebody in its queue would reset a
+    /// client that believes itself connected; so it stays while there is no room for more sessions.
+    pub(super) fn leave_sockets(&self) {
+        let (now, leaving) = (self.core.now.get(), self.leaving.take());
+        for one in leaving {
+            if self.take_those_who_wait(&one.socket, &one.shared).is_ok() || now >= one.until {
+                one.socket.end();
+            } else {
+                self.leaving.borrow_mut().push(one);
+            }
+        }
+    }
+
+    /// Bounded: a batch is at most what one wake-up takes, and the queue is at most the backlog.
+    fn take_those_who_wait(&self, from: &Accepting, shared: &Rc<Shared>) -> Result<(), Refusal> {
+        let backlog = shared.config.listeners[from.listener.get()].backlog;
         for _ in 0..backlog as usize / ACCEPT_BATCH + 1 {
-            let before = self.sessions();
-            if self.accept_batch(from).is_err() || self.sessions() == before {
+            if self.accept_batch(from, shared)? == Queue::Empty {
                 break;
             }
         }
-        from.is_removed.set(true);
-        from.socket.stop();
-        from.accepts_no_more.notify_waiters();
+        Ok(())
     }
+}
+
+/// A socket that no listener has any more, while somebody still waits in its queue.
+pub(super) struct Leaving {
+    socket: Rc<Accepting>,
+    /// The configuration that had it.
+    shared: Rc<Shared>,
+    /// It is ended then, whoever waits.
+    until: Duration,
+}
+
+impl Leaving {
+    /// Whether its clients are served under this configuration.
+    pub(super) fn is_under(&self, shared: &Rc<Shared>) -> bool {
+        Rc::ptr_eq(&self.shared, shared)
+    }
+}
+
+/// What a batch has left behind.
+#[derive(PartialEq, Eq)]
+enum Queue {
+    /// Nobody.
+    Empty,
+    /// Somebody, perhaps.
+    More,
 }
 
 /// Why a batch of accepts ended early.

@@ -13,8 +13,10 @@ use crate::arrivals::Setting;
 use crate::end::End;
 use crate::generation::Generation;
 use crate::net::Listening;
+use crate::phase::Phase;
 use crate::shared::Shared;
 use crate::table::BackendId;
+use crate::watch::{Stage, Watch};
 
 /// What the server wants of a worker.
 pub enum Errand {
@@ -47,6 +49,11 @@ impl Worker {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
+        if self.phase.get() != Phase::Running {
+            // It takes nobody any more, under whatever configuration.
+            let _ = adoption.done.send(());
+            return;
+        }
         let Adoption { generation, sockets, sessions_max, setting, done } = adoption;
         // They name backends by their places.
         self.core.samples.begin(generation.number);
@@ -56,10 +63,10 @@ impl Worker {
 
         let before = Rc::clone(&self.shared.borrow());
         let next = Shared::new(Rc::clone(&self.core), &generation);
+        next.inherit(&before, &generation.lineage);
         self.adopt_news(&next);
-        let heirs = generation.lineage.heirs(before.stats.backends.len());
-        before.succeed(&next, &heirs);
-        self.earlier.borrow().iter().for_each(|earlier| earlier.follow(&heirs));
+        before.succeed(&next, &generation.lineage);
+        self.earlier.borrow().iter().for_each(|earlier| earlier.follow(&next, &generation.lineage));
         self.earlier.borrow_mut().push(before);
 
         self.reassign_sockets(&generation);
@@ -85,7 +92,8 @@ impl Worker {
         };
         let (kept, removed): (Vec<_>, Vec<_>) =
             self.sockets.take().into_iter().partition(|socket| listener_of(socket).is_some());
-        removed.iter().for_each(|socket| self.stop_accepting_from(socket));
+        let before = Rc::clone(&self.shared.borrow());
+        removed.into_iter().for_each(|socket| self.leave(socket, &before));
         for socket in &kept {
             let Some(listener) = listener_of(socket) else { continue };
             let spec = &generation.config.listeners[listener];
@@ -107,17 +115,22 @@ impl Worker {
     pub(super) fn forget_what_is_over(&self) {
         let mut earlier = self.earlier.borrow_mut();
         let newest = earlier.last().map_or(0, |shared| shared.generation);
-        earlier.retain(|shared| shared.generation == newest || !shared.watches.is_empty());
+        let is_leaving = |shared: &Rc<Shared>| self.leaving.borrow().iter().any(|one| one.is_under(shared));
+        earlier
+            .retain(|shared| shared.generation == newest || !shared.watches.is_empty() || is_leaving(shared));
     }
 
     /// Ends the sessions of an earlier configuration whose backend was removed longer ago than the present one allows.
     pub(super) fn end_what_was_removed(&self, shared: &Shared) {
-        if !shared.has_removed() {
+        let over = shared.over_for(self.shared.borrow().config.server.removed_drain_timeout);
+        if over.is_empty() {
             return;
         }
-        let limit = self.shared.borrow().config.server.removed_drain_timeout;
-        let now = self.core.now.get();
-        let is_over = |backend: BackendId| shared.removed_at(backend).is_some_and(|at| now - at >= limit);
-        shared.watches.end_those(End::BackendRemoved, |watch| watch.served_by.get().is_some_and(is_over));
+        // One that has lost it already looks for another.
+        let is_there = |watch: &Watch| matches!(watch.stage.get(), Stage::Connecting | Stage::Relaying);
+        let is_over = |backend: BackendId| over.binary_search(&backend).is_ok();
+        shared.watches.end_those(End::BackendRemoved, |watch| {
+            is_there(watch) && watch.served_by.get().is_some_and(is_over)
+        });
     }
 }

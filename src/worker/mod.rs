@@ -36,7 +36,7 @@ use crate::stats::CoreStats;
 use crate::table::{BackendId, BackendTable};
 use crate::watch::{Stage, Watch};
 
-use accepting::Accepting;
+use accepting::{Accepting, Leaving};
 pub use errand::{Adoption, Errand};
 
 /// From one housekeeping to the next: how late a deadline can be.
@@ -152,6 +152,8 @@ struct Worker {
     phase: PhaseFlag,
     sessions_max: Cell<usize>,
     sockets: RefCell<Vec<Rc<Accepting>>>,
+    /// Those that are removed and not yet ended.
+    leaving: RefCell<Vec<Leaving>>,
     /// Whether one of its sockets is or was somebody else's.
     has_lent: Cell<bool>,
     boxes: Option<Boxes>,
@@ -213,6 +215,7 @@ impl Worker {
             phase: setup.phase,
             sessions_max: Cell::new(setup.sessions_max),
             sockets: RefCell::new(sockets.collect()),
+            leaving: RefCell::default(),
             has_lent: Cell::new(has_lent),
             boxes: setup.boxes,
             errands: setup.errands,
@@ -308,6 +311,7 @@ impl Worker {
             self.end_what_was_removed(&shared);
             shared.entries.iter().for_each(Entries::hand_over);
         }
+        self.leave_sockets();
         self.forget_what_is_over();
         self.boxes.as_ref().inspect(|_| self.weigh_haste(step));
         core.explains.set(true);

@@ -370,3 +370,138 @@ fn a_hangup_has_the_file_read_again_and_every_mistake_told() {
     assert_eq!(read_all(&mut process.connect()), b"b");
     process.stop();
 }
+
+/// One backend that is full, and a client that waits for it.
+fn full_with_one_waiting(a: &TestBackend) -> (Ringway, TcpStream, TcpStream) {
+    let mut start = config(&[a.address]);
+    start.pools[0].backends[0].max_connections = NonZeroU32::new(1);
+    start.pools[0].queue_timeout = Duration::from_secs(3600);
+    let ringway = Ringway::start(start);
+    let mut first = ringway.connect();
+    assert_echo(&mut first, b"in");
+    let waiting = ringway.connect();
+    await_that("it waits", || ringway.server().control().generation().queues[0].len() == 1);
+    (ringway, first, waiting)
+}
+
+#[test]
+fn a_backend_that_is_added_serves_those_who_wait_and_those_who_come() {
+    let (a, b) = (TestBackend::echo(), TestBackend::echo());
+    let (ringway, _first, mut waiting) = full_with_one_waiting(&a);
+    change(&ringway, |config| config.pools[0].backends.push(backend_at(b.address)));
+    assert_echo(&mut waiting, b"there is room elsewhere");
+    assert_echo(&mut ringway.connect(), b"and for others");
+    assert_eq!(b.accepted(), 2);
+}
+
+#[test]
+fn who_waits_for_a_backend_that_is_replaced_gets_the_other_one() {
+    let (a, b) = (TestBackend::echo(), TestBackend::echo());
+    let (ringway, mut first, mut waiting) = full_with_one_waiting(&a);
+    change(&ringway, |config| config.pools[0].backends[0] = backend_at(b.address));
+    assert_echo(&mut waiting, b"served by another");
+    assert_echo(&mut first, b"goes on");
+    assert_eq!((a.accepted(), b.accepted()), (1, 1));
+    drop((first, waiting));
+    let totals = ringway.finish();
+    assert_eq!((totals.accepted, totals.ended(End::Complete)), (2, 2));
+}
+
+#[test]
+fn who_waits_when_the_listener_gets_another_pool_goes_there() {
+    let (a, b) = (TestBackend::echo(), TestBackend::echo());
+    let (ringway, first, mut waiting) = full_with_one_waiting(&a);
+    change(&ringway, |config| {
+        let mut other = config.pools[0].clone();
+        other.name = "other".into();
+        other.backends = vec![backend_at(b.address)];
+        config.pools.push(other);
+        config.listeners[0].pool = 1;
+    });
+    assert_echo(&mut waiting, b"in the other pool");
+    drop((first, waiting));
+    ringway.finish();
+}
+
+#[test]
+fn a_removal_that_is_taken_back_cuts_nobody() {
+    let (a, b) = (TestBackend::echo(), TestBackend::echo());
+    let mut start = config(&[a.address, b.address]);
+    start.server.removed_drain_timeout = Duration::from_millis(500);
+    one_worker(&mut start);
+    let ringway = Ringway::start(start);
+    let mut clients: Vec<TcpStream> = (0..4).map(|_| ringway.connect()).collect();
+    clients.iter_mut().for_each(|client| assert_echo(client, b"hello"));
+    let before = in_force(&ringway);
+    change(&ringway, |config| drop(config.pools[0].backends.remove(0)));
+    let mut between = ringway.connect();
+    assert_echo(&mut between, b"on the other");
+    change(&ringway, |config| *config = before);
+    assert_eq!((sessions_on(&ringway, 0), sessions_on(&ringway, 1)), (2, 3), "counted where they are");
+    // Long enough for the removal to have come to its end.
+    thread::sleep(Duration::from_secs(1));
+    clients.iter_mut().for_each(|client| assert_echo(client, b"goes on"));
+    drop((clients, between));
+    let totals = ringway.finish();
+    assert_eq!(totals.ended(End::Complete), 5);
+}
+
+#[test]
+fn who_waits_at_a_listener_that_is_removed_is_served_as_soon_as_there_is_room() {
+    let a = TestBackend::echo();
+    let mut start = config(&[a.address]);
+    start.server.sessions_max = NonZeroUsize::new(1);
+    one_worker(&mut start);
+    let ringway = Ringway::start(start);
+    let mut first = ringway.connect();
+    assert_echo(&mut first, b"in");
+    let mut waits = ringway.connect();
+    waits.write_all(b"hello").unwrap();
+    change(&ringway, |config| config.listeners[0].bind = vec!["127.0.0.9:0".parse().unwrap()]);
+    drop(first);
+    let mut back = [0; 5];
+    waits.read_exact(&mut back).unwrap();
+    drop(waits);
+    ringway.finish();
+}
+
+#[test]
+fn an_address_that_this_process_has_itself_is_told_as_such() {
+    let a = TestBackend::echo();
+    let mut start = config(&[a.address]);
+    let port = listen(any_port()).local_addr().unwrap().port();
+    start.listeners[0].bind = vec![SocketAddr::from(([0, 0, 0, 0], port))];
+    let ringway = Ringway::start(start);
+    let mut next = in_force(&ringway);
+    next.listeners[0].bind = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+    let refused = ringway.server().control().adopt(next).unwrap_err().to_string();
+    assert!(refused.contains(&format!("this ringway itself listens on 0.0.0.0:{port}")), "{refused}");
+    ringway.finish();
+}
+
+#[test]
+fn checks_and_ejection_that_a_reload_changes_find_a_backend_as_it_is() {
+    let mut a = TestBackend::named("a");
+    let b = TestBackend::named("b");
+    let mut start = config(&[a.address, b.address]);
+    start.pools[0].health.check = Check::Tcp(ringway::config::Exchange::default());
+    start.pools[0].panic_threshold = 100;
+    start.pools[0].ejection.failures = NonZeroU32::new(2);
+    let ringway = Ringway::start(start);
+    let state = || ringway.server().table().backends[0].health.state;
+    a.stop();
+    await_that("it is down", || state() == State::Down);
+    change(&ringway, |config| config.pools[0].ejection.time = Duration::from_secs(3));
+    // In the panic it gets sessions, and they fail: that it is down says all that there is to say.
+    for _ in 0..20 {
+        assert_eq!(read_all(&mut ringway.connect()), b"b");
+        assert_eq!(state(), State::Down);
+    }
+    // Without checks it is held to be up, and is ejected as if it had never had any.
+    change(&ringway, |config| config.pools[0].health.check = Check::None);
+    await_that("it is ejected", || {
+        assert_eq!(read_all(&mut ringway.connect()), b"b");
+        state() == State::Ejected
+    });
+    ringway.finish();
+}
