@@ -46,6 +46,7 @@ pub mod server;
 pub mod status;
 
 pub mod arrivals;
+pub mod changes;
 pub mod decision;
 pub mod end;
 pub mod epoch;
@@ -56,6 +57,7 @@ pub mod lineage;
 pub mod phase;
 pub mod queue;
 pub mod samples;
+pub mod session_id;
 pub mod spread;
 pub mod stats;
 pub mod table;

@@ -41,6 +41,11 @@ impl AsFd for Socket {
     }
 }
 
+/// Who is at the other end, while there is one.
+pub fn peer(socket: &Socket) -> Option<SocketAddr> {
+    SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
+
 /// Opens `count` listening sockets that share `address`, one for each worker. Fails if anybody else listens there.
 ///
 /// SO_REUSEPORT would let a second instance of ours (same user) share the port silently and take half of the clients.

@@ -18,6 +18,7 @@ use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
 use crate::bind;
+use crate::changes::Changes;
 use crate::config::{Accept, Choice, Config, Engine, Source, Workers};
 use crate::control::{self, Control};
 use crate::explain;
@@ -162,6 +163,7 @@ impl Server {
         let phase = PhaseFlag::default();
         let (event_sender, events) = mpsc::channel();
 
+        let changes: Arc<Changes> = Arc::default();
         let (stop_sender, stop) = oneshot::channel();
         let (lives, ended) = mpsc::channel();
         let (wishes, wish_receiver) = tokio_mpsc::channel(health::ORDERS_MAX);
@@ -170,6 +172,7 @@ impl Server {
             probes,
             publisher,
             stats: Arc::clone(stats),
+            changes: Arc::clone(&changes),
             wishes: wish_receiver,
             seed: fastrand::u64(..),
             stop,
@@ -222,6 +225,9 @@ impl Server {
             figures,
             limits,
             elsewhere: descriptors_elsewhere,
+            phase: phase.clone(),
+            engine,
+            changes,
         });
         let server = Server {
             control,
