@@ -32,6 +32,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 
+pub mod admin;
 pub mod bind;
 pub mod control;
 pub mod explain;

@@ -18,8 +18,8 @@ use crate::end::End;
 use crate::lineage::Lineage;
 use crate::table::BackendId;
 
-pub use timings::{BOUNDS, BUCKETS, Timing, Timings};
 pub use shadows::{Choosers, Chosen, PoolShadows, SERVING, ShadowStats};
+pub use timings::{BOUNDS, BUCKETS, Timing, Timings};
 
 /// A number with one writer.
 #[derive(Debug, Default)]

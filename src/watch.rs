@@ -303,7 +303,9 @@ impl Watches {
     /// Looks at so many places at most, those that are empty too.
     pub fn visit(&self, places_max: usize, mut visit: impl FnMut(&Watch)) {
         let slots = self.slots.borrow();
-        (0..slots.capacity().min(places_max)).filter_map(|place| slots.get(place)).for_each(|watch| visit(watch));
+        (0..slots.capacity().min(places_max))
+            .filter_map(|place| slots.get(place))
+            .for_each(|watch| visit(watch));
     }
 
     /// Ends one session for this reason, if it is there.

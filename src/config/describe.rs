@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::types::{
-    Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, NoBackend, Pool, Server,
-    TcpOptions, Workers,
+    Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener,
+    NoBackend, Pool, Server, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 

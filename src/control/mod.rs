@@ -6,6 +6,7 @@
 
 mod reload;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub struct Control {
     phase: PhaseFlag,
     engine: Engine,
     changes: Arc<Changes>,
+    /// Sessions at once; beside the limits, so that nobody waits for a change to read it.
+    sessions_max: AtomicUsize,
     /// What the present configuration may use. Held by whoever changes something.
     limits: Mutex<Limits>,
 }
@@ -71,7 +74,8 @@ pub struct Control {
 impl Control {
     /// Of a process whose threads run.
     pub fn new(setup: Setup) -> Arc<Control> {
-        let Setup { source, generation, errands, wishes, figures, limits, elsewhere, phase, engine, changes } = setup;
+        let Setup { source, generation, errands, wishes, figures, limits, elsewhere, phase, engine, changes } =
+            setup;
         Arc::new(Control {
             source,
             generation: ArcSwap::new(generation),
@@ -82,6 +86,7 @@ impl Control {
             phase,
             engine,
             changes,
+            sessions_max: AtomicUsize::new(limits.sessions_max),
             limits: Mutex::new(limits),
         })
     }
@@ -99,6 +104,11 @@ impl Control {
     /// What the process is about.
     pub fn phase(&self) -> Phase {
         self.phase.get()
+    }
+
+    /// Sessions at once in the whole process, at most.
+    pub fn sessions_max(&self) -> usize {
+        self.sessions_max.load(Ordering::Relaxed)
     }
 
     /// What carries small messages; never `Auto`.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -149,6 +150,7 @@ impl Control {
         let generation = self.tell_health(&before, next, lineage, bound.addresses, probes)?;
         let _ = self.figures.send(Arc::clone(&generation));
         self.tell_workers(&generation, bound.sockets, room.sessions_max)?;
+        self.sessions_max.store(room.sessions_max, Ordering::Relaxed);
         *limits = room;
         let number = generation.number;
         self.generation.store(generation);

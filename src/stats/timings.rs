@@ -9,8 +9,8 @@ use crate::config::Signal;
 
 /// Up to where each bucket goes, in seconds. What is longer than the last is in one more.
 pub const BOUNDS: [f64; 18] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    60.0,
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0,
 ];
 /// One more than there are bounds.
 pub const BUCKETS: usize = BOUNDS.len() + 1;

@@ -51,7 +51,8 @@ impl Worker {
                 Errand::Adopt(adoption) => self.adopt(adoption),
                 Errand::List(listing) => self.list(listing),
                 Errand::Kill(id, reply) => {
-                    let ended = self.generations().iter().any(|shared| shared.watches.end_one(id, End::Killed));
+                    let ended =
+                        self.generations().iter().any(|shared| shared.watches.end_one(id, End::Killed));
                     // Whoever asked may have left.
                     let _ = reply.send(ended);
                 }

@@ -9,11 +9,7 @@ use super::super::values;
 use super::{count, to_u32};
 
 /// Without the table there is none.
-pub(super) fn admin<'t>(
-    root: &Reader<'_, 't>,
-    empty: &Table<'t>,
-    report: &Report,
-) -> Option<Option<Admin>> {
+pub(super) fn admin<'t>(root: &Reader<'_, 't>, empty: &Table<'t>, report: &Report) -> Option<Option<Admin>> {
     if !root.is_given("admin") {
         return Some(None);
     }
