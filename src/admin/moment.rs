@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn known_moments_are_written_as_they_are_known() {
-        let at = |seconds, millis| rfc3339(UNIX_EPOCH + Duration::new(seconds, millis * 1_000_000));
+        let at = |seconds, millis: u32| rfc3339(UNIX_EPOCH + Duration::new(seconds, millis * 1_000_000));
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000Z");
         assert_eq!(at(951_782_400, 1), "2000-02-29T00:00:00.001Z");
         assert_eq!(at(1_709_251_199, 999), "2024-02-29T23:59:59.999Z");
