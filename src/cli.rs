@@ -195,10 +195,14 @@ pub struct RunArgs {
     /// The lowest level that is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
+    /// Where the admin API, the metrics and the page are: IP:PORT of the loopback, the path of a socket, or off
+    /// [default: off]
+    #[arg(long, value_name = "WHERE")]
+    pub admin: Option<String>,
 }
 
 /// Every flag that stands for a setting, by field.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "listen",
     "backend",
     "algorithm",
@@ -213,6 +217,7 @@ const SETTINGS: [&str; 14] = [
     "health_interval",
     "status_interval",
     "log",
+    "admin",
 ];
 
 /// `ringway check`
@@ -244,6 +249,9 @@ pub struct DemoArgs {
     /// How often each backend is checked
     #[arg(long, value_name = "TIME", default_value = "500ms")]
     pub health_interval: String,
+    /// Where the admin API, the metrics and the page are: IP:PORT of the loopback, the path of a socket, or off
+    #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:8404")]
+    pub admin: String,
 }
 
 /// `ringway simulate`
@@ -355,6 +363,7 @@ impl RunArgs {
             health_interval: args.health_interval,
             status_interval: args.status_interval,
             log: args.log,
+            admin: args.admin,
         }
     }
 }
@@ -376,6 +385,7 @@ impl DemoArgs {
             algorithm: self.algorithm.clone(),
             workers: Some(self.workers.clone()),
             health_interval: Some(self.health_interval.clone()),
+            admin: Some(self.admin.clone()),
             ..Flags::default()
         })
     }

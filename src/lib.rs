@@ -35,6 +35,7 @@ pub mod manual;
 
 pub mod access_log;
 pub mod activation;
+pub mod admin;
 pub mod bind;
 pub mod control;
 pub mod explain;
@@ -52,6 +53,7 @@ pub mod server;
 pub mod status;
 
 pub mod arrivals;
+pub mod changes;
 pub mod decision;
 pub mod end;
 pub mod entries;

@@ -45,6 +45,8 @@ pub struct Core {
     pub short_of_resources: Cell<usize>,
     /// The worker's clock, as of the last tick.
     pub now: Cell<Duration>,
+    /// Sessions so far.
+    pub sessions_begun: Cell<u64>,
     /// What measured moments are told from.
     pub begun: Instant,
     /// Whether the next pick is to be written down; set by the tick.
@@ -308,6 +310,7 @@ pub(crate) mod testing {
             freed: Notify::new(),
             short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
+            sessions_begun: Cell::new(0),
             begun: Instant::now(),
             explains: Cell::new(true),
             connect_times: RefCell::new(Histogram::new(3).unwrap()),

@@ -148,6 +148,11 @@ impl Watch {
         self.abort();
     }
 
+    /// Since when no byte has moved, as far as the sweeps have seen.
+    pub fn silent_since(&self) -> Duration {
+        self.seen.get().since
+    }
+
     /// Why it was ended from outside, if it was.
     pub fn verdict(&self) -> Option<End> {
         self.verdict.get()
@@ -317,6 +322,21 @@ impl Watches {
     /// Ends every session for this reason.
     pub fn end_all(&self, reason: End) {
         self.end_those(reason, |_| true);
+    }
+
+    /// Looks at so many places at most, those that are empty too.
+    pub fn visit(&self, places_max: usize, mut visit: impl FnMut(&Watch)) {
+        let slots = self.slots.borrow();
+        (0..slots.capacity().min(places_max))
+            .filter_map(|place| slots.get(place))
+            .for_each(|watch| visit(watch));
+    }
+
+    /// Ends one session for this reason, if it is there.
+    pub fn end_one(&self, id: SessionId, reason: End) -> bool {
+        let slots = self.slots.borrow();
+        let found = slots.iter().find(|(_, watch)| watch.id == id);
+        found.inspect(|(_, watch)| watch.end(reason)).is_some()
     }
 
     /// Ends some sessions for this reason.

@@ -30,7 +30,7 @@ fn who(entry: &Entry) -> u8 {
         End::IdleTimeout | End::HalfClosedTimeout if entry.unanswered => b's',
         End::IdleTimeout | End::HalfClosedTimeout => b'c',
         End::BackendDown => b'D',
-        End::BackendRemoved => b'K',
+        End::BackendRemoved | End::Killed => b'K',
         End::Drained => b'K',
         End::Panicked => b'I',
     }
@@ -64,6 +64,7 @@ mod tests {
             (End::LifetimeMax, Data, false, "PD"),
             (End::BackendDown, Data, false, "DD"),
             (End::BackendRemoved, Data, false, "KD"),
+            (End::Killed, Data, false, "KD"),
             (End::Drained, Data, false, "KD"),
             (End::Panicked, Connect, false, "IC"),
         ] {

@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::types::{
-    AccessLog, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, LogTo,
-    NoBackend, Only, Pool, RunAs, Server, SyslogAddress, TcpOptions, Workers,
+    AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck,
+    Listener, LogTo, NoBackend, Only, Pool, RunAs, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -48,6 +48,13 @@ impl Config {
         section
     }
 
+    /// The part of the admin API.
+    pub fn admin_section(&self) -> Section {
+        let mut section = Section::new("admin".into());
+        admin(&mut section, self.admin.as_ref());
+        section
+    }
+
     /// The part of a listener.
     pub fn listener_section(&self, index: usize) -> Section {
         let spec = &self.listeners[index];
@@ -66,7 +73,7 @@ impl Config {
 
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}", self.server_section(), self.access_log_section())?;
+        write!(f, "{}\n{}\n{}", self.server_section(), self.access_log_section(), self.admin_section())?;
         for index in 0..self.listeners.len() {
             write!(f, "\n{}", self.listener_section(index))?;
         }
@@ -138,6 +145,17 @@ fn access_log(f: &mut Section, log: Option<&AccessLog>) {
     if log.only == Only::All {
         line(f, "sample", &(f64::from(log.sample_ppm) / f64::from(AccessLog::WHOLE_PPM)));
     }
+}
+
+fn admin(f: &mut Section, admin: Option<&Admin>) {
+    let Some(admin) = admin else { return line(f, "bind", &"off") };
+    match &admin.bind {
+        AdminAddress::Address(address) => line(f, "bind", address),
+        AdminAddress::Socket(path) => line(f, "bind", &path.display()),
+    }
+    let token_file = admin.token_file.as_ref().map_or("none".into(), |path| path.display().to_string());
+    line(f, "token_file", &token_file);
+    line(f, "quorum", &admin.quorum);
 }
 
 fn listener(f: &mut Section, listener: &Listener, pool: &str) {

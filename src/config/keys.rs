@@ -112,6 +112,8 @@ pub enum Kind {
     SyslogAddress,
     /// A part of one, in millionths.
     Fraction,
+    /// An `ip:port`, or the path of a Unix socket.
+    AdminAddress,
 }
 
 /// What holds when a key is not given.
@@ -216,11 +218,15 @@ const CHECK_INTERVAL: Kind = time(times(100, MILLISECOND), DAY);
 
 /// Every section with every key.
 pub const SECTIONS: &[Section] =
-    &[SERVER, ACCESS_LOG, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
+    &[SERVER, ACCESS_LOG, ADMIN, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
 
 /// What may stand at the top of a file.
-pub const ROOT: Section =
-    Section { path: "", header: "", keys: &[], tables: &["server", "access_log", "listener", "pool"] };
+pub const ROOT: Section = Section {
+    path: "",
+    header: "",
+    keys: &[],
+    tables: &["server", "access_log", "admin", "listener", "pool"],
+};
 
 /// `[server]`
 pub const SERVER: Section = Section {
@@ -374,6 +380,33 @@ pub const ACCESS_LOG: Section = Section {
             ]),
             Is("local0"),
             "under what a syslog server files the lines",
+        ),
+    ],
+};
+
+/// `[admin]`
+pub const ADMIN: Section = Section {
+    path: "admin",
+    header: "[admin]",
+    tables: &[],
+    keys: &[
+        key(
+            "bind",
+            Kind::AdminAddress,
+            Is("127.0.0.1:8404"),
+            "where the admin API, the metrics and the page are",
+        ),
+        key(
+            "token_file",
+            Kind::File,
+            Follows("none"),
+            "the file whose first line whoever asks has to know; required unless `bind` is a loopback address or a socket",
+        ),
+        key(
+            "quorum",
+            number(0, 65_535),
+            Is("1"),
+            "backends of each pool that have to be up for `/readyz` to say yes; of a smaller pool all of them",
         ),
     ],
 };
@@ -796,6 +829,7 @@ impl Kind {
             ),
             Self::SyslogAddress => "the path of a socket, or \"ip:port\"".to_owned(),
             Self::Fraction => "0.000001 to 1".to_owned(),
+            Self::AdminAddress => "\"ip:port\", or the path of a socket that begins with \"/\"".to_owned(),
         }
     }
 
@@ -847,7 +881,8 @@ impl Kind {
             | Self::Choice(_)
             | Self::Texts(_)
             | Self::Statuses(_)
-            | Self::Algorithms(_) => "",
+            | Self::Algorithms(_)
+            | Self::AdminAddress => "",
         };
         format!("{noun}{}", self.range())
     }

@@ -14,6 +14,8 @@ pub struct Config {
     pub server: Server,
     /// `[access_log]`: what is told of each session, if anything is.
     pub access_log: Option<AccessLog>,
+    /// `[admin]`: where it can be looked at and changed while it runs, if anywhere.
+    pub admin: Option<Admin>,
     /// `[[listener]]`, in file order; at least one.
     pub listeners: Vec<Listener>,
     /// `[[pool]]`, in file order; at least one, each with at least one backend.
@@ -165,6 +167,26 @@ impl Facility {
             Self::Local7 => 23,
         }
     }
+}
+
+/// `[admin]`: the API, the metrics and the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub bind: AdminAddress,
+    /// Where the token stands that whoever asks has to know; `None` lets everybody in who gets there.
+    pub token_file: Option<PathBuf>,
+    /// Backends of each pool that have to be up for the process to call itself ready.
+    pub quorum: u32,
+}
+
+/// Where the admin API listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// At this address; with a token unless it is one of the loopback.
+    Address(SocketAddr),
+    /// At this path, for whoever may write to it.
+    Socket(PathBuf),
 }
 
 /// How many workers there are, and where they run.

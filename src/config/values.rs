@@ -15,7 +15,7 @@ use super::forms;
 use super::keys::{CORE_MAX, Key, Kind, LOG_TARGETS, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
 use super::typed::{Node, Value, shown};
-use super::types::{AccessLog, Choice, SyslogAddress, Workers};
+use super::types::{AccessLog, AdminAddress, Choice, SyslogAddress, Workers};
 use super::units::{self, UnitFault};
 
 type Outcome<T> = Result<T, Reason>;
@@ -254,6 +254,22 @@ pub(super) fn millionths(key: &Key, node: &Node<'_>) -> Outcome<u32> {
         Err(Reason::TooLarge(Bound { cure: None, ..bound(key, node) }))
     } else {
         Ok(millionths as u32)
+    }
+}
+
+/// Where the admin API is.
+pub(super) fn admin_address(key: &Key, node: &Node<'_>) -> Outcome<AdminAddress> {
+    /// The kernel's structure has room for so many, and a NUL; some are for the name under which the socket is made.
+    const PATH_BYTES_MAX: usize = 96;
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    if !text.starts_with('/') {
+        return address(key, node).map(AdminAddress::Address);
+    }
+    match text.len() {
+        count if count > PATH_BYTES_MAX => {
+            Err(Reason::TooMany { what: "bytes in the path of a socket", count, max: PATH_BYTES_MAX })
+        }
+        _ => file(key, node).map(AdminAddress::Socket),
     }
 }
 

@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -111,10 +112,10 @@ impl Control {
     ///
     /// Why everything stays as it is.
     pub fn reload(&self) -> Result<Reload, Refused> {
-        let limits = self.change();
+        let mut limits = self.change();
         // Not before: of two that come at once the one that reads last is the one that counts.
         let next = self.read_again()?;
-        self.adopt_now(next, limits)
+        self.adopt_holding(&mut limits, next)
     }
 
     fn read_again(&self) -> Result<Config, Refused> {
@@ -130,10 +131,26 @@ impl Control {
     ///
     /// Why everything stays as it is.
     pub fn adopt(&self, next: Config) -> Result<Reload, Refused> {
-        self.adopt_now(next, self.change())
+        self.adopt_holding(&mut self.change(), next)
     }
 
-    fn adopt_now(&self, next: Config, mut limits: MutexGuard<'_, Limits>) -> Result<Reload, Refused> {
+    /// The same with the present configuration, changed, which nobody else changes in between.
+    ///
+    /// # Errors
+    ///
+    /// Why everything stays as it is.
+    pub fn alter<E: From<Refused>>(
+        &self,
+        alter: impl FnOnce(&Generation, &mut Config) -> Result<(), E>,
+    ) -> Result<Reload, E> {
+        let mut limits = self.change();
+        let before = self.generation();
+        let mut next = Config::clone(&before.config);
+        alter(&before, &mut next)?;
+        Ok(self.adopt_holding(&mut limits, next)?)
+    }
+
+    fn adopt_holding(&self, limits: &mut Limits, next: Config) -> Result<Reload, Refused> {
         if !self.is_running() {
             return Err(Refused::Ending);
         }
@@ -164,6 +181,7 @@ impl Control {
         let _ = self.figures.send(Arc::clone(&generation));
         self.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before.stats));
         let answers = self.tell_workers(&generation, bound.sockets, room.sessions_max);
+        self.sessions_max.store(room.sessions_max, Ordering::Relaxed);
         *limits = room;
         let number = generation.number;
         // Before they have answered: the health thread has it already, and what follows must be made for it. A worker that is

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::access_log;
+use crate::admin;
 use crate::bind;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
@@ -41,6 +42,8 @@ pub enum Error {
     Bind(bind::Error),
     /// The process cannot become who it is to be.
     Privileges(privileges::Unusable),
+    /// The admin API cannot be had.
+    Admin(admin::Unusable),
     /// The record cannot be begun.
     Record(record::Unusable),
     /// The access log cannot be begun.
@@ -97,6 +100,7 @@ impl fmt::Display for Error {
             ),
             Error::Bind(error) => error.fmt(f),
             Error::Privileges(error) => error.fmt(f),
+            Error::Admin(error) => error.fmt(f),
             Error::Record(error) => error.fmt(f),
             Error::AccessLog(error) => error.fmt(f),
             Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),

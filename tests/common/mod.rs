@@ -65,6 +65,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             run_as: None,
         },
         access_log: None,
+        admin: None,
         listeners: vec![Listener {
             name: "test".into(),
             bind: vec![any_port()],

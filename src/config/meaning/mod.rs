@@ -3,6 +3,7 @@
 //! Every function reads all values of its table before it gives up, so that one run reports every mistake.
 
 mod access_log;
+mod admin;
 mod backend;
 mod check;
 mod ejection;
@@ -24,6 +25,7 @@ use super::types::{Config, Record, RunAs, Server, TcpOptions, Workers};
 use super::units::format_size;
 use super::values;
 use access_log::access_log;
+use admin::admin;
 use listener::{PoolNames, listeners};
 use pool::pools;
 
@@ -34,6 +36,7 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let server = reader.table("server", &empty).and_then(|(table, place)| server(table, place, report));
     let access_log =
         reader.table("access_log", &empty).and_then(|(table, place)| access_log(table, place, report));
+    let admin = admin(&reader, &empty, report);
     let listener_tables = reader.tables("listener");
     let pool_tables = reader.tables("pool");
     at_least_one(&reader, "listener", &listener_tables);
@@ -44,7 +47,13 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let pool_names = pool_tables.as_deref().map(PoolNames::new);
     let pools = pool_tables.and_then(|tables| pools(&tables, report));
     let listeners = listener_tables.and_then(|tables| listeners(&tables, pool_names.as_ref(), report));
-    Some(Config { server: server?, access_log: access_log?, listeners: listeners?, pools: pools? })
+    Some(Config {
+        server: server?,
+        access_log: access_log?,
+        admin: admin?,
+        listeners: listeners?,
+        pools: pools?,
+    })
 }
 
 type Tables<'n, 't> = [(&'n Table<'t>, Place)];
