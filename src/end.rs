@@ -33,11 +33,13 @@ pub enum End {
     Drained,
     /// A defect of ringway's ended it.
     Panicked,
+    /// An operator ended it.
+    Killed,
 }
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 15] = [
+    pub const ALL: [End; 16] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -53,6 +55,7 @@ impl End {
         End::BackendRemoved,
         End::Drained,
         End::Panicked,
+        End::Killed,
     ];
     /// How many there are.
     pub const COUNT: usize = End::ALL.len();
@@ -75,6 +78,7 @@ impl End {
             End::BackendRemoved => "backend-removed",
             End::Drained => "drained",
             End::Panicked => "panicked",
+            End::Killed => "killed",
         }
     }
 }

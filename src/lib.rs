@@ -32,6 +32,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 
+pub mod admin;
 pub mod bind;
 pub mod control;
 pub mod explain;
@@ -46,6 +47,7 @@ pub mod server;
 pub mod status;
 
 pub mod arrivals;
+pub mod changes;
 pub mod decision;
 pub mod end;
 pub mod epoch;
@@ -56,6 +58,7 @@ pub mod lineage;
 pub mod phase;
 pub mod queue;
 pub mod samples;
+pub mod session_id;
 pub mod spread;
 pub mod stats;
 pub mod table;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::config::{Check, Config};
 use crate::pipes::PIPE_BYTES;
-use crate::{figures, health, worker};
+use crate::{admin, figures, health, worker};
 
 /// Descriptors that one session holds: the client's and the backend's.
 const PER_SESSION: u64 = 2;
@@ -19,6 +19,9 @@ const OVERSHOOT_PER_WORKER: u64 = worker::ACCEPT_BATCH as u64 * PER_SESSION;
 const PER_COMMAND: u64 = 2;
 /// Standard streams, signal pipe, the health thread's epoll, and room for a debugger, a core file, a log.
 const PROCESS: u64 = 64;
+
+/// The connections of the admin API; its socket, its epoll, its waker, and what a reload opens.
+const ADMIN: u64 = admin::CONNECTIONS_MAX as u64 + 8;
 
 /// How the descriptors are shared out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +90,9 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
         ("health checks", checks.min(health::CHECKS_AT_ONCE) as u64),
         ("check commands", commands.min(health::COMMANDS_AT_ONCE) as u64 * PER_COMMAND),
     ];
+    if config.admin.is_some() {
+        reserved.push(("admin connections", ADMIN));
+    }
     if elsewhere > 0 {
         reserved.push(("embedded backends", elsewhere));
     }

@@ -41,6 +41,11 @@ impl AsFd for Socket {
     }
 }
 
+/// Who is at the other end, while there is one.
+pub fn peer(socket: &Socket) -> Option<SocketAddr> {
+    SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
+
 /// Opens `count` listening sockets that share `address`, one for each worker. Fails if anybody else listens there.
 ///
 /// SO_REUSEPORT would let a second instance of ours (same user) share the port silently and take half of the clients.
@@ -341,6 +346,12 @@ pub fn pin_to(core: usize) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Has the calling thread get less of a core that others want too: a ninth or so. Nothing if that is refused.
+pub fn step_back() {
+    // SAFETY: three numbers; 0 is the calling thread, which on Linux has a nice value of its own.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
 }
 
 /// Has the kernel back this process's memory with small pages alone.

@@ -68,6 +68,7 @@ impl Plan {
     pub fn between(before: &Config, next: &Config, lineage: &Lineage, sessions: &impl Sessions) -> Plan {
         let mut plan = Plan { changes: Vec::new() };
         plan.server(before, next);
+        plan.admin(before, next);
         plan.listeners(before, next, lineage, sessions);
         plan.pools(before, next, lineage);
         plan.backends(before, next, lineage, sessions);
@@ -93,6 +94,12 @@ impl Plan {
         for (name, how) in differences(&before, &next) {
             let kind = if RELOADED.contains(&name) { Kind::Changed } else { Kind::AtRestart };
             self.add(kind, "server", how, None);
+        }
+    }
+
+    fn admin(&mut self, before: &Config, next: &Config) {
+        for (_, how) in differences(&before.admin_section(), &next.admin_section()) {
+            self.add(Kind::AtRestart, "admin", how, None);
         }
     }
 
@@ -206,6 +213,7 @@ pub fn in_force(before: &Config, mut next: Config) -> Config {
         status_interval: asked.status_interval,
         ..before.server.clone()
     };
+    next.admin.clone_from(&before.admin);
     next
 }
 

@@ -205,9 +205,23 @@ pub struct SecondRing {
     wakeups: OwnedFd,
     /// Bytes, since the beginning.
     sent: u64,
+    deeds: Deeds,
     /// How often in a row an enter found nothing, although the flag said that work was put off. The kernel may leave the flag
     /// set with nothing behind it. But it also does only a part of the work at each enter, and some of that completes nothing.
     fruitless: u32,
+}
+
+/// What a second ring has done since the beginning.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deeds {
+    /// Times that the kernel was entered.
+    pub enters: u64,
+    /// Operations, or parts of them, that were complete.
+    pub completions: u64,
+    /// Enters at which the kernel had more of these than there is room for; it keeps them, and none is lost.
+    pub overflows: u64,
+    /// Operations that are under way.
+    pub in_flight: u64,
 }
 
 enum Operation {
@@ -295,6 +309,7 @@ impl SecondRing {
             completions: VecDeque::new(),
             wakeups,
             sent: 0,
+            deeds: Deeds::default(),
             fruitless: 0,
         })
     }
@@ -387,6 +402,11 @@ impl SecondRing {
         }
     }
 
+    /// What it has done since the beginning.
+    pub fn deeds(&self) -> Deeds {
+        Deeds { in_flight: self.operations.len() as u64, ..self.deeds }
+    }
+
     /// Whether there is anything to do: entries to hand over, work that the kernel has put off, or completions.
     pub fn has_work(&mut self) -> bool {
         if !self.ring.completion().is_empty() {
@@ -398,11 +418,16 @@ impl SecondRing {
 
     /// Hands entries over, lets the kernel do what it has put off, and takes what is complete. Does not wait.
     pub fn enter(&mut self) -> io::Result<()> {
-        let queued = self.ring.submission().len() as u32;
+        let queue = self.ring.submission();
+        let queued = queue.len() as u32;
+        self.deeds.overflows += u64::from(queue.cq_overflow());
+        drop(queue);
+        self.deeds.enters += 1;
         // SAFETY: no argument is passed, so that the kernel reads nothing but the queue.
         let entered =
             unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
         self.completions.extend(self.ring.completion());
+        self.deeds.completions += self.completions.len() as u64;
         let is_fruitless = queued == 0 && self.completions.is_empty();
         self.fruitless = if is_fruitless { self.fruitless.saturating_add(1) } else { 0 };
         match entered.err() {

@@ -37,6 +37,8 @@ pub fn nanos(time: Duration) -> u64 {
 pub struct Samples {
     list: RefCell<Vec<Sample>>,
     generation: Cell<u64>,
+    /// Those that did not fit, since the last list.
+    left_out: Cell<u64>,
     sender: SyncSender<List>,
 }
 
@@ -46,22 +48,27 @@ pub struct List {
     /// The configuration whose backends they name.
     generation: u64,
     samples: Vec<Sample>,
+    /// Samples that did not fit into it.
+    left_out: u64,
 }
 
 /// Where the lists of all workers arrive.
 #[derive(Debug)]
-pub struct Inbox(Receiver<List>);
+pub struct Inbox {
+    lists: Receiver<List>,
+    lost: u64,
+}
 
 /// The sending end, which each worker clones, and the receiving end.
 pub fn channel(workers: usize) -> (SyncSender<List>, Inbox) {
     let (sender, receiver) = mpsc::sync_channel(workers * LISTS_MAX);
-    (sender, Inbox(receiver))
+    (sender, Inbox { lists: receiver, lost: 0 })
 }
 
 impl Samples {
     /// An empty list.
     pub fn new(sender: SyncSender<List>) -> Samples {
-        Samples { list: RefCell::default(), generation: Cell::new(1), sender }
+        Samples { list: RefCell::default(), generation: Cell::new(1), left_out: Cell::new(0), sender }
     }
 
     /// Adds one. When the list is full it is left out: the others of the same moment tell the same.
@@ -69,6 +76,8 @@ impl Samples {
         let mut list = self.list.borrow_mut();
         if list.len() < SAMPLES_MAX {
             list.push(sample);
+        } else {
+            self.left_out.set(self.left_out.get() + 1);
         }
     }
 
@@ -80,8 +89,9 @@ impl Samples {
         }
         let next = Vec::with_capacity(list.len());
         let samples = std::mem::replace(&mut *list, next);
-        match self.sender.try_send(List { generation: self.generation.get(), samples }) {
-            Ok(()) => {}
+        let (generation, left_out) = (self.generation.get(), self.left_out.get());
+        match self.sender.try_send(List { generation, samples, left_out }) {
+            Ok(()) => self.left_out.set(0),
             Err(TrySendError::Full(kept) | TrySendError::Disconnected(kept)) => *list = kept.samples,
         }
     }
@@ -89,7 +99,8 @@ impl Samples {
     /// From now on samples name the backends of this configuration. Hands the list over before, or leaves it out.
     pub fn begin(&self, generation: u64) {
         self.hand_over();
-        self.list.borrow_mut().clear();
+        let lost = self.list.take().len() as u64;
+        self.left_out.set(self.left_out.get() + lost);
         self.generation.set(generation);
     }
 }
@@ -98,8 +109,20 @@ impl Inbox {
     /// Takes everything that has arrived of this configuration. Lists of another one meet in a reload: they name other
     /// backends, and are left out.
     pub fn drain(&mut self, generation: u64) -> impl Iterator<Item = Sample> + '_ {
-        let lists = self.0.try_iter().filter(move |list| list.generation == generation);
-        lists.flat_map(|list| list.samples)
+        let Inbox { lists, lost } = self;
+        lists.try_iter().flat_map(move |list| {
+            *lost += list.left_out;
+            if list.generation == generation {
+                return list.samples;
+            }
+            *lost += list.samples.len() as u64;
+            Vec::new()
+        })
+    }
+
+    /// Samples so far that nobody has got.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 }
 

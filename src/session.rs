@@ -42,7 +42,7 @@ pub struct Admitted {
 impl Admitted {
     /// Lets an accepted connection in.
     pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
-        let watch = Rc::new(Watch::new(listener, client, shared.core.now.get()));
+        let watch = Rc::new(Watch::new(shared.core.next_id(), listener, client, shared.core.now.get()));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.core.elapsed();
         let (note, shadows) = (Cell::new(None), OnceCell::new());

@@ -22,6 +22,7 @@ use crate::pool::{self, Pool};
 use crate::queue::Queue;
 use crate::relay::Supplies;
 use crate::samples::Samples;
+use crate::session_id::SessionId;
 use crate::stats::WorkerStats;
 use crate::table::BackendId;
 use crate::watch::{Watch, Watches};
@@ -42,6 +43,8 @@ pub struct Core {
     pub short_of_resources: Cell<usize>,
     /// The worker's clock, as of the last tick.
     pub now: Cell<Duration>,
+    /// Sessions so far.
+    pub sessions_begun: Cell<u64>,
     /// What measured moments are told from.
     pub begun: Instant,
     /// Whether the next pick is to be written down; set by the tick.
@@ -56,6 +59,12 @@ impl Core {
     /// Whether sessions wait for descriptors or memory: then nobody more should be let in.
     pub fn is_short_of_resources(&self) -> bool {
         self.short_of_resources.get() > 0
+    }
+
+    /// What a session that begins now is called.
+    pub fn next_id(&self) -> SessionId {
+        self.sessions_begun.set(self.sessions_begun.get() + 1);
+        SessionId::new(self.worker, self.sessions_begun.get())
     }
 
     /// The time since the process began to serve.
@@ -208,6 +217,7 @@ pub(crate) mod testing {
             freed: Notify::new(),
             short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
+            sessions_begun: Cell::new(0),
             begun: Instant::now(),
             explains: Cell::new(true),
             connect_times: RefCell::new(Histogram::new(3).unwrap()),

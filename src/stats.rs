@@ -5,6 +5,7 @@
 //! process is quiet.
 
 mod shadows;
+mod timings;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::lineage::Lineage;
 use crate::table::BackendId;
 
 pub use shadows::{Choosers, Chosen, PoolShadows, SERVING, ShadowStats};
+pub use timings::{BOUNDS, BUCKETS, Timing, Timings};
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -43,6 +45,11 @@ impl Counter {
         }
     }
 
+    /// Makes it this; only its worker does.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
     /// Begins again; only its worker does.
     pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
@@ -63,6 +70,10 @@ pub struct Stats {
     pub removed: Totals,
     /// One for each worker, by its number.
     pub workers: Vec<Arc<WorkerStats>>,
+    /// How long things took, by [`BackendId`]. The thread that makes figures writes them.
+    pub timings: Box<[Arc<Timings>]>,
+    /// Measured times that are not in them: workers had too many, or a reload came between. The same writer.
+    pub samples_lost: Arc<Counter>,
 }
 
 /// What one worker counts under one configuration. A reload makes another; the counts of what is in both are shared, and so
@@ -104,6 +115,27 @@ pub struct CoreStats {
     pub buffers_borrowed: Counter,
     /// What relays have carried, as of the last tick.
     pub carried: CarriedStats,
+    /// Cells of its arena, as of the last tick; the same for all that follows.
+    pub cells: Counter,
+    /// Those of them that are not lent.
+    pub cells_free: Counter,
+    /// Pipes that are lent.
+    pub pipes_lent: Counter,
+    /// What the ring of the multishot engine has done; nothing with the fixed one.
+    pub ring: RingStats,
+}
+
+/// What a ring has done, as of the last tick.
+#[derive(Debug, Default)]
+pub struct RingStats {
+    /// Times that the kernel was entered.
+    pub enters: Counter,
+    /// Operations, or parts of them, that were complete.
+    pub completions: Counter,
+    /// Times that the kernel had more of these than the queue has room for.
+    pub overflows: Counter,
+    /// Operations that are under way.
+    pub in_flight: Counter,
 }
 
 /// How one worker's relays have carried bytes: each byte in one of the first three.
@@ -328,7 +360,9 @@ impl Stats {
             })
         };
         let workers = (0..workers).map(|_| worker()).collect();
-        Stats { begun: Instant::now(), removed: Totals::default(), workers }
+        let timings = (0..backends).map(|_| Arc::default()).collect();
+        let (removed, samples_lost) = (Totals::default(), Arc::default());
+        Stats { begun: Instant::now(), removed, workers, timings, samples_lost }
     }
 
     /// Those of the configuration after this one: what it has too is counted on, the rest begins at zero. Sessions move to
@@ -360,7 +394,8 @@ impl Stats {
             })
         };
         let workers = self.workers.iter().map(worker).collect();
-        Stats { begun: self.begun, removed, workers }
+        let timings = kept(&lineage.backends, &self.timings);
+        Stats { begun: self.begun, removed, workers, timings, samples_lost: Arc::clone(&self.samples_lost) }
     }
 
     /// With counters for the shadows of these pools.

@@ -14,6 +14,7 @@ use crate::end::End;
 use crate::gate::{Progress, Trial};
 use crate::net::{self, Socket};
 use crate::relay::{Direction, Meter};
+use crate::session_id::SessionId;
 use crate::table::BackendId;
 
 /// How long a client may take to read the farewell and close.
@@ -38,6 +39,8 @@ pub enum Stage {
 /// One session, seen from outside.
 #[derive(Debug)]
 pub struct Watch {
+    /// Which session it is.
+    pub id: SessionId,
     /// The listener that accepted it: an index into the configuration's listeners.
     pub listener: usize,
     /// When it was accepted, on the worker's clock.
@@ -92,8 +95,9 @@ struct Seen {
 
 impl Watch {
     /// A session that begins now.
-    pub fn new(listener: usize, client: Socket, now: Duration) -> Watch {
+    pub fn new(id: SessionId, listener: usize, client: Socket, now: Duration) -> Watch {
         Watch {
+            id,
             listener,
             accepted: now,
             client,
@@ -118,6 +122,11 @@ impl Watch {
         }
         self.verdict.set(Some(reason));
         self.abort();
+    }
+
+    /// Since when no byte has moved, as far as the sweeps have seen.
+    pub fn silent_since(&self) -> Duration {
+        self.seen.get().since
     }
 
     /// Why it was ended from outside, if it was.
@@ -289,6 +298,21 @@ impl Watches {
     /// Ends every session for this reason.
     pub fn end_all(&self, reason: End) {
         self.end_those(reason, |_| true);
+    }
+
+    /// Looks at so many places at most, those that are empty too.
+    pub fn visit(&self, places_max: usize, mut visit: impl FnMut(&Watch)) {
+        let slots = self.slots.borrow();
+        (0..slots.capacity().min(places_max))
+            .filter_map(|place| slots.get(place))
+            .for_each(|watch| visit(watch));
+    }
+
+    /// Ends one session for this reason, if it is there.
+    pub fn end_one(&self, id: SessionId, reason: End) -> bool {
+        let slots = self.slots.borrow();
+        let found = slots.iter().find(|(_, watch)| watch.id == id);
+        found.inspect(|(_, watch)| watch.end(reason)).is_some()
     }
 
     /// Ends some sessions for this reason.

@@ -33,6 +33,9 @@ pub struct DemoArgs {
     /// How often each backend is checked
     #[arg(long, value_name = "TIME", default_value = "500ms")]
     pub health_interval: String,
+    /// Where the admin API, the metrics and the page are: IP:PORT of the loopback, the path of a socket, or off
+    #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:8404")]
+    pub admin: String,
 }
 
 impl DemoArgs {
@@ -52,6 +55,7 @@ impl DemoArgs {
             algorithm: self.algorithm.clone(),
             workers: Some(self.workers.clone()),
             health_interval: Some(self.health_interval.clone()),
+            admin: Some(self.admin.clone()),
             ..Flags::default()
         })
     }

@@ -75,10 +75,14 @@ pub struct RunArgs {
     /// The lowest level that is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
+    /// Where the admin API, the metrics and the page are: IP:PORT of the loopback, the path of a socket, or off
+    /// [default: off]
+    #[arg(long, value_name = "WHERE")]
+    pub admin: Option<String>,
 }
 
 /// Every flag that stands for a setting, by field.
-pub(super) const SETTINGS: [&str; 14] = [
+pub(super) const SETTINGS: [&str; 15] = [
     "listen",
     "backend",
     "algorithm",
@@ -93,6 +97,7 @@ pub(super) const SETTINGS: [&str; 14] = [
     "health_interval",
     "status_interval",
     "log",
+    "admin",
 ];
 
 impl RunArgs {
@@ -130,6 +135,7 @@ impl RunArgs {
             health_interval: args.health_interval,
             status_interval: args.status_interval,
             log: args.log,
+            admin: args.admin,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::types::{
-    Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener, NoBackend, Pool, Server,
-    TcpOptions, Workers,
+    Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck, Listener,
+    NoBackend, Pool, Server, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -41,6 +41,13 @@ impl Config {
         section
     }
 
+    /// The part of the admin API.
+    pub fn admin_section(&self) -> Section {
+        let mut section = Section::new("admin".into());
+        admin(&mut section, self.admin.as_ref());
+        section
+    }
+
     /// The part of a listener.
     pub fn listener_section(&self, index: usize) -> Section {
         let spec = &self.listeners[index];
@@ -60,6 +67,7 @@ impl Config {
 impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.server_section().fmt(f)?;
+        write!(f, "\n{}", self.admin_section())?;
         for index in 0..self.listeners.len() {
             write!(f, "\n{}", self.listener_section(index))?;
         }
@@ -102,6 +110,17 @@ fn server(f: &mut Section, server: &Server) {
     line(f, "record_size_max", &format_size(record.size_max));
     line(f, "record_files", &record.files);
     line(f, "record_addresses", &record.addresses);
+}
+
+fn admin(f: &mut Section, admin: Option<&Admin>) {
+    let Some(admin) = admin else { return line(f, "bind", &"off") };
+    match &admin.bind {
+        AdminAddress::Address(address) => line(f, "bind", address),
+        AdminAddress::Socket(path) => line(f, "bind", &path.display()),
+    }
+    let token_file = admin.token_file.as_ref().map_or("none".into(), |path| path.display().to_string());
+    line(f, "token_file", &token_file);
+    line(f, "quorum", &admin.quorum);
 }
 
 fn listener(f: &mut Section, listener: &Listener, pool: &str) {

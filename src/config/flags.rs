@@ -40,6 +40,8 @@ pub struct Flags {
     pub status_interval: Option<String>,
     /// `--log`
     pub log: Option<String>,
+    /// `--admin`
+    pub admin: Option<String>,
 }
 
 /// The tree of these flags.
@@ -77,6 +79,11 @@ pub(super) fn tree<'f>(flags: &'f Flags, report: &Report) -> Table<'f> {
 
     let mut root = Table::new();
     insert(&mut root, "server", node("flags", Value::Table(given(&server))));
+    // Without the table there is none.
+    if flags.admin.as_ref().is_some_and(|typed| typed != "off") {
+        let admin = [("bind", "--admin", &flags.admin)];
+        insert(&mut root, "admin", node("--admin", Value::Table(given(&admin))));
+    }
     insert(&mut root, "listener", list_of_one("--listen", listener));
     insert(&mut root, "pool", list_of_one("--backend", pool));
     root

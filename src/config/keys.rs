@@ -106,6 +106,8 @@ pub enum Kind {
     Statuses(usize),
     /// At most so many algorithms.
     Algorithms(usize),
+    /// An `ip:port`, or the path of a Unix socket.
+    AdminAddress,
 }
 
 /// What holds when a key is not given.
@@ -206,11 +208,11 @@ const USER_TIMEOUT: Key = key(
 const CHECK_INTERVAL: Kind = time(times(100, MILLISECOND), DAY);
 
 /// Every section with every key.
-pub const SECTIONS: &[Section] = &[SERVER, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
+pub const SECTIONS: &[Section] = &[SERVER, ADMIN, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
 
 /// What may stand at the top of a file.
 pub const ROOT: Section =
-    Section { path: "", header: "", keys: &[], tables: &["server", "listener", "pool"] };
+    Section { path: "", header: "", keys: &[], tables: &["server", "admin", "listener", "pool"] };
 
 /// `[server]`
 pub const SERVER: Section = Section {
@@ -313,6 +315,33 @@ pub const SERVER: Section = Section {
             Kind::Switch,
             Is("false"),
             "whether the record tells clients by their addresses, and not by numbers that are anew at each start",
+        ),
+    ],
+};
+
+/// `[admin]`
+pub const ADMIN: Section = Section {
+    path: "admin",
+    header: "[admin]",
+    tables: &[],
+    keys: &[
+        key(
+            "bind",
+            Kind::AdminAddress,
+            Is("127.0.0.1:8404"),
+            "where the admin API, the metrics and the page are",
+        ),
+        key(
+            "token_file",
+            Kind::File,
+            Follows("none"),
+            "the file whose first line whoever asks has to know; required unless `bind` is a loopback address or a socket",
+        ),
+        key(
+            "quorum",
+            number(0, 65_535),
+            Is("1"),
+            "backends of each pool that have to be up for `/readyz` to say yes; of a smaller pool all of them",
         ),
     ],
 };
@@ -723,6 +752,7 @@ impl Kind {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
             }
             Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
+            Self::AdminAddress => "\"ip:port\", or the path of a socket that begins with \"/\"".to_owned(),
         }
     }
 
@@ -771,7 +801,8 @@ impl Kind {
             | Self::Choice(_)
             | Self::Texts(_)
             | Self::Statuses(_)
-            | Self::Algorithms(_) => "",
+            | Self::Algorithms(_)
+            | Self::AdminAddress => "",
         };
         format!("{noun}{}", self.range())
     }

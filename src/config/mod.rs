@@ -31,9 +31,9 @@ pub use describe::Section;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
-    Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Exchange, Expect, Health, HttpCheck,
-    InitialState, Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime,
-    Server, Signal, Statistic, TcpOptions, TlsCheck, Workers,
+    Accept, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Exchange,
+    Expect, Health, HttpCheck, InitialState, Listener, LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy,
+    Protocol, Record, ResponseTime, Server, Signal, Statistic, TcpOptions, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

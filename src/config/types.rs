@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Config {
     /// `[server]`: threads, limits, stopping.
     pub server: Server,
+    /// `[admin]`: where it can be looked at and changed while it runs, if anywhere.
+    pub admin: Option<Admin>,
     /// `[[listener]]`, in file order; at least one.
     pub listeners: Vec<Listener>,
     /// `[[pool]]`, in file order; at least one, each with at least one backend.
@@ -60,6 +62,26 @@ pub struct Record {
     pub files: u32,
     /// Whether clients are told by their addresses.
     pub addresses: bool,
+}
+
+/// `[admin]`: the API, the metrics and the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub bind: AdminAddress,
+    /// Where the token stands that whoever asks has to know; `None` lets everybody in who gets there.
+    pub token_file: Option<PathBuf>,
+    /// Backends of each pool that have to be up for the process to call itself ready.
+    pub quorum: u32,
+}
+
+/// Where the admin API listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// At this address; with a token unless it is one of the loopback.
+    Address(SocketAddr),
+    /// At this path, for whoever may write to it.
+    Socket(PathBuf),
 }
 
 /// How many workers there are, and where they run.

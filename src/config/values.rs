@@ -15,7 +15,7 @@ use super::forms;
 use super::keys::{CORE_MAX, Key, Kind, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
 use super::typed::{Node, Value, shown};
-use super::types::{Choice, Workers};
+use super::types::{AdminAddress, Choice, Workers};
 use super::units::{self, UnitFault};
 
 type Outcome<T> = Result<T, Reason>;
@@ -179,6 +179,22 @@ pub(super) fn host_name(key: &Key, node: &Node<'_>) -> Outcome<String> {
 /// The path of a file.
 pub(super) fn file(key: &Key, node: &Node<'_>) -> Outcome<PathBuf> {
     formed(key, node, forms::file).map(PathBuf::from)
+}
+
+/// Where the admin API is.
+pub(super) fn admin_address(key: &Key, node: &Node<'_>) -> Outcome<AdminAddress> {
+    /// The kernel's structure has room for so many, and a NUL; some are for the name under which the socket is made.
+    const PATH_BYTES_MAX: usize = 96;
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    if !text.starts_with('/') {
+        return address(key, node).map(AdminAddress::Address);
+    }
+    match text.len() {
+        count if count > PATH_BYTES_MAX => {
+            Err(Reason::TooMany { what: "bytes in the path of a socket", count, max: PATH_BYTES_MAX })
+        }
+        _ => file(key, node).map(AdminAddress::Socket),
+    }
 }
 
 /// What can be handed to a program.

@@ -6,20 +6,29 @@
 
 mod reload;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::config::Source;
+use crate::changes::Changes;
+use crate::config::{Engine, Source};
 use crate::generation::Generation;
 use crate::health::{Order, Refusal, Wish};
 use crate::limits::Limits;
+use crate::phase::{Phase, PhaseFlag};
+use crate::session_id::SessionId;
 use crate::table::BackendTable;
-use crate::worker::Errand;
+use crate::worker::{Errand, Listing};
 
+pub use crate::worker::{LISTED_MAX, Listed, Wanted};
 pub use reload::{Refused, Reload};
+
+/// How long a worker may take to answer: very many ticks.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What control is made from.
 pub struct Setup {
@@ -37,6 +46,12 @@ pub struct Setup {
     pub limits: Limits,
     /// Descriptors that other parts of the process hold.
     pub elsewhere: u64,
+    /// What the process is about.
+    pub phase: PhaseFlag,
+    /// What carries small messages.
+    pub engine: Engine,
+    /// What has become of backends lately.
+    pub changes: Arc<Changes>,
 }
 
 /// What takes orders.
@@ -47,6 +62,11 @@ pub struct Control {
     wishes: mpsc::Sender<Wish>,
     figures: Sender<Arc<Generation>>,
     elsewhere: u64,
+    phase: PhaseFlag,
+    engine: Engine,
+    changes: Arc<Changes>,
+    /// Sessions at once; beside the limits, so that nobody waits for a change to read it.
+    sessions_max: AtomicUsize,
     /// What the present configuration may use. Held by whoever changes something.
     limits: Mutex<Limits>,
 }
@@ -54,7 +74,8 @@ pub struct Control {
 impl Control {
     /// Of a process whose threads run.
     pub fn new(setup: Setup) -> Arc<Control> {
-        let Setup { source, generation, errands, wishes, figures, limits, elsewhere } = setup;
+        let Setup { source, generation, errands, wishes, figures, limits, elsewhere, phase, engine, changes } =
+            setup;
         Arc::new(Control {
             source,
             generation: ArcSwap::new(generation),
@@ -62,6 +83,10 @@ impl Control {
             wishes,
             figures,
             elsewhere,
+            phase,
+            engine,
+            changes,
+            sessions_max: AtomicUsize::new(limits.sessions_max),
             limits: Mutex::new(limits),
         })
     }
@@ -69,6 +94,31 @@ impl Control {
     /// The present configuration, and what belongs to it.
     pub fn generation(&self) -> Arc<Generation> {
         self.generation.load_full()
+    }
+
+    /// Where the configuration can be read again.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What the process is about.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Sessions at once in the whole process, at most.
+    pub fn sessions_max(&self) -> usize {
+        self.sessions_max.load(Ordering::Relaxed)
+    }
+
+    /// What carries small messages; never `Auto`.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// What has become of backends lately, and what operators did.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The table of backends that was published last.
@@ -108,6 +158,32 @@ impl Control {
         let _changing = self.change();
         let order = find(&self.generation())?;
         Ok(self.send(order)?)
+    }
+
+    /// Sessions as the workers have them at their next ticks; of a worker that does not answer in time there are none.
+    pub async fn sessions(&self, wanted: Wanted) -> Vec<Listed> {
+        let ask = |worker: &Sender<Errand>| {
+            let (reply, answer) = oneshot::channel();
+            let _ = worker.send(Errand::List(Listing { wanted: wanted.clone(), reply }));
+            answer
+        };
+        let answers: Vec<_> = self.errands.iter().map(ask).collect();
+        let mut listed = Vec::new();
+        let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
+        for answer in answers {
+            if let Ok(Ok(sessions)) = tokio::time::timeout_at(deadline, answer).await {
+                listed.extend(sessions);
+            }
+        }
+        listed
+    }
+
+    /// Ends a session; `false` if there is none of that name any more.
+    pub async fn kill(&self, id: SessionId) -> bool {
+        let Some(worker) = self.errands.get(id.worker()) else { return false };
+        let (reply, answer) = oneshot::channel();
+        let _ = worker.send(Errand::Kill(id, reply));
+        matches!(tokio::time::timeout(ANSWER_TIMEOUT, answer).await, Ok(Ok(true)))
     }
 
     fn send(&self, order: Order) -> Result<(), Refusal> {

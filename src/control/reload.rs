@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::bind::{self, Unbound};
 use crate::config::{self, Config, Errors, Listener, Source};
 use crate::generation::Generation;
 use crate::health::{self, Probes, Unusable, Wish};
-use crate::limits::{self, TooFewFiles};
+use crate::limits::{self, Limits, TooFewFiles};
 use crate::lineage::Lineage;
 use crate::plan::{self, Plan, Sessions};
 use crate::record;
@@ -112,7 +113,26 @@ impl Control {
     ///
     /// Why everything stays as it is.
     pub fn adopt(&self, next: Config) -> Result<Reload, Refused> {
+        self.adopt_holding(&mut self.change(), next)
+    }
+
+    /// The same with the present configuration, changed, which nobody else changes in between.
+    ///
+    /// # Errors
+    ///
+    /// Why everything stays as it is.
+    pub fn alter<E: From<Refused>>(
+        &self,
+        alter: impl FnOnce(&Generation, &mut Config) -> Result<(), E>,
+    ) -> Result<Reload, E> {
         let mut limits = self.change();
+        let before = self.generation();
+        let mut next = Config::clone(&before.config);
+        alter(&before, &mut next)?;
+        Ok(self.adopt_holding(&mut limits, next)?)
+    }
+
+    fn adopt_holding(&self, limits: &mut Limits, next: Config) -> Result<Reload, Refused> {
         let before = self.generation();
         let lineage = Lineage::between(&before.config, &next);
         let plan = plan(&before, &next, &lineage);
@@ -132,6 +152,7 @@ impl Control {
         let generation = self.tell_health(&before, next, lineage, bound.addresses, probes)?;
         let _ = self.figures.send(Arc::clone(&generation));
         self.tell_workers(&generation, bound.sockets, room.sessions_max)?;
+        self.sessions_max.store(room.sessions_max, Ordering::Relaxed);
         *limits = room;
         let number = generation.number;
         self.generation.store(generation);

@@ -23,6 +23,8 @@ const DOUBT: f64 = 10.0;
 /// What was measured at one backend.
 #[derive(Debug)]
 pub struct Gauge {
+    /// The median and the 99th percentile, while there are samples.
+    percentiles: [u64; 2],
     spec: ResponseTime,
     /// By signal.
     windows: [Window; 3],
@@ -102,6 +104,7 @@ impl Gauge {
             average: Average::default(),
             batch: Batch::default(),
             measured: Measured::default(),
+            percentiles: [0, 0],
             was_answered: false,
             overtaken: Overtaken::default(),
             stall: None,
@@ -204,6 +207,12 @@ impl Gauge {
             Statistic::Ewma | Statistic::PeakEwma => None,
         };
         self.measured = Measured { statistic: percentile, usual: Some(quantile(USUAL)), count: window.len() };
+        self.percentiles = [quantile(0.5), quantile(0.99)];
+    }
+
+    /// The median and the 99th percentile of the window, as of the last look; 0 when there are no samples.
+    pub fn percentiles(&self) -> [u64; 2] {
+        if self.measured.usual.is_some() { self.percentiles } else { [0, 0] }
     }
 
     fn doubt(&self, measured: u64, typical: Option<u64>) -> u64 {

@@ -56,8 +56,12 @@ pub fn run(setup: Setup) {
                 generation = adopted;
             }
             Err(RecvTimeoutError::Timeout) => {
-                inbox.drain(generation.number).for_each(|sample| figures.take(sample));
                 let stats = &generation.stats;
+                for sample in inbox.drain(generation.number) {
+                    stats.timings[sample.backend.index()].of(sample.signal).note(sample.nanos);
+                    figures.take(sample);
+                }
+                stats.samples_lost.set(inbox.lost());
                 figures.turn(stats.begun.elapsed(), stats, &generation.times);
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -128,6 +132,9 @@ impl Figures {
             for &(_, index) in visits {
                 let id = BackendId::new(index);
                 let figure = self.gauges[index].figure(now, stats.waits(id, now), typical);
+                let [p50, p99] = self.gauges[index].percentiles();
+                stats.timings[index].p50.set(p50);
+                stats.timings[index].p99.set(p99);
                 if times.get(id) != figure {
                     times.set(id, figure);
                 }

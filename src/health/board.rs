@@ -6,10 +6,11 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
+use crate::changes::{self, Changes};
 use crate::config::{self, Check, Config, InitialState};
 use crate::epoch::Publisher;
 use crate::stats::Stats;
@@ -35,6 +36,8 @@ pub(crate) struct Board {
     failures_seen: u64,
     /// Configurations before this one that may still have sessions.
     pub(super) earlier: Vec<Earlier>,
+    /// Where changes of state are kept for who asks.
+    changes: Arc<Changes>,
 }
 
 /// What is known of one backend beside what the table says.
@@ -126,7 +129,13 @@ impl Board {
             changed: Rc::default(),
             failures_seen,
             earlier: Vec::new(),
+            changes: Arc::default(),
         }
+    }
+
+    /// Where it is to keep changes of state.
+    pub(super) fn keep_changes_in(&mut self, changes: Arc<Changes>) {
+        self.changes = changes;
     }
 
     /// Told when there is something to publish.
@@ -394,6 +403,14 @@ impl Board {
                 tracing::info!(%pool, backend = %name, %address, %reason, was, %lasted, "backend is on trial");
             }
         }
+        self.changes.note(changes::Change {
+            at: SystemTime::now(),
+            what: format!("pool {pool}, backend {name}"),
+            from: before.name().to_owned(),
+            to: state.name().to_owned(),
+            reason: reason.clone(),
+            who: "health".to_owned(),
+        });
         self.next.backends[id.index()].health = Health { state, since: now, reason: reason.into() };
         self.changed.notify_one();
         match state {

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{self, MissedTickBehavior};
 
+use crate::changes::Changes;
 use crate::config::Config;
 use crate::epoch::Publisher;
 use crate::stats::Stats;
@@ -56,6 +57,8 @@ pub struct Setup {
     pub publisher: Publisher,
     /// Where the workers count failures.
     pub stats: Arc<Stats>,
+    /// Where changes of state are kept.
+    pub changes: Arc<Changes>,
     /// What operators want.
     pub wishes: mpsc::Receiver<Wish>,
     /// What its dice come from.
@@ -76,8 +79,9 @@ pub enum Wish {
 /// Checks until it is told to stop.
 pub fn run(setup: Setup) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let Setup { config, probes, publisher, stats, wishes, seed, stop } = setup;
-    let board = Board::new(config, stats, publisher, Instant::now());
+    let Setup { config, probes, publisher, stats, changes, wishes, seed, stop } = setup;
+    let mut board = Board::new(config, stats, publisher, Instant::now());
+    board.keep_changes_in(changes);
     let (tickets, changed) = (board.tickets(), board.changed());
     let shared = Rc::new(Shared {
         board: RefCell::new(board),

@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::buffers::{Arena, Chunk};
 use crate::net::Socket;
-use crate::ring::{self, Event, Over, SecondRing};
+use crate::ring::{self, Deeds, Event, Over, SecondRing};
 
 use super::meter::{Direction, Meter};
 
@@ -188,6 +188,11 @@ impl Multishot {
     /// Bytes that have gone through the engine, since the beginning.
     pub fn carried(&self) -> u64 {
         self.0.ring.borrow().sent()
+    }
+
+    /// What its ring has done.
+    pub fn deeds(&self) -> Deeds {
+        self.0.ring.borrow().deeds()
     }
 
     /// Gives the buffers on the shelf back, if nobody uses the engine any more.

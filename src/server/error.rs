@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::admin;
 use crate::bind::Unbound;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
@@ -37,6 +38,8 @@ pub enum Error {
     },
     /// A listener cannot have its address.
     Unbound(Unbound),
+    /// The admin API cannot be had.
+    Admin(admin::Unusable),
     /// The record cannot be begun.
     Record(record::Unusable),
     /// A backend of the demo cannot have its address.
@@ -90,6 +93,7 @@ impl fmt::Display for Error {
                 allowed.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
             ),
             Error::Unbound(error) => error.fmt(f),
+            Error::Admin(error) => error.fmt(f),
             Error::Record(error) => error.fmt(f),
             Error::Thread { name, why } => write!(f, "thread {name} could not be started: {why}"),
             Error::Died { name, why } => write!(

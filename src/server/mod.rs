@@ -17,8 +17,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
+use crate::admin::{self, Admin};
 use crate::bind;
-use crate::config::{Accept, Choice, Config, Engine, Source, Workers};
+use crate::changes::Changes;
+use crate::config::{Accept, AdminAddress, Choice, Config, Engine, Source, Workers};
 use crate::control::{self, Control};
 use crate::explain;
 use crate::figures;
@@ -111,6 +113,8 @@ pub struct Server {
     events: Receiver<Event>,
     /// What the kernel's counter stood at when we started.
     listen_drops_before: u64,
+    /// The admin API, if there is one. Dropped before what it asks.
+    admin: Option<Admin>,
     /// The record, if one is written.
     recording: Option<Recording>,
     /// Ends the health thread when it is dropped.
@@ -162,6 +166,7 @@ impl Server {
         let phase = PhaseFlag::default();
         let (event_sender, events) = mpsc::channel();
 
+        let changes: Arc<Changes> = Arc::default();
         let (stop_sender, stop) = oneshot::channel();
         let (lives, ended) = mpsc::channel();
         let (wishes, wish_receiver) = tokio_mpsc::channel(health::ORDERS_MAX);
@@ -170,6 +175,7 @@ impl Server {
             probes,
             publisher,
             stats: Arc::clone(stats),
+            changes: Arc::clone(&changes),
             wishes: wish_receiver,
             seed: fastrand::u64(..),
             stop,
@@ -222,8 +228,12 @@ impl Server {
             figures,
             limits,
             elsewhere: descriptors_elsewhere,
+            phase: phase.clone(),
+            engine,
+            changes,
         });
-        let server = Server {
+        let mut server = Server {
+            admin: None,
             control,
             phase,
             events,
@@ -232,6 +242,10 @@ impl Server {
             _health: HealthGuard { stop: Some(stop_sender), ended },
         };
         server.await_workers(workers)?;
+        // Last: who asks whether it is ready is to hear of a process that is.
+        let admin = server.control.generation().config.admin.clone();
+        let start = |spec| Admin::start(&spec, Arc::clone(&server.control)).map_err(Error::Admin);
+        server.admin = admin.map(start).transpose()?;
         server.announce();
         Ok(server)
     }
@@ -303,12 +317,30 @@ impl Server {
         if let Some(recording) = &self.recording {
             tracing::info!("record: {}", recording.limits(workers));
         }
+        if let (Some(admin), Some(spec)) = (&self.admin, &generation.config.admin) {
+            let address = match (admin.address(), &spec.bind) {
+                (Some(address), _) => format!("http://{address}/"),
+                (None, AdminAddress::Socket(path)) => path.display().to_string(),
+                (None, AdminAddress::Address(address)) => address.to_string(),
+            };
+            tracing::info!(
+                %address,
+                token = spec.token_file.is_some(),
+                "admin API, metrics and page; up to {} connections",
+                admin::CONNECTIONS_MAX
+            );
+        }
         tracing::info!("ringway {} is ready on kernel {}", env!("CARGO_PKG_VERSION"), net::kernel_release());
     }
 
     /// The addresses on which the configuration's listener number `listener` accepts, with the real ports.
     pub fn addresses(&self, listener: usize) -> Vec<SocketAddr> {
         self.control.generation().addresses[listener].clone()
+    }
+
+    /// Where the admin API listens, with the real port; nothing if there is none, or at a path.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.address()
     }
 
     /// The counters of all workers.

@@ -8,12 +8,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use tokio::sync::oneshot;
+
 use super::Worker;
 use super::accepting::Accepting;
+use super::listing::Listing;
 use crate::arrivals::Setting;
 use crate::end::End;
 use crate::generation::Generation;
 use crate::net;
+use crate::session_id::SessionId;
 use crate::shared::Shared;
 use crate::table::BackendId;
 
@@ -21,6 +25,10 @@ use crate::table::BackendId;
 pub enum Errand {
     /// That it goes on under another configuration.
     Adopt(Adoption),
+    /// That it tells of its sessions.
+    List(Listing),
+    /// That it ends a session, and tells whether it was there.
+    Kill(SessionId, oneshot::Sender<bool>),
 }
 
 /// Another configuration.
@@ -43,6 +51,13 @@ impl Worker {
         while let Ok(errand) = self.errands.try_recv() {
             match errand {
                 Errand::Adopt(adoption) => self.adopt(adoption),
+                Errand::List(listing) => self.list(listing),
+                Errand::Kill(id, reply) => {
+                    let ended =
+                        self.generations().iter().any(|shared| shared.watches.end_one(id, End::Killed));
+                    // Whoever asked may have left.
+                    let _ = reply.send(ended);
+                }
             }
         }
     }

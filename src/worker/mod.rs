@@ -3,6 +3,7 @@
 
 mod accepting;
 mod errand;
+mod listing;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::TcpListener;
@@ -38,6 +39,7 @@ use crate::watch::{Stage, Watch};
 
 use accepting::Accepting;
 pub use errand::{Adoption, Errand};
+pub use listing::{LISTED_MAX, Listed, Listing, Wanted};
 
 /// From one housekeeping to the next: how late a deadline can be.
 const TICK: Duration = Duration::from_millis(50);
@@ -189,6 +191,7 @@ impl Worker {
             freed: Notify::new(),
             short_of_resources: Cell::new(0),
             now: Cell::new(Duration::ZERO),
+            sessions_begun: Cell::new(0),
             begun: generation.stats.begun,
             explains: Cell::new(true),
             connect_times: RefCell::new(histogram()),
@@ -317,6 +320,17 @@ impl Worker {
             (carried.parked.get(), &shown.parked),
         ] {
             shown.add(now - shown.get());
+        }
+        let arena = &supplies.arena;
+        stats.cells.set(arena.cells() as u64);
+        stats.cells_free.set(arena.free() as u64);
+        stats.pipes_lent.set(supplies.pipes.lent() as u64);
+        if let Some(engine) = &supplies.multishot {
+            let (deeds, shown) = (engine.deeds(), &stats.ring);
+            shown.enters.set(deeds.enters);
+            shown.completions.set(deeds.completions);
+            shown.overflows.set(deeds.overflows);
+            shown.in_flight.set(deeds.in_flight);
         }
     }
 

@@ -608,7 +608,7 @@ fn demo() -> (Child, Arc<Mutex<String>>, SocketAddr) {
         .unwrap();
     let listen = format!("127.0.0.1:{}", first + 4);
     let mut child = ringway()
-        .args(["demo", "--listen", &listen, "--backend-port", &first.to_string()])
+        .args(["demo", "--listen", &listen, "--backend-port", &first.to_string(), "--admin", "127.0.0.1:0"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -63,6 +63,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             log: LogLevel::Warn,
             record: None,
         },
+        admin: None,
         listeners: vec![Listener {
             name: "test".into(),
             bind: vec![any_port()],

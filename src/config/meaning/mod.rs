@@ -2,6 +2,7 @@
 //!
 //! Every function reads all values of its table before it gives up, so that one run reports every mistake.
 
+mod admin;
 mod backend;
 mod check;
 mod ejection;
@@ -22,6 +23,7 @@ use super::typed::{Table, shown};
 use super::types::{Config, Record, Server, TcpOptions, Workers};
 use super::units::format_size;
 use super::values;
+use admin::admin;
 use listener::{PoolNames, listeners};
 use pool::pools;
 
@@ -30,6 +32,7 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let empty = Table::new();
     let reader = Reader::new(&keys::ROOT, root, Place::File, String::new(), report);
     let server = reader.table("server", &empty).and_then(|(table, place)| server(table, place, report));
+    let admin = admin(&reader, &empty, report);
     let listener_tables = reader.tables("listener");
     let pool_tables = reader.tables("pool");
     at_least_one(&reader, "listener", &listener_tables);
@@ -40,7 +43,7 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let pool_names = pool_tables.as_deref().map(PoolNames::new);
     let pools = pool_tables.and_then(|tables| pools(&tables, report));
     let listeners = listener_tables.and_then(|tables| listeners(&tables, pool_names.as_ref(), report));
-    Some(Config { server: server?, listeners: listeners?, pools: pools? })
+    Some(Config { server: server?, admin: admin?, listeners: listeners?, pools: pools? })
 }
 
 type Tables<'n, 't> = [(&'n Table<'t>, Place)];
