@@ -3,7 +3,9 @@
 //! Values of settings stay texts here: [`config::from_flags`](crate::config::from_flags) judges them by the rules of the file.
 
 mod check;
+mod connection;
 mod demo;
+mod operating;
 mod printing;
 mod replay;
 mod run;
@@ -16,6 +18,7 @@ use crate::config::Choice;
 
 pub use check::{CheckArgs, check};
 pub use demo::DemoArgs;
+pub use operating::{Operation, operate};
 pub use replay::{ReplayArgs, replay};
 pub use run::RunArgs;
 pub use simulate::{SimulateArgs, simulate};
@@ -38,6 +41,9 @@ pub struct Cli {
 pub enum Command {
     /// Run with a file, or with flags alone
     Run(RunArgs),
+    /// What can be done with one that runs
+    #[command(flatten)]
+    Operate(Operation),
     /// Check a file: print what is understood, or every mistake in it
     Check(CheckArgs),
     /// Run in front of four small backends of its own, to see it work
@@ -53,7 +59,13 @@ Examples:
   ringway demo
   ringway run --listen 0.0.0.0:8000 --backend 10.0.0.1:8080 --backend 10.0.0.2:8080
   ringway check --config ringway.toml
-  ringway run --config ringway.toml";
+  ringway run --config ringway.toml
+
+And while it runs, with [admin] in its file:
+  ringway status
+  ringway top
+  ringway drain web/a
+  ringway reload --dry-run";
 
 /// The exit status of a configuration that is wrong, and of clap for flags that are.
 const WRONG: u8 = 2;

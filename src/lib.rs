@@ -40,6 +40,7 @@ pub mod figures;
 pub mod health;
 pub mod limits;
 pub mod model;
+pub mod operate;
 pub mod output;
 pub mod plan;
 pub mod record;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
     ("main", &["cli", "config", "demo", "output", "server"]),
-    ("cli", &["config", "model"]),
+    ("cli", &["admin", "config", "model", "operate"]),
     ("config", &[]),
     ("demo", &["config", "output", "server"]),
     // CONTROL: cold
@@ -89,6 +89,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "samples", "stats", "status", "table", "times",
         ],
     ),
+    ("operate", &["admin", "status"]),
     ("output", &[]),
     ("record", &["arrivals", "config", "end", "table"]),
     ("limits", &["admin", "config", "figures", "health", "pipes", "worker"]),

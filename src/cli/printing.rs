@@ -10,13 +10,18 @@ pub(super) enum Reader {
 }
 
 /// Whoever reads only the first lines (`| head`) closes the pipe: no failure, and nothing more to say.
-pub(super) fn print(text: &str) -> Result<Reader, ExitCode> {
+pub(super) fn write(text: &str) -> Result<Reader, String> {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(Reader::Listens),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Left),
-        Err(error) => {
-            eprintln!("standard output: cannot be written: {error}");
-            Err(ExitCode::FAILURE)
-        }
+        Err(error) => Err(format!("standard output: cannot be written: {error}")),
     }
+}
+
+/// The same for commands that have nothing else to say; what is wrong is told.
+pub(super) fn print(text: &str) -> Result<Reader, ExitCode> {
+    write(text).map_err(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
 }

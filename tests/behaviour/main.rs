@@ -7,6 +7,7 @@ mod common;
 
 mod checks;
 mod choosing;
+mod commands;
 mod ejection;
 mod failing;
 mod health;
