@@ -30,7 +30,7 @@ pub fn run(mut config: Config, output: Output) -> Result<(), Error> {
     }
     let algorithm = config.pools[0].algorithm;
     let server = Server::start(config, 2 * SESSIONS_MAX as u64)?;
-    print_hints(&backends, server.addresses(0)[0], algorithm.word());
+    print_hints(&backends, server.addresses(0)[0], server.admin_address(), algorithm.word());
     thread::Builder::new()
         .name("keys".into())
         .spawn(move || obey_keys(backends, &sender))
@@ -38,11 +38,17 @@ pub fn run(mut config: Config, output: Output) -> Result<(), Error> {
     server.serve(&requests, output)
 }
 
-fn print_hints(backends: &[DemoBackend], address: SocketAddr, algorithm: &str) {
+fn print_hints(backends: &[DemoBackend], address: SocketAddr, admin: Option<SocketAddr>, algorithm: &str) {
     let (first, last) = (backends[0].address, backends[backends.len() - 1].address);
     let curl = format!("curl http://{address}/");
     let nc = format!("nc {} {}", address.ip(), address.port());
     let kill = format!("kill -USR1 {}", std::process::id());
+    let page = admin.map_or_else(String::new, |admin| {
+        format!(
+            "  {:<30}  in a browser: all of it, live; drain by click (docs/admin.md)\n",
+            format!("http://{admin}/")
+        )
+    });
     print!(
         "\
 ringway demo: four backends on {first} to {last}, the balancer on {address}
@@ -52,7 +58,7 @@ In another terminal:
   {curl:<30}  each answer names the backend that gave it
   {nc:<30}  the same without HTTP
   {kill:<30}  prints the table of backends here
-
+{page}
 Here, each followed by Enter:
   1 2 3 4   stops that backend, or starts it again: see the traffic move
   s         prints the table of backends

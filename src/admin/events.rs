@@ -126,6 +126,8 @@ fn snapshot(app: &App, generation: &Generation, points: Vec<Point>) -> Snapshot 
 }
 
 /// Server-sent events: `history` once, then `snapshot` each second.
+#[utoipa::path(get, path = "/api/v1/events", responses((status = 200, description = "without an end", body = String,
+    content_type = "text/event-stream")))]
 pub(super) async fn events(
     State(app): State<Arc<App>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {

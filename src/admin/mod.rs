@@ -181,6 +181,9 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// All counters, for Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, description = "as text", body = String,
+    content_type = "text/plain")))]
 async fn scrape(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = Format::accepted(accept);

@@ -247,6 +247,9 @@ pub struct ReloadChange {
 #[serde(deny_unknown_fields)]
 pub struct PoolPatch {
     /// How a backend is chosen from now on. One that is a shadow of the pool changes places with what served.
+    #[schema(
+        pattern = "^(round-robin|weighted-round-robin|least-connections|least-response-time|peak-ewma|random|power-of-two|source-hash|maglev|first)$"
+    )]
     pub algorithm: String,
 }
 

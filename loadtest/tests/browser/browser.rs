@@ -62,7 +62,11 @@ impl Browser {
     }
 
     pub(crate) fn open(&self, page: &Path) {
-        self.post("/url", &json!({"url": format!("file://{}", page.display())}));
+        self.visit(&format!("file://{}", page.display()));
+    }
+
+    pub(crate) fn visit(&self, url: &str) {
+        self.post("/url", &json!({"url": url}));
     }
 
     /// Runs the body of a function in the page, and gives what it returns.

@@ -88,6 +88,8 @@ fn tell(app: &App, who: &str, what: String, from: String, to: String) {
         stories::changes,
         configuration::config,
         configuration::reload,
+        super::scrape,
+        super::events::events,
     ),
     components(schemas(shapes::Problem)),
     modifiers(&Problems)

@@ -126,6 +126,7 @@ impl Collector for Counters {
     }
 }
 
+type CounterOf = fn(&BackendStats) -> &Counter;
 type Labels<'l> = &'l [(&'static str, &'l str)];
 
 /// What is written to.
@@ -298,7 +299,7 @@ fn backends(page: &mut Page<'_, '_>) -> fmt::Result {
             None => Ok(()),
         })
     })?;
-    let counts: [(Metric, fn(&BackendStats) -> &Counter); 4] = [
+    let counts: [(Metric, CounterOf); 4] = [
         (of::PICKED, |one| &one.picked),
         (of::CONNECTED, |one| &one.connected),
         (of::CONNECT_FAILURES, |one| &one.connect_failures),

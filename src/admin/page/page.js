@@ -268,7 +268,7 @@ function newBackend(pool, backend) {
     name,
     make("td", {}, mark),
     ...Object.values(cells),
-    make("td", {}, weight),
+    make("td", { "data-label": "weight" }, weight),
     why,
     make("td", { class: "do" }, acts),
   );
