@@ -47,23 +47,23 @@ pub fn backends(door: &Door, which: &Which, form: Form) -> Result<String, Failur
 }
 
 fn listed(pools: &[Pool], look: Look) -> String {
-    let mut columns = vec![words("POOL", 6), words("BACKEND", 12)];
+    let mut columns = vec![words("POOL", 8).rank(5), words("BACKEND", 20)];
     // Unless it is given, the name of a backend is its address.
     let with_address =
         pools.iter().flat_map(|pool| &pool.backends).any(|backend| backend.name != backend.address);
     if with_address {
-        columns.push(words("ADDRESS", 12));
+        columns.push(words("ADDRESS", 21).rank(7));
     }
     let rest: [Column; 9] = [
         word("STATE"),
-        number("SINCE"),
-        number("WEIGHT"),
+        number("SINCE").rank(2),
+        number("WEIGHT").rank(3),
         number("SESSIONS"),
-        number("TOTAL"),
-        number("FAILED"),
-        number("TIME"),
-        number("P99"),
-        words("REASON", 12),
+        number("TOTAL").rank(4),
+        number("FAILED").rank(1),
+        number("TIME").rank(6),
+        number("P99").rank(8),
+        words("REASON", 20).rank(9),
     ];
     columns.extend(rest);
     let row = |pool: &Pool, backend: &Backend| {

@@ -18,6 +18,8 @@ pub(super) struct Column {
     pub(super) side: Side,
     /// How narrow it may be made where there is no room; `None` for what has to be read whole.
     pub(super) least: Option<usize>,
+    /// When it is left out where there is no room even so: the highest first, 0 never.
+    pub(super) rank: u8,
 }
 
 /// Where a cell stands in its column.
@@ -38,17 +40,28 @@ pub(super) struct Cell {
 
 /// Words that may be cut to this width.
 pub(super) const fn words(heading: &'static str, least: usize) -> Column {
-    Column { heading, side: Side::Left, least: Some(least) }
+    Column { heading, side: Side::Left, least: Some(least), rank: 0 }
 }
 
 /// Words that are short.
 pub(super) const fn word(heading: &'static str) -> Column {
-    Column { heading, side: Side::Left, least: None }
+    Column { heading, side: Side::Left, least: None, rank: 0 }
 }
 
 /// Numbers.
 pub(super) const fn number(heading: &'static str) -> Column {
-    Column { heading, side: Side::Right, least: None }
+    Column { heading, side: Side::Right, least: None, rank: 0 }
+}
+
+impl Column {
+    /// Left out in this turn.
+    pub(super) const fn rank(self, rank: u8) -> Column {
+        Column { rank, ..self }
+    }
+
+    fn least_width(&self) -> Option<usize> {
+        self.least.map(|least| least.max(self.heading.width()))
+    }
 }
 
 impl Cell {
@@ -65,40 +78,68 @@ impl Cell {
 
 /// The rows below their headings. Numbers to the right, words to the left, nothing behind the last column.
 pub(super) fn table(columns: &[Column], rows: &[Vec<Cell>], look: Look) -> String {
-    let widths = widths(columns, rows, look.width);
+    let fit = fit(columns, rows, look.width);
     let headings: Vec<Cell> = columns.iter().map(|column| Cell::new(column.heading, Tone::Quiet)).collect();
-    let mut text = line(columns, &headings, &widths, look);
+    let mut text = line(columns, &headings, &fit, look);
     for row in rows {
-        text += &line(columns, row, &widths, look);
+        text += &line(columns, row, &fit, look);
     }
     text
 }
 
-/// As wide as the widest cell; where that is too wide together, the widest of those that may be cut give way.
-pub(super) fn widths(columns: &[Column], rows: &[Vec<Cell>], room: Option<usize>) -> Vec<usize> {
-    let mut widths: Vec<usize> = columns.iter().map(|column| column.heading.width()).collect();
+/// The columns that there is room for, by their place, each with its width.
+///
+/// As wide as the widest cell. Where that is too wide together, words give way down to their least width, the widest first;
+/// then columns go by their rank; and when only those are left that have to stay, words give way again.
+pub(super) fn fit(columns: &[Column], rows: &[Vec<Cell>], room: Option<usize>) -> Vec<(usize, usize)> {
+    let mut kept: Vec<(usize, usize)> =
+        columns.iter().map(|column| column.heading.width()).enumerate().collect();
     for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+        for ((_, width), cell) in kept.iter_mut().zip(row) {
             *width = (*width).max(cell.text.width());
         }
     }
-    let Some(room) = room else { return widths };
-    let gaps = GAP * columns.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > room {
-        let least = |column: &Column| column.least.map(|least| least.max(column.heading.width()));
-        let can_give = |&index: &usize| least(&columns[index]).is_some_and(|least| widths[index] > least);
-        let Some(widest) = (0..columns.len()).filter(can_give).max_by_key(|&index| widths[index]) else {
-            break;
-        };
-        widths[widest] -= 1;
+    let Some(room) = room else { return kept };
+    let wanted = kept.clone();
+    loop {
+        squeeze(&mut kept, room, |place| columns[place].least_width());
+        let first_to_go = kept.iter().map(|&(place, _)| place).max_by_key(|&place| columns[place].rank);
+        match first_to_go.filter(|&place| excess(&kept, room) > 0 && columns[place].rank > 0) {
+            // What goes leaves room for others, which begin anew.
+            Some(gone) => {
+                let stays =
+                    |&(place, _): &(usize, usize)| place != gone && kept.iter().any(|&(one, _)| one == place);
+                kept = wanted.iter().copied().filter(stays).collect();
+            }
+            None => break,
+        }
     }
-    widths
+    squeeze(&mut kept, room, |place| columns[place].least.map(|_| columns[place].heading.width()));
+    kept
 }
 
-fn line(columns: &[Column], cells: &[Cell], widths: &[usize], look: Look) -> String {
+/// So much too wide.
+fn excess(kept: &[(usize, usize)], room: usize) -> usize {
+    let gaps = GAP * kept.len().saturating_sub(1);
+    (kept.iter().map(|(_, width)| width).sum::<usize>() + gaps).saturating_sub(room)
+}
+
+fn squeeze(kept: &mut [(usize, usize)], room: usize, least: impl Fn(usize) -> Option<usize>) {
+    for _ in 0..excess(kept, room) {
+        let can_give =
+            |(place, width): &&mut (usize, usize)| least(*place).is_some_and(|least| *width > least);
+        match kept.iter_mut().filter(can_give).max_by_key(|(_, width)| *width) {
+            Some((_, width)) => *width -= 1,
+            None => return,
+        }
+    }
+}
+
+fn line(columns: &[Column], cells: &[Cell], fit: &[(usize, usize)], look: Look) -> String {
     let mut line = String::new();
     let mut owed = 0;
-    for ((column, cell), &width) in columns.iter().zip(cells).zip(widths) {
+    for &(place, width) in fit {
+        let (column, cell) = (&columns[place], &cells[place]);
         let text = cut(&cell.text, width);
         let spare = width - text.width().min(width);
         let before = owed + if column.side == Side::Right { spare } else { 0 };
@@ -115,12 +156,17 @@ fn line(columns: &[Column], cells: &[Cell], widths: &[usize], look: Look) -> Str
     line
 }
 
-/// So much of a text as there is room for. The middle goes: names differ at their ends.
+/// So much of a text as there is room for. The middle goes, because names differ at their ends; of the name of a host the end
+/// does, because it differs before its first dot.
 pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
     let room = width.saturating_sub(1);
+    let is_host = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !text.contains(' ')
+        && text.find('.').is_some_and(|dot| dot <= room);
+    let tail_max = if is_host { 0 } else { room / 3 };
     let tail: String = {
         let mut taken = 0;
         let last: Vec<char> = text
@@ -128,7 +174,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
             .rev()
             .take_while(|c| {
                 taken += c.width().unwrap_or(0);
-                taken <= room / 3
+                taken <= tail_max
             })
             .collect();
         last.into_iter().rev().collect()
@@ -171,12 +217,31 @@ longer  12345  refused
         let shown = table(&COLUMNS, &rows, Look { colour: false, width: Some(40) });
         let expected = "\
 NAME              COUNT  WHY
-a-backend…name-1      1  the connec…by it
+a-backend-…ame-1      1  the connec…y it
 ";
         assert_eq!(shown, expected);
+        assert!(shown.lines().all(|line| line.chars().count() <= 40));
         // Numbers are never cut; what is left has its least width.
         let narrow = table(&COLUMNS, &rows, Look { colour: false, width: Some(5) });
-        assert_eq!(narrow, "NAME    COUNT  WHY\na-ba…1      1  the…t\n");
+        assert_eq!(narrow, "NAME  COUNT  WHY\na-…1      1  th…\n");
+    }
+
+    #[test]
+    fn columns_go_by_their_rank_and_what_goes_leaves_room() {
+        let columns = [words("NAME", 6), number("COUNT").rank(1), words("WHY", 10).rank(2)];
+        let rows = [row("a-backend-with-a-long-name-1", 1, "the connection was refused by it")];
+        let places = |room| fit(&columns, &rows, Some(room));
+        assert_eq!(places(100), [(0, 28), (1, 5), (2, 32)]);
+        assert_eq!(places(25), [(0, 6), (1, 5), (2, 10)]);
+        assert_eq!(places(24), [(0, 17), (1, 5)]);
+        assert_eq!(places(12), [(0, 12)]);
+        assert_eq!(places(1), [(0, 4)]);
+    }
+
+    #[test]
+    fn a_host_is_known_by_its_first_part() {
+        assert_eq!(cut("postgres-replica-17.eu-central-1.example", 24), "postgres-replica-17.eu-…");
+        assert_eq!(cut("10.0.0.17:8080", 10), "10.0.0…080");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::columns::{Cell, number, table, word, words};
 use super::door::Door;
 use super::failure::Failure;
 use super::form::{Form, Look, Tone, harmless};
-use super::units::{age, bytes, rate};
+use super::units::{age, bytes, count, rate};
 use crate::admin::shapes::{Backend, Info, Listener, Pool, Readiness};
 
 /// How long it looks to see how many sessions come.
@@ -99,14 +99,14 @@ impl Overview {
             None => format!("configuration {}, from flags", info.generation),
         };
         let mut text = format!(
-            "ringway {} at {}: {}\nup {}, since {}; pid {}; {} workers, engine {}; Linux {}\n{file}; table {} of backends\n",
+            "ringway {} at {}: {}\nup {}, since {}; pid {}; {}, engine {}; Linux {}\n{file}; table {} of backends\n",
             info.version,
             self.address,
             tone.paint(&state, look),
             age(info.uptime_seconds),
             info.started,
             info.pid,
-            info.workers,
+            count(info.workers as u64, "worker"),
             info.engine,
             info.kernel,
             info.epoch,
@@ -119,14 +119,14 @@ impl Overview {
 
     fn listeners(&self, look: Look) -> String {
         let columns = [
-            words("LISTENER", 8),
-            words("ADDRESS", 15),
-            words("POOL", 6),
+            words("LISTENER", 12),
+            words("ADDRESS", 21),
+            words("POOL", 8).rank(1),
             number("SESSIONS"),
             number("NEW/s"),
-            number("TOTAL"),
-            number("TO BACKENDS"),
-            number("TO CLIENTS"),
+            number("TOTAL").rank(2),
+            number("TO BACKENDS").rank(4),
+            number("TO CLIENTS").rank(3),
         ];
         let row = |(listener, new): (&Listener, &f64)| {
             vec![
@@ -145,14 +145,14 @@ impl Overview {
 
     fn pools(&self, look: Look) -> String {
         let columns = [
-            words("POOL", 8),
-            word("ALGORITHM"),
-            number("UP"),
+            words("POOL", 16),
+            word("ALGORITHM").rank(3),
+            number("SERVING"),
             number("BACKENDS"),
             number("SESSIONS"),
-            number("WAITING"),
-            number("TOTAL"),
-            number("FAILED"),
+            number("WAITING").rank(2),
+            number("TOTAL").rank(4),
+            number("FAILED").rank(1),
         ];
         let row = |pool: &Pool| {
             let sum = |count: fn(&Backend) -> u64| pool.backends.iter().map(count).sum::<u64>();
@@ -189,7 +189,7 @@ impl Overview {
             return String::new();
         }
         let columns = [
-            words("NOT SERVING", 12),
+            words("NOT SERVING", 24),
             word("STATE"),
             number("SINCE"),
             number("SESSIONS"),
@@ -258,8 +258,8 @@ configuration 3 of /etc/ringway/ringway.toml; table 17 of backends
 LISTENER  ADDRESS              POOL  SESSIONS  NEW/s  TOTAL  TO BACKENDS  TO CLIENTS
 web       127.0.0.1:8000 (+1)  web          7   12.3   1234      1.0 MiB     4.8 MiB
 
-POOL  ALGORITHM          UP  BACKENDS  SESSIONS  WAITING  TOTAL  FAILED
-web   least-connections   2         2         6        0    200       4
+POOL  ALGORITHM          SERVING  BACKENDS  SESSIONS  WAITING  TOTAL  FAILED
+web   least-connections        2         2         6        0    200       4
 ";
         assert_eq!(overview().told(Look::default()), expected);
     }

@@ -3,7 +3,7 @@
 use hyper::Method;
 
 use super::as_it_came;
-use super::columns::{Cell, table, word, words};
+use super::columns::{Cell, table, word};
 use super::door::Door;
 use super::failure::Failure;
 use super::form::{Form, Look, Tone};
@@ -37,7 +37,7 @@ pub fn reload(door: &Door, how: How, form: Form) -> Result<String, Failure> {
 fn told(reload: &Reload, how: How, look: Look) -> String {
     let mut text = String::new();
     if !reload.changes.is_empty() {
-        let columns = [word("CHANGE"), words("WHAT", 12), words("HOW", 12)];
+        let columns = [word("CHANGE"), word("WHAT"), word("HOW")];
         let row = |change: &ReloadChange| {
             vec![kind(&change.kind), Cell::plain(&change.what), Cell::plain(with_sessions(change))]
         };

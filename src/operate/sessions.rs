@@ -47,15 +47,15 @@ fn listed(sessions: &[Session], look: Look) -> String {
     }
     let columns = [
         word("ID"),
-        words("LISTENER", 8),
-        words("CLIENT", 15),
-        words("POOL", 6),
-        words("BACKEND", 12),
-        word("STAGE"),
+        words("LISTENER", 8).rank(7),
+        words("CLIENT", 21),
+        words("POOL", 8).rank(6),
+        words("BACKEND", 20),
+        word("STAGE").rank(3),
         number("AGE"),
-        number("IDLE"),
-        number("TO BACKEND"),
-        number("TO CLIENT"),
+        number("IDLE").rank(1),
+        number("TO BACKEND").rank(5),
+        number("TO CLIENT").rank(4),
     ];
     let row = |session: &Session| {
         vec![

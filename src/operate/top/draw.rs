@@ -10,23 +10,23 @@ use super::figures::Figures;
 use super::view::{Message, Prompt, View, Wanted};
 use crate::admin::shapes::{Backend, Mode};
 use crate::operate::backends::{is_fine, sessions, state, weight};
-use crate::operate::columns::{Cell, Column, Side, cut, number, widths, word, words};
+use crate::operate::columns::{Cell, Column, Side, cut, fit, number, word, words};
 use crate::operate::form::{Tone, harmless};
 use crate::operate::units::{age, count, micros, rate};
 
-/// The columns in the order in which they stand, and the order in which they go where there is no room: the highest first.
-const COLUMNS: [(Column, u8); 11] = [
-    (words("POOL", 5), 4),
-    (words("BACKEND", 10), 0),
-    (word("STATE"), 0),
-    (number("SINCE"), 6),
-    (number("WEIGHT"), 1),
-    (number("SESSIONS"), 0),
-    (number("NEW/s"), 2),
-    (number("FAIL/s"), 3),
-    (number("TIME"), 5),
-    (number("P99"), 7),
-    (words("REASON", 10), 8),
+/// The columns in the order in which they stand.
+const COLUMNS: [Column; 11] = [
+    words("POOL", 8).rank(4),
+    words("BACKEND", 20),
+    word("STATE"),
+    number("SINCE").rank(6),
+    number("WEIGHT").rank(1),
+    number("SESSIONS"),
+    number("NEW/s").rank(2),
+    number("FAIL/s").rank(3),
+    number("TIME").rank(5),
+    number("P99").rank(7),
+    words("REASON", 20).rank(8),
 ];
 
 const HELP: [&str; 14] = [
@@ -86,7 +86,7 @@ fn heads(view: &View) -> Vec<Line<'_>> {
     ]);
     let second = lost(view).unwrap_or_else(|| {
         let mut spans = vec![Span::raw(format!(
-            "{}, {} new/s, {waiting} waiting; ",
+            "{}, {} new/s, {waiting} waiting; serving: ",
             count(figures.active(), "session"),
             rate(view.rates.accepted),
         ))];
@@ -96,7 +96,7 @@ fn heads(view: &View) -> Vec<Line<'_>> {
     vec![Line::from(first), second]
 }
 
-/// How many of each pool are up, the one that is shown alone first.
+/// How many of each pool serve, the one that is shown alone first.
 fn pools<'f>(figures: &'f Figures, only: Option<&str>) -> Vec<Span<'f>> {
     let shown = figures.pools.iter().filter(|pool| only.is_none_or(|only| only == pool.name));
     let mut spans = Vec::new();
@@ -112,7 +112,6 @@ fn pools<'f>(figures: &'f Figures, only: Option<&str>) -> Vec<Span<'f>> {
         }
         spans.push(Span::raw(format!("{} ", pool.name)));
         spans.push(Span::styled(format!("{up}/{}", pool.backends.len()), style(tone)));
-        spans.push(Span::raw(" up"));
     }
     spans
 }
@@ -129,13 +128,12 @@ fn lines(view: &View, area: Rect) -> Vec<Line<'static>> {
     let room = usize::from(area.height.saturating_sub(1));
     let shown = &rows[view.first.min(rows.len())..(view.first + room).min(rows.len())];
     let cells: Vec<Vec<Cell>> = shown.iter().map(|(pool, backend)| row(view, pool, backend)).collect();
-    let (kept, widths) = fit(&cells, usize::from(area.width));
-    let headings: Vec<Cell> =
-        COLUMNS.iter().map(|(column, _)| Cell::new(column.heading, Tone::Quiet)).collect();
-    let mut lines = vec![one_line(&headings, &kept, &widths)];
+    let fit = fit(&COLUMNS, &cells, Some(usize::from(area.width)));
+    let headings: Vec<Cell> = COLUMNS.iter().map(|column| Cell::new(column.heading, Tone::Quiet)).collect();
+    let mut lines = vec![one_line(&headings, &fit)];
     let place = view.place();
     for (index, cells) in cells.iter().enumerate() {
-        let line = one_line(cells, &kept, &widths);
+        let line = one_line(cells, &fit);
         let is_selected = place == Some(view.first + index);
         // Over the whole width: what is selected must be seen on terminals without colours too.
         lines.push(if is_selected {
@@ -168,34 +166,17 @@ fn row(view: &View, pool: &str, backend: &Backend) -> Vec<Cell> {
     ]
 }
 
-/// The columns that there is room for, and how wide they are.
-fn fit(rows: &[Vec<Cell>], room: usize) -> (Vec<usize>, Vec<usize>) {
-    let mut kept: Vec<usize> = (0..COLUMNS.len()).collect();
-    loop {
-        let columns: Vec<Column> = kept.iter().map(|&index| COLUMNS[index].0).collect();
-        let cells: Vec<Vec<Cell>> =
-            rows.iter().map(|row| kept.iter().map(|&index| row[index].clone()).collect()).collect();
-        let widths = widths(&columns, &cells, Some(room));
-        let total = widths.iter().sum::<usize>() + 2 * kept.len().saturating_sub(1);
-        let first_to_go = kept.iter().copied().max_by_key(|&index| COLUMNS[index].1);
-        match first_to_go.filter(|&index| total > room && COLUMNS[index].1 > 0) {
-            Some(index) => kept.retain(|&one| one != index),
-            None => return (kept, widths),
-        }
-    }
-}
-
-fn one_line(cells: &[Cell], kept: &[usize], widths: &[usize]) -> Line<'static> {
+fn one_line(cells: &[Cell], fit: &[(usize, usize)]) -> Line<'static> {
     let mut spans = Vec::new();
-    for (&index, &width) in kept.iter().zip(widths) {
-        let cell = &cells[index];
+    for &(place, width) in fit {
+        let cell = &cells[place];
         let text = cut(&cell.text, width);
         let spare = " ".repeat(width.saturating_sub(Span::raw(&text).width()));
         if !spans.is_empty() {
             spans.push(Span::raw("  "));
         }
         let text = Span::styled(text, style(cell.tone));
-        match COLUMNS[index].0.side {
+        match COLUMNS[place].side {
             Side::Left => spans.extend([text, Span::raw(spare)]),
             Side::Right => spans.extend([Span::raw(spare), text]),
         }
@@ -217,7 +198,7 @@ fn foot_line(view: &View, width: u16) -> Line<'static> {
         (None, Some(Message::Done(words))) => Line::styled(fitting(words), style(Tone::Good)),
         (None, Some(Message::Refused(words))) => Line::styled(fitting(words), style(Tone::Bad)),
         (None, None) => {
-            let keys = "q quit  ? help  d drain  r ready  m maintenance  +- weight  p pool";
+            let keys = "q quit  ? help  d drain  r ready  m maint  +- weight  p pool";
             let shown = match (view.rows().len(), view.room) {
                 (rows, room) if rows > room => {
                     format!("{}  {}-{} of {rows}", keys, view.first + 1, (view.first + room).min(rows))

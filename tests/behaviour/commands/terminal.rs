@@ -93,7 +93,7 @@ fn top_shows_the_backends_and_leaves_the_terminal_as_it_was() {
     let mut terminal = Terminal::top(&ringway);
     terminal.await_shown("q quit");
     let shown = terminal.shown();
-    assert!(shown.contains("1 session, ") && shown.contains("test 1/1 up"), "{shown}");
+    assert!(shown.contains("1 session, ") && shown.contains("serving: test 1/1"), "{shown}");
     let row = shown.lines().find(|line| line.starts_with("test ")).unwrap();
     assert_eq!(row.split_whitespace().nth(1), Some("a"), "{shown}");
     // It lives: a session more is seen without a key.
@@ -124,7 +124,7 @@ fn top_drains_what_is_selected_once_it_is_confirmed() {
     assert_eq!(ringway.server().table().backends[1].mode, Mode::Drain);
     terminal.press("+++y");
     terminal.await_shown("test/b: drain, weight 4, 0 sessions");
-    terminal.await_shown("test 1/2 up");
+    terminal.await_shown("serving: test 1/2");
     // Ctrl-C.
     terminal.press("\x03");
     terminal.await_left("status=0");

@@ -47,13 +47,13 @@ fn backends_stand_below_the_sums() {
     let mut view = view(seen);
     let expected = "\
 ringway 127.0.0.1:8404: running, up 3h12m, configuration 3, version 0.1.0
-7 sessions, 0 new/s, 0 waiting; web 1/2 up, db 1/1 up
+7 sessions, 0 new/s, 0 waiting; serving: web 1/2, db 1/1
 POOL  BACKEND  STATE  SINCE  WEIGHT  SESSIONS  NEW/s  FAIL/s    TIME     P99  REASON
 web   a        up       75s       1         3      0       0  1.23ms  9.88ms  3 checks passed
 web   b        down     75s       1         3      0       0  1.23ms  9.88ms  Connection refused
 db    c        up       75s       1         3      0       0  1.23ms  9.88ms  3 checks passed
 
-q quit  ? help  d drain  r ready  m maintenance  +- weight  p pool";
+q quit  ? help  d drain  r ready  m maint  +- weight  p pool";
     assert_eq!(screen(&mut view, 100, 8).join("\n"), expected);
 }
 
@@ -69,7 +69,7 @@ fn eighty_columns_have_all_but_the_reason() {
 fn a_narrow_screen_keeps_who_how_and_how_many() {
     let mut view = view(figures(&[("web", &["a-backend-with-a-name-that-is-long-1"])]));
     let shown = screen(&mut view, 30, 5);
-    assert_eq!(shown[2], "BACKEND         STATE  SESSIONS");
+    assert_eq!(shown[2], "BACKEND        STATE  SESSIONS");
     for columns in 1..100 {
         for lines in 1..12 {
             view.shows_help = lines % 2 == 0;
