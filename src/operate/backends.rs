@@ -47,7 +47,7 @@ pub fn backends(door: &Door, which: &Which, form: Form) -> Result<String, Failur
 }
 
 fn listed(pools: &[Pool], look: Look) -> String {
-    let mut columns = vec![words("POOL", 8).rank(5), words("BACKEND", 20)];
+    let mut columns = vec![words("POOL", 8).rank(5), words("BACKEND", 21)];
     // Unless it is given, the name of a backend is its address.
     let with_address =
         pools.iter().flat_map(|pool| &pool.backends).any(|backend| backend.name != backend.address);

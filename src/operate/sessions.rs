@@ -50,7 +50,7 @@ fn listed(sessions: &[Session], look: Look) -> String {
         words("LISTENER", 8).rank(7),
         words("CLIENT", 21),
         words("POOL", 8).rank(6),
-        words("BACKEND", 20),
+        words("BACKEND", 21),
         word("STAGE").rank(3),
         number("AGE"),
         number("IDLE").rank(1),

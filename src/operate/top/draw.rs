@@ -17,7 +17,7 @@ use crate::operate::units::{age, count, micros, rate};
 /// The columns in the order in which they stand.
 const COLUMNS: [Column; 11] = [
     words("POOL", 8).rank(4),
-    words("BACKEND", 20),
+    words("BACKEND", 21),
     word("STATE"),
     number("SINCE").rank(6),
     number("WEIGHT").rank(1),

@@ -33,27 +33,27 @@ pub(super) struct Order {
     pub(super) weight: Option<u32>,
 }
 
-/// Asks in this interval, and after each order, until nobody listens any more.
+/// Asks in this interval, and after each order, until nobody listens any more. The first figures are there already.
 pub(super) fn fetch(door: &Door, interval: Duration, orders: &Receiver<Order>, news: &Sender<News>) {
+    let mut next = Instant::now() + interval;
     loop {
-        let next = Instant::now() + interval;
-        let seen = look(door)
-            .map_or_else(|failure| News::Lost(failure.to_string()), |seen| News::Figures(Box::new(seen)));
-        if news.send(seen).is_err() {
-            return;
-        }
         match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(order) => {
                 let done = carry_out(door, &order);
-                if news
-                    .send(done.map_or_else(|failure| News::Refused(failure.to_string()), News::Done))
-                    .is_err()
-                {
+                let told = done.map_or_else(|failure| News::Refused(failure.to_string()), News::Done);
+                if news.send(told).is_err() {
                     return;
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+        next = Instant::now() + interval;
+        let seen = look(door);
+        let told =
+            seen.map_or_else(|failure| News::Lost(failure.to_string()), |seen| News::Figures(Box::new(seen)));
+        if news.send(told).is_err() {
+            return;
         }
     }
 }
