@@ -45,6 +45,7 @@ pub mod heartbeat;
 pub mod limits;
 pub mod model;
 pub mod notify;
+pub mod operate;
 pub mod output;
 pub mod plan;
 pub mod privileges;

@@ -20,6 +20,7 @@ const NO_RING: u8 = 3;
 fn main() -> ExitCode {
     let result = match cli::parse().command {
         Command::Check(args) => return cli::check(&args),
+        Command::Operate(operation) => return cli::operate(&operation),
         Command::Simulate(args) => return cli::simulate(&args),
         Command::Replay(args) => return cli::replay(&args),
         Command::Run(args) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
     ("main", &["cli", "config", "demo", "output", "server"]),
-    ("cli", &["config", "manual", "model"]),
+    ("cli", &["operate", "admin", "config", "manual", "model"]),
     ("config", &[]),
     ("demo", &["config", "output", "server"]),
     ("manual", &["config"]),
@@ -111,6 +111,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("limits", &["admin", "config", "figures", "health", "pipes", "worker"]),
     ("status", &["config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
+    ("operate", &["admin", "status"]),
     // BORDER: what crosses threads
     ("arrivals", &["end", "table"]),
     ("entries", &["config", "end", "generation", "session_id", "table"]),

@@ -9,6 +9,7 @@ mod access_log;
 mod admin;
 mod checks;
 mod choosing;
+mod commands;
 mod ejection;
 mod failing;
 mod health;
