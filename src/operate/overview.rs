@@ -300,7 +300,7 @@ web/b        drain    75s         3  3 checks passed
         overview.pools = vec![sample::pool("web", &names.iter().map(String::as_str).collect::<Vec<_>>())];
         overview.pools[0].backends.iter_mut().for_each(|backend| backend.state = "down".into());
         let shown = overview.told(Look::default());
-        assert_eq!(shown.lines().count(), 7 + 2 + 10 + 1);
+        assert_eq!(shown.lines().count(), 7 + 2 + 2 + 10 + 1);
         assert!(shown.ends_with("and 990 more: ringway backends --troubled\n"), "{shown}");
     }
 }

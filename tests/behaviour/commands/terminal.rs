@@ -49,9 +49,7 @@ impl Terminal {
         // Afterwards the shell tells how it ended and whether lines can be typed again.
         let top =
             format!("{} top --interval 100ms --admin {}", env!("CARGO_BIN_EXE_ringway"), admin_of(ringway));
-        Terminal::run(&format!(
-            "sh -c 'echo pid=$$.; exec {top}'; echo status=$?; stty -a | grep -o '[-]*icanon'"
-        ))
+        Terminal::run(&format!("{top}; echo status=$?; stty -a | grep -o '[-]*icanon'"))
     }
 
     fn shown(&self) -> String {
@@ -134,19 +132,19 @@ fn top_drains_what_is_selected_once_it_is_confirmed() {
 #[test]
 fn top_gives_the_terminal_back_when_it_is_ended_and_goes_on_when_nobody_answers() {
     let ringway = administered(&[TestBackend::named("a").address], |_| {});
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
     let terminal = Terminal::run(&format!(
-        "sh -c 'echo $$ >&2; echo pid=$$.; sleep 0.1; exec {} top --interval 100ms --admin {}'; echo status=$?; \
-         stty -a | grep -o '[-]*icanon'",
+        "sh -c 'echo $$ >{}; exec {} top --interval 100ms --admin {}'; echo status=$?; stty -a | grep -o '[-]*icanon'",
+        pid.display(),
         env!("CARGO_BIN_EXE_ringway"),
         admin_of(&ringway)
     ));
-    terminal.await_shown("pid=");
-    let shown = terminal.shown();
-    let pid = shown.split("pid=").nth(1).unwrap().split('.').next().unwrap().to_owned();
     terminal.await_shown("q quit");
     ringway.finish();
     terminal.await_shown("old figures: no ringway answers at");
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    assert!(Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap().success());
     terminal.await_left("status=0");
 }
 
