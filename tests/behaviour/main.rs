@@ -25,3 +25,4 @@ mod shadow;
 mod spreading;
 mod stages;
 mod tiers;
+mod upgrading;
