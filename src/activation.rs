@@ -132,7 +132,7 @@ impl Activation {
 
 /// Which sockets each worker gets: each worker has one at least, and each socket is some worker's. With fewer sockets than
 /// workers some share one, and whoever looks first takes the client.
-fn shares(sockets: usize, workers: usize) -> Vec<Vec<usize>> {
+pub fn shares(sockets: usize, workers: usize) -> Vec<Vec<usize>> {
     let mut shares = vec![Vec::new(); workers];
     for nth in 0..sockets.max(workers) {
         shares[nth % workers].push(nth % sockets);

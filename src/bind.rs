@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::activation::{self, Activation};
 use crate::config::{Config, Listener};
 use crate::net::{self, Listening};
+use crate::upgrade::Inherited;
 
 /// The sockets of one worker, each with its listener.
 pub type Sockets = Vec<(usize, Listening)>;
@@ -97,8 +99,36 @@ impl std::error::Error for Error {}
 pub struct Bound {
     /// The addresses of each listener, with the real ports.
     pub addresses: Vec<Vec<SocketAddr>>,
-    /// The sockets that are new, by worker.
+    /// The sockets that are new to this process, by worker.
     pub sockets: Vec<Sockets>,
+    /// Those that were inherited, which still have the backlog and the options of their last owner.
+    pub adjust: Vec<Adjust>,
+}
+
+/// Sockets that are there when this process starts.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// Those of a service manager, which keeps them.
+    pub activation: Activation,
+    /// Those of the process before, which leaves them.
+    pub inherited: Inherited,
+}
+
+/// What is still to be done to an inherited socket, once this process serves: as long as it may fail, the one before has it.
+#[derive(Debug)]
+pub struct Adjust {
+    socket: Listening,
+    listener: Listener,
+}
+
+impl Adjust {
+    /// Does it.
+    pub fn run(&self) {
+        let Listener { name, backlog, tcp, .. } = &self.listener;
+        if let Err(error) = self.socket.adjust(*backlog, *tcp) {
+            tracing::warn!(listener = %name, %error, "the listener keeps its old backlog and TCP options");
+        }
+    }
 }
 
 /// Why a configuration cannot have its sockets.
@@ -110,15 +140,17 @@ pub enum Error {
     Activation(activation::Unusable),
 }
 
-/// Binds every address once for each worker, or takes what was passed to us, but for those that are bound already: `known` says where one really is.
+/// Binds every address once for each worker, or takes what was passed to us, but for those that are bound already: `known`
+/// says where one really is.
 pub fn bind(
     config: &Config,
     workers: usize,
-    mut passed: Activation,
+    passed: &mut Passed,
     known: impl Fn(&Listener, usize) -> Option<SocketAddr>,
 ) -> Result<Bound, Error> {
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+    let mut adjust = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         warn_of_small_backlog(listener);
         for (place, &address) in listener.bind.iter().enumerate() {
@@ -129,7 +161,14 @@ pub fn bind(
             let failed = |error| {
                 Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
             };
-            let group = match passed.share(address, workers, listener.tcp).map_err(Error::Activation)? {
+            let group = match inherited(listener, place, workers, &mut passed.inherited).map_err(failed)? {
+                Some((group, adjusts)) => {
+                    adjust.extend(adjusts);
+                    Some(group)
+                }
+                None => passed.activation.share(address, workers, listener.tcp).map_err(Error::Activation)?,
+            };
+            let group = match group {
                 Some(group) => group,
                 None => patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
                     .map_err(failed)?
@@ -143,8 +182,50 @@ pub fn bind(
             }
         }
     }
-    passed.finish().map_err(Error::Activation)?;
-    Ok(Bound { addresses, sockets })
+    mem::take(&mut passed.activation).finish().map_err(Error::Activation)?;
+    Ok(Bound { addresses, sockets, adjust })
+}
+
+/// What each worker gets of the sockets that the process before leaves at a listener's address, and what is to be done to
+/// them.
+#[allow(clippy::type_complexity, reason = "the two are taken apart at once")]
+fn inherited(
+    listener: &Listener,
+    place: usize,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> io::Result<Option<(Vec<Vec<Listening>>, Vec<Adjust>)>> {
+    let Some(group) = inherited.take(listener, place) else { return Ok(None) };
+    let adjust = |socket: &Listening| Ok(Adjust { socket: socket.another()?, listener: listener.clone() });
+    let adjusts = group.sockets.iter().map(adjust).collect::<io::Result<_>>()?;
+    let group = complete(group.sockets, workers, group.address, listener);
+    let shares = activation::shares(group.len(), workers).into_iter();
+    let shares = shares.map(|share| share.into_iter().map(|socket| group[socket].another()).collect());
+    Ok(Some((shares.collect::<io::Result<_>>()?, adjusts)))
+}
+
+/// Adds sockets until there is one for each worker, as far as that goes: not beside one of a service manager, nor beside
+/// those of another user.
+fn complete(
+    mut group: Vec<Listening>,
+    workers: usize,
+    address: SocketAddr,
+    listener: &Listener,
+) -> Vec<Listening> {
+    if group.iter().any(Listening::is_lent) {
+        return group;
+    }
+    while group.len() < workers {
+        match Listening::beside(address, listener.backlog, listener.tcp) {
+            Ok(socket) => group.push(socket),
+            Err(error) => {
+                let (listener, sockets) = (&listener.name, group.len());
+                tracing::warn!(%listener, %address, %error, "{workers} workers share {sockets} listening sockets");
+                break;
+            }
+        }
+    }
+    group
 }
 
 fn warn_of_small_backlog(listener: &Listener) {

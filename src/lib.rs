@@ -52,6 +52,7 @@ pub mod privileges;
 pub mod record;
 pub mod server;
 pub mod status;
+pub mod upgrade;
 
 pub mod arrivals;
 pub mod changes;

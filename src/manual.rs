@@ -36,6 +36,11 @@ const SIGNALS: &[(&str, &str)] = &[
          anew. Without a file (flags alone) it is the same as SIGTERM.",
     ),
     ("SIGUSR1", "Prints the table of backends, the totals and the last decisions on standard output."),
+    (
+        "SIGUSR2",
+        "Starts the program anew, as it is on the disk now, and gives it the listening sockets while this process serves. \
+         No connection is lost; if the new process is not ready within server.upgrade_timeout, everything stays as it is.",
+    ),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[

@@ -4,6 +4,7 @@
 //! them; what is left for libc is affinity, limits, two ioctls and the disconnect that [`abort`] needs.
 #![allow(unsafe_code)]
 
+mod channel;
 mod listening;
 
 use std::io;
@@ -18,6 +19,7 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use crate::config::TcpOptions;
 
+pub use channel::{BYTES_MAX, Channel, DESCRIPTORS_MAX};
 pub use listening::Listening;
 
 /// A connected or connecting TCP socket of one worker.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// What the process is about; it only goes forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// Gets ready, and accepts nobody: whoever were accepted now would be lost if the start failed.
+    Starting,
     /// Accepts and serves.
     Running,
     /// Accepts nobody; running sessions go on.
@@ -22,8 +24,9 @@ impl PhaseFlag {
     /// The phase now. Relaxed: nothing else is read on the strength of it.
     pub fn get(&self) -> Phase {
         match self.0.load(Ordering::Relaxed) {
-            0 => Phase::Running,
-            1 => Phase::Draining,
+            0 => Phase::Starting,
+            1 => Phase::Running,
+            2 => Phase::Draining,
             _ => Phase::Closing,
         }
     }

@@ -8,7 +8,8 @@ use crate::lineage::Lineage;
 use crate::table::BackendId;
 
 /// Settings of the server that a reload changes. The others are of threads and memory that are there already.
-const RELOADED: [&str; 4] = ["drain_timeout", "removed_drain_timeout", "sessions_max", "status_interval"];
+const RELOADED: [&str; 5] =
+    ["drain_timeout", "removed_drain_timeout", "upgrade_timeout", "sessions_max", "status_interval"];
 
 /// What a reload changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,6 +219,7 @@ pub fn in_force(before: &Config, mut next: Config) -> Config {
     next.server = Server {
         drain_timeout: asked.drain_timeout,
         removed_drain_timeout: asked.removed_drain_timeout,
+        upgrade_timeout: asked.upgrade_timeout,
         sessions_max: asked.sessions_max,
         status_interval: asked.status_interval,
         ..before.server.clone()

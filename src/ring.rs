@@ -114,7 +114,7 @@ pub async fn writable(socket: &Socket) -> io::Result<()> {
     poll(socket.clone(), socket.raw(), libc::POLLOUT).await
 }
 
-/// Waits until a connection can be accepted, or the listener has been stopped.
+/// Waits until a connection can be accepted, or the listener has been stopped. It takes nothing: it can be left behind.
 pub async fn acceptable<Listener: AsRawFd + 'static>(listener: &std::rc::Rc<Listener>) -> io::Result<()> {
     poll(std::rc::Rc::clone(listener), listener.as_raw_fd(), libc::POLLIN).await
 }

@@ -78,7 +78,12 @@ impl From<Refused> for Problem {
             Refused::Wrong(_) | Refused::Check(_) | Refused::TooFewFiles(_) | Refused::Bind(_) => {
                 Problem::unfit(refused)
             }
-            Refused::Ending | Refused::TooMany | Refused::Busy(_) => Problem::busy(refused),
+            Refused::Ending
+            | Refused::TooMany
+            | Refused::Busy(_)
+            | Refused::Upgrading
+            | Refused::Descriptors(_)
+            | Refused::Stuck => Problem::busy(refused),
         }
     }
 }

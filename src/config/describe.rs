@@ -98,6 +98,7 @@ fn server(f: &mut Section, server: &Server) {
     line(f, "busy_poll_us", &server.busy_poll.as_micros());
     line(f, "drain_timeout", &format_duration(server.drain_timeout));
     line(f, "removed_drain_timeout", &format_duration(server.removed_drain_timeout));
+    line(f, "upgrade_timeout", &format_duration(server.upgrade_timeout));
     line(f, "sessions_max", &or(server.sessions_max, "auto (from the limit on open files)"));
     let arena = server.buffer_size * server.buffers_per_worker;
     line(f, "buffer_size", &format_size(bytes(server.buffer_size)));

@@ -265,6 +265,12 @@ pub const SERVER: Section = Section {
             "how long sessions may go on whose backend a reload has removed",
         ),
         key(
+            "upgrade_timeout",
+            time(Duration::from_secs(1), DAY),
+            Is("1m"),
+            "how long a new process may take to be ready to replace this one (SIGUSR2)",
+        ),
+        key(
             "sessions_max",
             number_or("auto", 1, 10_000_000),
             Is("auto"),

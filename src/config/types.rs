@@ -35,6 +35,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How long sessions may go on whose backend a reload has removed.
     pub removed_drain_timeout: Duration,
+    /// How long a new process may take to be ready to replace this one.
+    pub upgrade_timeout: Duration,
     /// Sessions at once in the whole process; `None` derives it from the limit on open files.
     pub sessions_max: Option<NonZeroUsize>,
     /// Bytes in one relay buffer (a cell of the registered arena).

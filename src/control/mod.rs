@@ -5,8 +5,9 @@
 //! configuration that its giver saw. No worker ever waits for it.
 
 mod reload;
+mod upgrade;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub struct Control {
     sessions_max: AtomicUsize,
     /// What the present configuration may use. Held by whoever changes something.
     limits: Mutex<Limits>,
+    /// Another process is about to take the sockets over: they stay as they are. Read and changed by who holds `limits`.
+    is_upgrading: AtomicBool,
 }
 
 impl Control {
@@ -92,6 +95,7 @@ impl Control {
             changes,
             sessions_max: AtomicUsize::new(limits.sessions_max),
             limits: Mutex::new(limits),
+            is_upgrading: AtomicBool::new(false),
         })
     }
 

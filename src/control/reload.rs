@@ -5,6 +5,7 @@
 //! figures; the workers, each at its next tick. When all of them have, it is the present one.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::Control;
-use crate::activation::Activation;
+use super::upgrade::ERRAND_TIMEOUT;
 use crate::arrivals::Setting;
 use crate::bind;
 use crate::config::{self, Check, Config, Errors, Listener, Pool, Source};
@@ -56,6 +57,12 @@ pub enum Refused {
     Bind(bind::Error),
     /// It takes no new sessions any more.
     Ending,
+    /// Another process is about to take over.
+    Upgrading,
+    /// There are no descriptors for an upgrade.
+    Descriptors(io::Error),
+    /// A worker did not answer in time.
+    Stuck,
     /// Very many earlier configurations still have sessions.
     TooMany,
     /// Too many orders wait for the health thread.
@@ -82,6 +89,19 @@ impl fmt::Display for Refused {
                 "{EARLIER_MAX} earlier configurations still have sessions, and each keeps its own; reload less often, or bound how \
                  long sessions last with listener.lifetime_max or idle_timeout"
             ),
+            Refused::Upgrading => write!(
+                f,
+                "another process is about to take over, with the file as it was when that began; try again when the log says what \
+                 came of it, there if it serves"
+            ),
+            Refused::Descriptors(error) => write!(
+                f,
+                "the listening sockets cannot be copied: {error}; raise the limit on open files, or try again when fewer sessions \
+                 run"
+            ),
+            Refused::Stuck => {
+                write!(f, "a worker did not answer within {ERRAND_TIMEOUT:?}: see the log, and start it anew")
+            }
             Refused::Busy(refusal) => refusal.fmt(f),
         }
     }
@@ -154,6 +174,9 @@ impl Control {
         if !self.is_running() {
             return Err(Refused::Ending);
         }
+        if self.is_upgrading.load(Ordering::Relaxed) {
+            return Err(Refused::Upgrading);
+        }
         let before = self.generation();
         let lineage = Lineage::between(&before.config, &next);
         let plan = plan(&before, &next, &lineage);
@@ -169,7 +192,7 @@ impl Control {
         let room =
             limits::plan(&next, workers, limits.open_files, self.elsewhere).map_err(Refused::TooFewFiles)?;
         let known = |listener: &Listener, place| known_address(&before, listener, place);
-        let bound = bind::bind(&next, workers, Activation::default(), known)
+        let bound = bind::bind(&next, workers, &mut bind::Passed::default(), known)
             .map_err(|error| Refused::Bind(error.among(&before.addresses)))?;
 
         if self.earlier() >= EARLIER_MAX {

@@ -1,26 +1,29 @@
 //! Listening: a socket on which clients are accepted, and whose it is.
 
+use std::cell::Cell;
 use std::io;
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::ops::Deref;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{SockRef, Type};
 
-use super::set_tcp_options;
+use super::{prepare_listener, set_tcp_options};
 use crate::config::TcpOptions;
 
 /// A listening socket of one worker.
 #[derive(Debug)]
 pub struct Listening {
     socket: TcpListener,
-    is_lent: bool,
+    is_lent: Cell<bool>,
+    /// The backlog of one that is bound and does not listen yet.
+    waiting: Cell<Option<u32>>,
 }
 
 impl Listening {
-    /// One that we made, and that ends with us.
+    /// One that ends with us.
     pub fn own(socket: TcpListener) -> Listening {
-        Listening { socket, is_lent: false }
+        Listening { socket, is_lent: Cell::new(false), waiting: Cell::new(None) }
     }
 
     /// One that somebody else made, and keeps when we are gone.
@@ -29,6 +32,17 @@ impl Listening {
     ///
     /// When it is not a TCP socket that listens.
     pub fn lent(descriptor: OwnedFd) -> io::Result<Listening> {
+        let listening = Listening::given(descriptor)?;
+        listening.lend();
+        Ok(listening)
+    }
+
+    /// One that somebody else made, and leaves to us.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a TCP socket that listens.
+    pub fn given(descriptor: OwnedFd) -> io::Result<Listening> {
         let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         let socket = socket2::Socket::from(descriptor);
         // What is no socket at all has no type.
@@ -41,18 +55,29 @@ impl Listening {
         }
         // The same as those that we make ourselves.
         socket.set_nonblocking(true)?;
-        Ok(Listening { socket: socket.into(), is_lent: true })
+        Ok(Listening::own(socket.into()))
     }
 
-    /// What accepted connections inherit. The backlog is left as whoever lent it wants it.
-    pub fn set_options(&self, tcp: TcpOptions) -> io::Result<()> {
-        set_tcp_options(&SockRef::from(&self.socket), tcp)
+    /// One more at an address at which others of ours listen. It has the address from now on, and gets its share of the
+    /// clients from [`Listening::begin`] on.
+    pub fn beside(address: SocketAddr, backlog: u32, tcp: TcpOptions) -> io::Result<Listening> {
+        let socket = prepare_listener(address, tcp)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        let listening = Listening::own(socket.into());
+        listening.waiting.set(Some(backlog));
+        Ok(listening)
+    }
+
+    /// Listens, if it does not yet.
+    pub fn begin(&self) -> io::Result<()> {
+        self.waiting.take().map_or(Ok(()), |backlog| SockRef::from(&self.socket).listen(backlog as i32))
     }
 
     /// Gives it another backlog, unless it is lent, and other options. Connections that it has accepted keep theirs.
     pub fn adjust(&self, backlog: u32, tcp: TcpOptions) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
-        if !self.is_lent {
+        if !self.is_lent() {
             socket.listen(backlog as i32)?;
         }
         socket.set_tcp_nodelay(tcp.nodelay)?;
@@ -61,14 +86,28 @@ impl Listening {
         set_tcp_options(&socket, tcp)
     }
 
+    /// What accepted connections inherit. The backlog is left as whoever lent it wants it.
+    pub fn set_options(&self, tcp: TcpOptions) -> io::Result<()> {
+        set_tcp_options(&SockRef::from(&self.socket), tcp)
+    }
+
     /// Another descriptor of the same socket, with the same queue.
     pub fn another(&self) -> io::Result<Listening> {
-        Ok(Listening { socket: self.socket.try_clone()?, is_lent: self.is_lent })
+        Ok(Listening {
+            socket: self.socket.try_clone()?,
+            is_lent: self.is_lent.clone(),
+            waiting: self.waiting.clone(),
+        })
+    }
+
+    /// From now on it is somebody else's, who keeps it when we are gone.
+    pub fn lend(&self) {
+        self.is_lent.set(true);
     }
 
     /// Whether it is somebody else's.
     pub fn is_lent(&self) -> bool {
-        self.is_lent
+        self.is_lent.get()
     }
 
     /// Whether it accepts IPv4 as well, on an IPv6 address.
@@ -77,10 +116,15 @@ impl Listening {
         is_ipv6 && SockRef::from(&self.socket).only_v6().is_ok_and(|only| !only)
     }
 
+    /// The same number for all descriptors of one socket, and for no other socket.
+    pub fn identity(&self) -> io::Result<u64> {
+        SockRef::from(&self.socket).cookie()
+    }
+
     /// Ends it: a poll that waits on it completes, `accept` fails from now on. The descriptor stays. One that is lent goes on
     /// listening, because it would end for its owner as well; who waits on it has to be told otherwise.
     pub fn stop(&self) {
-        if !self.is_lent {
+        if !self.is_lent() {
             // An error says that it does not listen any more, which is what is wanted.
             let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
         }
@@ -92,6 +136,12 @@ impl Deref for Listening {
 
     fn deref(&self) -> &TcpListener {
         &self.socket
+    }
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -48,6 +48,17 @@ impl Files {
         Ok(files)
     }
 
+    /// The same where the process before may still write to the file: then it is begun by [`Files::rotate`].
+    pub(super) fn open_after(spec: Record, header: Vec<u8>) -> Result<Files, Unusable> {
+        match Files::open(spec.clone(), header.clone()) {
+            Err(Unusable::InUse(_)) => {
+                let path = behind_links(&spec.path)?;
+                Ok(Files { spec: Record { path, ..spec }, header, current: None })
+            }
+            opened => opened,
+        }
+    }
+
     /// What the next file begins with.
     pub(super) fn set_header(&mut self, header: Vec<u8>) -> Result<(), Unusable> {
         let bytes = header.len() as u64;

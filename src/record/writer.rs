@@ -1,7 +1,9 @@
 //! Writer: puts arrivals into files of bounded size, and counts those that no file takes.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::files::Files;
@@ -12,6 +14,10 @@ use crate::config::Record;
 
 /// How often it says so, at most.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the process before may take to leave the file once this one has something to write.
+const SUCCESSION_TIMEOUT: Duration = Duration::from_secs(1);
+/// From one try to have it to the next.
+const SUCCESSION_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes that are written at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -31,6 +37,8 @@ pub struct Writer {
     pending_count: u64,
     /// Something failed in this round: what is left of it is lost without another try.
     has_failed: bool,
+    /// The process before may have the file, for a moment more.
+    waits: bool,
     told: Option<Instant>,
 }
 
@@ -42,7 +50,21 @@ impl Writer {
     /// Why it cannot be written where it should be.
     pub fn open(spec: Record, header: Header, counts: Arc<Counts>) -> Result<Writer, Unusable> {
         let files = Files::open(spec, header.encode())?;
-        Ok(Writer {
+        Ok(Writer::new(files, header, counts))
+    }
+
+    /// Begins a record where the process before may still write to it. It leaves it when this one serves.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be written where it should be.
+    pub fn open_after(spec: Record, header: Header, counts: Arc<Counts>) -> Result<Writer, Unusable> {
+        let files = Files::open_after(spec, header.encode())?;
+        Ok(Writer { waits: true, ..Writer::new(files, header, counts) })
+    }
+
+    fn new(files: Files, header: Header, counts: Arc<Counts>) -> Writer {
+        Writer {
             files,
             header,
             generation: 1,
@@ -52,8 +74,9 @@ impl Writer {
             pending: Vec::new(),
             pending_count: 0,
             has_failed: false,
+            waits: false,
             told: None,
-        })
+        }
     }
 
     /// Writes these, now.
@@ -123,12 +146,24 @@ impl Writer {
         if self.has_failed {
             return false;
         }
-        if let Err(error) = self.files.rotate() {
+        if let Err(error) = self.begin_another() {
             self.fail(&error, now);
             return false;
         }
         (self.coder, self.written) = (Coder::default(), Coder::default());
         true
+    }
+
+    /// Tries for a moment the first time, if the process before may have the file. What comes meanwhile waits for this thread.
+    fn begin_another(&mut self) -> io::Result<()> {
+        let begun = Instant::now();
+        let waits = std::mem::take(&mut self.waits);
+        loop {
+            match self.files.rotate() {
+                Err(_) if waits && begun.elapsed() < SUCCESSION_TIMEOUT => thread::sleep(SUCCESSION_PAUSE),
+                result => return result,
+            }
+        }
     }
 
     fn flush(&mut self, now: Instant) {

@@ -13,6 +13,7 @@ use crate::net;
 use crate::privileges;
 use crate::record;
 use crate::ring::Unavailable;
+use crate::upgrade;
 
 /// Why ringway did not start, or did not go on.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub enum Error {
     Bind(bind::Error),
     /// The process cannot become who it is to be.
     Privileges(privileges::Unusable),
+    /// What the process before leaves cannot be taken over.
+    Upgrade(upgrade::Unusable),
     /// The admin API cannot be had.
     Admin(admin::Unusable),
     /// The record cannot be begun.
@@ -100,6 +103,7 @@ impl fmt::Display for Error {
             ),
             Error::Bind(error) => error.fmt(f),
             Error::Privileges(error) => error.fmt(f),
+            Error::Upgrade(error) => error.fmt(f),
             Error::Admin(error) => error.fmt(f),
             Error::Record(error) => error.fmt(f),
             Error::AccessLog(error) => error.fmt(f),

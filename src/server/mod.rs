@@ -4,25 +4,27 @@ mod error;
 mod logging;
 mod recording;
 mod supervision;
+mod upgrading;
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
 use crate::activation::Activation;
 use crate::admin::{self, Admin};
-use crate::bind;
+use crate::bind::{self, Adjust, Passed};
 use crate::changes::Changes;
 use crate::config::{Accept, AdminAddress, Choice, Config, Engine, Source, Workers};
 use crate::control::{self, Control};
@@ -42,12 +44,14 @@ use crate::stats::Stats;
 use crate::status;
 use crate::table::BackendTable;
 use crate::times::Times;
-use crate::worker::{self, Report};
+use crate::upgrade::{Inherited, Predecessor, Program};
+use crate::worker::{self, Report, Start};
 
 pub use error::Error;
 use logging::Logging;
 use recording::Recording;
 use supervision::Supervision;
+use upgrading::Upgrading;
 
 /// How long the workers may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,14 +59,32 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Descriptors for which the kernel's table has room from the start, at most.
 const DESCRIPTORS_AT_START_MAX: u64 = 1 << 20;
+/// How long the process before may take to leave the address of the admin API.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// From one try to have it to the next.
+const ADMIN_PAUSE: Duration = Duration::from_millis(20);
 /// How often a drain says what it still waits for.
 const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs ringway until a signal ends it. Returns once all is over and told; the process should exit then.
 pub fn run(config: Config, source: Source, output: Output) -> Result<(), Error> {
     net::use_small_pages();
+    let program = Program::own();
     let (requests, _) = requests()?;
-    let server = Server::start_from(source, config, 0)?;
+    let (predecessor, inherited) = Predecessor::from_environment().map_err(Error::Upgrade)?.unzip();
+    let activation = Activation::from_environment();
+    let activation = activation.map_err(|error| Error::Bind(bind::Error::Activation(error)))?;
+    let passed = Passed { activation, inherited: inherited.unwrap_or_default() };
+    let started = Server::start_after(predecessor.as_ref(), passed, source, config, 0);
+    let mut server = started.inspect_err(|error| {
+        predecessor.inspect(|predecessor| predecessor.failed(error));
+    })?;
+    match program {
+        Ok(program) => server.allow_upgrades(program),
+        Err(error) => {
+            tracing::warn!(%error, "the file of this program is not known: it cannot be upgraded (SIGUSR2)")
+        }
+    }
     server.serve(&requests, output)
 }
 
@@ -77,17 +99,31 @@ pub enum Request {
     StopBySignal(i32),
     /// That the file of the configuration is read again, and that of the access log opened anew.
     Reload,
+    /// That another process, from the file of the program as it is now, takes over.
+    Upgrade,
+}
+
+impl Request {
+    /// The signal that stands for an end.
+    fn signal(self) -> Option<i32> {
+        match self {
+            Request::Stop => Some(SIGTERM),
+            Request::StopBySignal(signal) => Some(signal),
+            Request::PrintStatus | Request::Reload | Request::Upgrade => None,
+        }
+    }
 }
 
 /// Requests by signal from the moment this returns, and a sender for others.
 pub fn requests() -> Result<(Receiver<Request>, Sender<Request>), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP]).map_err(Error::Signals)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP]).map_err(Error::Signals)?;
     let (sender, receiver) = mpsc::channel();
     let own = sender.clone();
     let forward = move || {
         for signal in signals.forever() {
             let request = match signal {
                 SIGUSR1 => Request::PrintStatus,
+                SIGUSR2 => Request::Upgrade,
                 SIGHUP => Request::Reload,
                 _ => Request::StopBySignal(signal),
             };
@@ -102,8 +138,8 @@ pub fn requests() -> Result<(Receiver<Request>, Sender<Request>), Error> {
 
 /// What a thread tells the server.
 enum Event {
-    /// A worker accepts from now on.
-    Started,
+    /// A worker has come so far.
+    Started(Start),
     /// A worker has drained.
     Done(Report),
     /// A worker could not have a ring.
@@ -124,6 +160,7 @@ pub struct Server {
     admin: Option<Admin>,
     /// The record, if one is written.
     recording: Option<Recording>,
+    upgrading: Upgrading,
     /// The access log, if there is one.
     logging: Option<Logging>,
     /// Ends the health thread when it is dropped.
@@ -153,6 +190,17 @@ impl Server {
 
     /// The same with a configuration that can be read again.
     pub fn start_from(source: Source, config: Config, descriptors_elsewhere: u64) -> Result<Server, Error> {
+        Server::start_after(None, Passed::default(), source, config, descriptors_elsewhere)
+    }
+
+    /// The same in the place of another process, which serves until all is ready, with its sockets.
+    fn start_after(
+        predecessor: Option<&Predecessor>,
+        mut passed: Passed,
+        source: Source,
+        config: Config,
+        descriptors_elsewhere: u64,
+    ) -> Result<Server, Error> {
         ring::probe().map_err(Error::Ring)?;
         let engine = choose_engine(config.server.engine)?;
         let cores = choose_cores(&config.server.workers, &net::allowed_cores().map_err(Error::Cores)?)?;
@@ -165,9 +213,7 @@ impl Server {
             tracing::warn!(%error, "the table of descriptors will grow while sessions run, and may hold them up then");
         }
         let probes = Probes::new(&config.pools).map_err(Error::Check)?;
-        let passed =
-            Activation::from_environment().map_err(|error| Error::Bind(bind::Error::Activation(error)))?;
-        let bound = bind::bind(&config, cores.len(), passed, |_, _| None).map_err(Error::Bind)?;
+        let bound = bind::bind(&config, cores.len(), &mut passed, |_, _| None).map_err(Error::Bind)?;
         // Before any thread of ours, and before any file that is written: what cannot be written later fails now.
         leave_root(&config)?;
 
@@ -205,7 +251,8 @@ impl Server {
             Ok(None)
         })?;
 
-        let (recording, arrivals) = Recording::start(config, stats, &event_sender)?.unzip();
+        let (recording, arrivals) =
+            Recording::start(config, stats, predecessor.is_some(), &event_sender)?.unzip();
         let (logging, entries) = Logging::start(config, stats, &event_sender)?.unzip();
 
         let boxes = boxes(workers);
@@ -230,8 +277,8 @@ impl Server {
                 if let Err(error) = net::pin_to(core) {
                     tracing::warn!(worker = id, core, %error, "the worker is not pinned to its core: slower, otherwise the same");
                 }
-                let started = || drop(events.send(Event::Started));
-                let event = worker::run(setup, started).map_or_else(Event::NoRing, Event::Done);
+                let tell = |start| drop(events.send(Event::Started(start)));
+                let event = worker::run(setup, tell).map_or_else(Event::NoRing, Event::Done);
                 Ok(Some(event))
             })?;
         }
@@ -255,22 +302,72 @@ impl Server {
             listen_drops_before: net::listen_drops().unwrap_or(0),
             recording,
             logging,
+            upgrading: Upgrading::default(),
             _health: HealthGuard { stop: Some(stop_sender), ended },
         };
-        server.await_workers(workers)?;
+        match server.begin(workers, predecessor, passed.inherited) {
+            Ok(()) => bound.adjust.iter().for_each(Adjust::run),
+            Err(error) => {
+                // Workers that are ready wait for a word.
+                server.phase.advance(Phase::Closing);
+                return Err(error);
+            }
+        }
         // Last: who asks whether it is ready is to hear of a process that is.
-        let admin = server.control.generation().config.admin.clone();
-        let start = |spec| Admin::start(&spec, Arc::clone(&server.control)).map_err(Error::Admin);
-        server.admin = admin.map(start).transpose()?;
+        if let Some(predecessor) = predecessor {
+            predecessor.serving();
+            server.admin = server.take_admin_over();
+        } else {
+            server.admin = server.start_admin().map_err(Error::Admin)?;
+        }
         server.announce();
         Ok(server)
     }
 
-    fn await_workers(&self, count: usize) -> Result<(), Error> {
+    fn start_admin(&self) -> Result<Option<Admin>, admin::Unusable> {
+        let spec = self.control.generation().config.admin.clone();
+        spec.map(|spec| Admin::start(&spec, Arc::clone(&self.control))).transpose()
+    }
+
+    /// The process before leaves its address when it hears that this one serves. Clients are served by then: without an
+    /// admin API rather than not at all.
+    fn take_admin_over(&self) -> Option<Admin> {
+        let begun = Instant::now();
+        loop {
+            match self.start_admin() {
+                Ok(admin) => return admin,
+                Err(_) if begun.elapsed() < ADMIN_TIMEOUT => thread::sleep(ADMIN_PAUSE),
+                Err(error) => {
+                    tracing::error!("{error}; this process serves without an admin API");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Accepts, once everything is ready and the process before agrees. Until then a failure costs no client.
+    fn begin(
+        &self,
+        workers: usize,
+        predecessor: Option<&Predecessor>,
+        inherited: Inherited,
+    ) -> Result<(), Error> {
+        self.await_workers(workers, Start::Ready)?;
+        if let Some(predecessor) = predecessor {
+            let left = inherited.left();
+            // Ours of those that it keeps: it drains them, and they are to end with that.
+            drop(inherited);
+            predecessor.ready(left).map_err(Error::Upgrade)?;
+        }
+        self.phase.advance(Phase::Running);
+        self.await_workers(workers, Start::Accepting)
+    }
+
+    fn await_workers(&self, count: usize, wanted: Start) -> Result<(), Error> {
         let mut ready = 0;
         while ready < count {
             match self.events.recv_timeout(START_TIMEOUT) {
-                Ok(Event::Started) => ready += 1,
+                Ok(Event::Started(start)) => ready += usize::from(start == wanted),
                 Ok(Event::NoRing(error)) => return Err(Error::Ring(error)),
                 Ok(Event::Died { name, why }) => return Err(Error::Thread { name, why }),
                 Ok(Event::Done(_)) => {}
@@ -349,7 +446,8 @@ impl Server {
                 admin::CONNECTIONS_MAX
             );
         }
-        tracing::info!("ringway {} is ready on kernel {}", env!("CARGO_PKG_VERSION"), net::kernel_release());
+        let (version, kernel) = (env!("CARGO_PKG_VERSION"), net::kernel_release());
+        tracing::info!(pid = process::id(), "ringway {version} is ready on kernel {kernel}");
     }
 
     /// The addresses on which the configuration's listener number `listener` accepts, with the real ports.
@@ -454,10 +552,15 @@ impl Server {
                     self.reload();
                     supervision.reloaded(&self.stats(), &self.table());
                 }
+                Ok(Request::Upgrade) => self.upgrade(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the signal thread never ends"),
             }
+            if let Some(successor) = self.look_at_successor() {
+                return self.retire(successor, requests, output, &supervision);
+            }
             if let Ok(Event::Died { name, why }) = self.events.try_recv() {
+                self.cancel_upgrade();
                 self.cut_off(Vec::new());
                 return Err(Error::Died { name, why });
             }
@@ -502,12 +605,14 @@ impl Server {
         request: Request,
         requests: &Receiver<Request>,
         mut put_off: VecDeque<Request>,
-        mut output: Output,
+        output: Output,
         mut supervision: Supervision,
     ) -> Result<(), Error> {
+        self.cancel_upgrade();
         let generation = self.control.generation();
         let timeout = generation.config.server.drain_timeout;
         tracing::info!(
+            pid = process::id(),
             ?request,
             active = generation.stats.totals().active,
             drain_timeout = ?timeout,
@@ -516,18 +621,24 @@ impl Server {
         // A drain can take long enough for a rotation of the log.
         let reopener = self.logging.as_ref().map(Logging::reopener);
         supervision.stopping(timeout, &generation.stats);
-        let drained = self.drain(timeout, || {
+        self.finish(timeout, output, || {
             supervision.draining(Instant::now());
-            match put_off.pop_front().map_or_else(|| requests.try_recv(), Ok) {
-                Ok(Request::Stop) => Some(SIGTERM),
-                Ok(Request::StopBySignal(signal)) => Some(signal),
-                Ok(Request::Reload) => {
-                    reopener.iter().for_each(|reopen| reopen());
-                    None
-                }
-                Ok(Request::PrintStatus) | Err(_) => None,
+            let request = put_off.pop_front().or_else(|| requests.try_recv().ok())?;
+            if request == Request::Reload {
+                reopener.iter().for_each(|reopen| reopen());
             }
-        });
+            request.signal()
+        })
+    }
+
+    /// Drains, and tells what there was.
+    fn finish(
+        &mut self,
+        timeout: Duration,
+        mut output: Output,
+        interrupted: impl FnMut() -> Option<i32>,
+    ) -> Result<(), Error> {
+        let drained = self.drain(timeout, interrupted);
         // So that the totals have what they have written to the end.
         self.recording.iter_mut().for_each(Recording::finish);
         self.logging.iter_mut().for_each(Logging::finish);
@@ -555,7 +666,7 @@ impl Server {
                     self.cut_off(reports);
                     return Err(Error::Died { name, why });
                 }
-                Ok(Event::Started | Event::NoRing(_)) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::Started(_) | Event::NoRing(_)) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if let Some(signal) = interrupted() {
@@ -587,7 +698,7 @@ impl Server {
             match self.events.recv_timeout(left) {
                 Ok(Event::Done(report)) => reports.push(report),
                 Ok(Event::Died { .. }) | Err(_) => break,
-                Ok(Event::Started | Event::NoRing(_)) => {}
+                Ok(Event::Started(_) | Event::NoRing(_)) => {}
             }
         }
         reports

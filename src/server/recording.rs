@@ -26,10 +26,12 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Begins the record, if one is wanted; beside it what each worker is to have.
+    /// Begins the record, if one is wanted; beside it what each worker is to have. As a successor it leaves the file to the
+    /// process before for as long as that one serves.
     pub(super) fn start(
         config: &Config,
         stats: &Stats,
+        is_successor: bool,
         events: &Sender<Event>,
     ) -> Result<Option<(Recording, arrivals::Sender)>, Error> {
         let Some(spec) = config.server.record.clone() else { return Ok(None) };
@@ -45,7 +47,8 @@ impl Recording {
         let first = Setting { generation: 1, text: header.setting.clone() };
         let (sender, inbox) = arrivals::channel(workers, spec.addresses, first);
         let counts = inbox.counts();
-        let writer = Writer::open(spec.clone(), header, Arc::clone(&counts)).map_err(Error::Record)?;
+        let open = if is_successor { Writer::open_after } else { Writer::open };
+        let writer = open(spec.clone(), header, Arc::clone(&counts)).map_err(Error::Record)?;
         // A limit on the size of files (ulimit -f) must fail the write, as a full disk does, and not end the process.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(Error::Signals)?;
         let (stop, stopped) = mpsc::channel();

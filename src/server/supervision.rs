@@ -66,6 +66,11 @@ impl Supervision {
         self.notifier.ready(&self.status);
     }
 
+    /// Another process serves from now on, and is to be looked after. It says the rest itself.
+    pub(super) fn replaced_by(&self, process: u32) {
+        self.notifier.main_process(process);
+    }
+
     /// The drain begins, and takes no longer than this.
     pub(super) fn stopping(&self, drain_timeout: Duration, stats: &Stats) {
         let sessions = stats.totals().active;

@@ -50,24 +50,38 @@ impl Accepting {
         })
     }
 
-    /// Ends it.
+    /// Until somebody waits to be accepted, or nobody is any more. A poll on a socket that is lent, or comes to be, does not
+    /// end with that. It takes nothing, so that it can be left behind.
+    async fn acceptable(&self) -> io::Result<()> {
+        tokio::select! {
+            result = ring::acceptable(&self.socket) => result,
+            () = self.accepts_no_more.notified() => Ok(()),
+        }
+    }
+
+    /// Ends it. The permit stays for who does not wait yet.
     fn end(&self) {
         self.is_removed.set(true);
         self.socket.stop();
-        self.accepts_no_more.notify_waiters();
+        self.accepts_no_more.notify_one();
     }
 }
 
 impl Worker {
     /// Takes clients from a socket until it is removed or the process drains.
     pub(super) fn accept_from(self: &Rc<Self>, from: Rc<Accepting>) {
+        if let Err(error) = from.socket.begin() {
+            // Others listen there.
+            tracing::warn!(worker = self.id, %error, "the worker has one listening socket less");
+            return;
+        }
         let task = tokio_uring::spawn(Rc::clone(self).accept_loop(from));
         self.tasks.borrow_mut().push(task);
     }
 
     async fn accept_loop(self: Rc<Self>, from: Rc<Accepting>) {
         loop {
-            if let Err(error) = self.acceptable(&from).await {
+            if let Err(error) = from.acceptable().await {
                 tracing::error!(worker = self.id, %error, "cannot wait for connections; trying again");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -91,22 +105,6 @@ impl Worker {
             }
             // Sessions first: a flood of connections must not keep those that are running from their turn.
             tokio::task::yield_now().await;
-        }
-    }
-
-    /// Until somebody waits to be accepted, or nobody is any more.
-    async fn acceptable(&self, from: &Accepting) -> io::Result<()> {
-        if !from.socket.is_lent() {
-            return ring::acceptable(&from.socket).await;
-        }
-        // Its poll does not end with us. It takes nothing, so that it can be left behind.
-        let over = from.accepts_no_more.notified();
-        if self.phase.get() != Phase::Running || from.is_removed.get() {
-            return Ok(());
-        }
-        tokio::select! {
-            result = ring::acceptable(&from.socket) => result,
-            () = over => Ok(()),
         }
     }
 
@@ -232,7 +230,10 @@ impl Worker {
         self.boxes.as_ref().inspect(|boxes| boxes.outbox.shut());
         let shared = Rc::clone(&self.shared.borrow());
         for from in &*self.sockets.borrow() {
-            let _ = self.take_those_who_wait(from, &shared);
+            // Who waits at a socket that is somebody else's waits for that one.
+            if !from.socket.is_lent() {
+                let _ = self.take_those_who_wait(from, &shared);
+            }
             from.end();
         }
         self.leaving.take().iter().for_each(|leaving| leaving.socket.end());

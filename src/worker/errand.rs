@@ -3,6 +3,8 @@
 //! Clients that are accepted from then on are served under the new one. Sessions that are running keep the old one, but for
 //! their counts: these move, so that what both configurations have is counted once and by all.
 
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -26,6 +28,15 @@ use crate::watch::{Stage, Watch};
 pub enum Errand {
     /// That it goes on under another configuration.
     Adopt(Adoption),
+    /// That it shows its listening sockets: another descriptor of each.
+    Show(Sender<io::Result<Vec<Listening>>>),
+    /// That it treats its sockets as somebody else's, but for those at some addresses.
+    Lend {
+        /// Nobody has taken those.
+        but: Arc<[SocketAddr]>,
+        /// Told when it is done.
+        done: Sender<()>,
+    },
     /// That it tells of its sessions.
     List(Listing),
     /// That it ends a session, and tells whether it was there.
@@ -52,6 +63,20 @@ impl Worker {
         while let Ok(errand) = self.errands.try_recv() {
             match errand {
                 Errand::Adopt(adoption) => self.adopt(adoption),
+                Errand::Show(to) => {
+                    let sockets = self.sockets.borrow();
+                    // The server may have given up waiting, here and below.
+                    let _ = to.send(sockets.iter().map(|from| from.socket.another()).collect());
+                }
+                Errand::Lend { but, done } => {
+                    let sockets = self.sockets.borrow();
+                    let taken = sockets
+                        .iter()
+                        .filter(|from| from.address.is_none_or(|address| !but.contains(&address)));
+                    taken.for_each(|from| from.socket.lend());
+                    self.has_lent.set(true);
+                    let _ = done.send(());
+                }
                 Errand::List(listing) => self.list(listing),
                 Errand::Kill(id, reply) => {
                     let ended =

@@ -43,6 +43,8 @@ pub use listing::{LISTED_MAX, Listed, Listing, Wanted};
 
 /// From one housekeeping to the next: how late a deadline can be.
 const TICK: Duration = Duration::from_millis(50);
+/// From one look whether it may accept to the next.
+const START_PAUSE: Duration = Duration::from_millis(1);
 /// The worker's clock advances by no more than this at a tick. After a gap (the process was stopped, the machine slept)
 /// sessions have not been idle: nobody could have served them.
 const CLOCK_STEP_MAX: Duration = Duration::from_secs(1);
@@ -94,6 +96,15 @@ pub struct Setup {
     pub errands: Receiver<Errand>,
 }
 
+/// How far a worker has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It has all it needs, and waits for its phase.
+    Ready,
+    /// It accepts.
+    Accepting,
+}
+
 /// What a worker has to say when it is done.
 #[derive(Debug)]
 pub struct Report {
@@ -108,7 +119,7 @@ pub struct Report {
 }
 
 /// Runs a worker on the calling thread until the process drains. Fails only before it accepts anything.
-pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> {
+pub fn run(setup: Setup, tell: impl Fn(Start)) -> Result<Report, Unavailable> {
     // Two operations for each session, and some that are the worker's own. A worker can hold all sessions. With the
     // multishot engine only those are on this ring that connect, or carry long transfers.
     let in_flight = match setup.engine {
@@ -122,8 +133,11 @@ pub fn run(setup: Setup, started: impl FnOnce()) -> Result<Report, Unavailable> 
         runtime.block_on(async {
             let worker = Worker::new(setup);
             let _ = made.set(Rc::clone(&worker));
-            started();
-            worker.serve().await
+            tell(Start::Ready);
+            while worker.phase.get() == Phase::Starting {
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            worker.serve(tell).await
         })
     }));
     made.get().inspect(|worker| worker.shut_boxes());
@@ -230,9 +244,10 @@ impl Worker {
         })
     }
 
-    async fn serve(self: Rc<Self>) -> Report {
+    async fn serve(self: Rc<Self>, tell: impl Fn(Start)) -> Report {
         let sockets = self.sockets.borrow().clone();
         sockets.into_iter().for_each(|socket| self.accept_from(socket));
+        tell(Start::Accepting);
         if self.boxes.is_some() {
             // Ends when no worker hands anything over any more, and nothing is left in the inbox.
             self.tasks.borrow_mut().push(tokio_uring::spawn(Rc::clone(&self).inbox_loop()));

@@ -26,3 +26,4 @@ mod shadow;
 mod spreading;
 mod stages;
 mod tiers;
+mod upgrading;

@@ -145,7 +145,24 @@ impl Process {
         self.errors.lock().unwrap().clone()
     }
 
-    fn output(&self) -> String {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until it has ended, whoever else still writes to the same place.
+    pub(super) fn await_exit(&mut self) -> ExitStatus {
+        await_exit(&mut self.child)
+    }
+
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub(super) fn output(&self) -> String {
         self.output.lock().unwrap().clone()
     }
 

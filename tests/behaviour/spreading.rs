@@ -202,7 +202,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
         sessions_max: 10,
         errands,
     };
-    let running = thread::spawn(move || worker::run(setup, || {}).unwrap());
+    let running = thread::spawn(move || worker::run(setup, |_| {}).unwrap());
     phase.advance(Phase::Draining);
     await_that("it listens no more", || !socket2::SockRef::from(&listener).is_listener().unwrap());
     // Some ticks: enough for a worker that does not wait to be gone.

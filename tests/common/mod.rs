@@ -54,6 +54,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             busy_poll: Duration::ZERO,
             drain_timeout: DEADLINE,
             removed_drain_timeout: DEADLINE,
+            upgrade_timeout: DEADLINE,
             sessions_max: NonZeroUsize::new(4000),
             buffer_size: 16 * 1024,
             buffers_per_worker: 64,

@@ -64,6 +64,7 @@ pub(crate) async fn info(app: Shared) -> Answer<Info> {
 /// What the process is about.
 pub(crate) fn state_word(app: &App) -> &'static str {
     match app.control.phase() {
+        Phase::Starting => "starting",
         Phase::Running => "running",
         Phase::Draining => "draining",
         Phase::Closing => "closing",

@@ -89,6 +89,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let busy_poll = count(&reader, "busy_poll_us").map(Duration::from_micros);
     let drain_timeout = time(&reader, "drain_timeout");
     let removed_drain_timeout = time(&reader, "removed_drain_timeout");
+    let upgrade_timeout = time(&reader, "upgrade_timeout");
     let sessions_max = reader.get("sessions_max", values::number);
     let buffer_size = reader.get("buffer_size", values::size);
     let buffers_per_worker = count(&reader, "buffers_per_worker");
@@ -107,6 +108,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
         busy_poll: busy_poll?,
         drain_timeout: drain_timeout?,
         removed_drain_timeout: removed_drain_timeout?,
+        upgrade_timeout: upgrade_timeout?,
         sessions_max: sessions_max?.and_then(|max| NonZeroUsize::new(to_usize(max))),
         buffer_size: to_usize(buffer_size?),
         buffers_per_worker: to_usize(buffers_per_worker?),

@@ -1,0 +1,88 @@
+//! Upgrade: what control has to do with it. The sockets are shown to another process, and given away when it serves; no
+//! reload comes in between, or the two would not speak of the same sockets.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use super::{Control, Refused};
+use crate::generation::Generation;
+use crate::net::Listening;
+use crate::upgrade::Group;
+use crate::worker::Errand;
+
+/// How long a worker may take to come to its errands: very many ticks.
+pub(super) const ERRAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Control {
+    /// Every listening socket, by address. Nothing is reloaded from now on, until [`Control::keep_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// When another upgrade is under way, or there are no descriptors for it.
+    pub fn lend_sockets(&self) -> Result<Vec<Group>, Refused> {
+        let _changing = self.change();
+        if self.is_upgrading.load(Ordering::Relaxed) {
+            return Err(Refused::Upgrading);
+        }
+        let (show, shown) = mpsc::channel();
+        self.errands.iter().for_each(|worker| drop(worker.send(Errand::Show(show.clone()))));
+        drop(show);
+        let mut sockets = Vec::new();
+        for of_worker in await_all(&shown, self.workers())? {
+            sockets.extend(of_worker.map_err(Refused::Descriptors)?);
+        }
+        let groups = by_address(sockets, &self.generation()).map_err(Refused::Descriptors)?;
+        self.is_upgrading.store(true, Ordering::Relaxed);
+        Ok(groups)
+    }
+
+    /// They have not been taken.
+    pub fn keep_sockets(&self) {
+        let _changing = self.change();
+        self.is_upgrading.store(false, Ordering::Relaxed);
+    }
+
+    /// They have been taken, but for those at some addresses.
+    ///
+    /// # Errors
+    ///
+    /// When a worker does not answer.
+    pub fn give_sockets_away(&self, but: Vec<SocketAddr>) -> Result<(), Refused> {
+        let _changing = self.change();
+        let (done, answers) = mpsc::channel();
+        for worker in &self.errands {
+            let _ = worker.send(Errand::Lend { but: but.as_slice().into(), done: done.clone() });
+        }
+        drop(done);
+        await_all(&answers, self.workers()).map(drop)
+    }
+}
+
+fn await_all<T>(answers: &Receiver<T>, count: usize) -> Result<Vec<T>, Refused> {
+    let deadline = Instant::now() + ERRAND_TIMEOUT;
+    let next = |_| answers.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    (0..count).map(next).collect::<Result<_, _>>().map_err(|_| Refused::Stuck)
+}
+
+fn by_address(sockets: Vec<Listening>, generation: &Generation) -> std::io::Result<Vec<Group>> {
+    let mut groups = Vec::new();
+    for (listener, addresses) in generation.config.listeners.iter().zip(&generation.addresses) {
+        for (place, &address) in addresses.iter().enumerate() {
+            let (listener, configured) = (listener.name.clone(), listener.bind[place]);
+            groups.push(Group { listener, place, configured, address, sockets: Vec::new() });
+        }
+    }
+    // Workers can share one.
+    let mut seen = HashSet::new();
+    for socket in sockets {
+        let address = socket.local_addr()?;
+        let is_new = seen.insert(socket.identity()?);
+        if let Some(group) = groups.iter_mut().find(|group| group.address == address && is_new) {
+            group.sockets.push(socket);
+        }
+    }
+    Ok(groups)
+}

@@ -1,0 +1,49 @@
+//! Inherited: the listening sockets of the process before, until a listener takes them.
+
+use std::net::SocketAddr;
+
+use crate::config::Listener;
+use crate::net::Listening;
+
+/// The sockets at one address.
+#[derive(Debug)]
+pub struct Group {
+    /// The listener that has the address.
+    pub listener: String,
+    /// Which of its addresses it is.
+    pub place: usize,
+    /// The address as the configuration has it: port 0 is any.
+    pub configured: SocketAddr,
+    /// Where it really is.
+    pub address: SocketAddr,
+    /// One for each worker of the process before, as a rule.
+    pub sockets: Vec<Listening>,
+}
+
+/// What no listener has taken yet.
+#[derive(Debug, Default)]
+pub struct Inherited(Vec<Group>);
+
+impl Inherited {
+    /// All of these.
+    pub fn new(groups: Vec<Group>) -> Inherited {
+        Inherited(groups)
+    }
+
+    /// The sockets of a listener's address, if there are any. Of addresses that ask for any free port, those at the same place
+    /// of the listener with the same name.
+    pub fn take(&mut self, listener: &Listener, place: usize) -> Option<Group> {
+        let wanted = listener.bind[place];
+        let is_it = |group: &Group| match wanted.port() {
+            0 => group.listener == listener.name && group.place == place && group.configured == wanted,
+            _ => group.address == wanted,
+        };
+        let at = self.0.iter().position(is_it)?;
+        Some(self.0.swap_remove(at))
+    }
+
+    /// Addresses that no listener has asked for.
+    pub fn left(&self) -> Vec<SocketAddr> {
+        self.0.iter().map(|group| group.address).collect()
+    }
+}
