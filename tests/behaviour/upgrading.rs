@@ -124,7 +124,7 @@ fn text(server: &str, binds: &[&str], backend: SocketAddr) -> String {
         "[server]\nbuffers_per_worker = 16\nlarge_buffers_per_worker = 2\nsessions_max = 2000\n{server}\n"
     );
     for (place, bind) in binds.iter().enumerate() {
-        text += &format!("[[listener]]\nname = 'number {place}'\nbind = '{bind}'\npool = 'p'\n");
+        text += &format!("[[listener]]\nname = 'number-{place}'\nbind = '{bind}'\npool = 'p'\n");
     }
     text + &format!(
         "[[pool]]\nname = 'p'\n[pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{backend}'\n"
@@ -253,7 +253,7 @@ fn a_new_process_that_fails_leaves_the_old_one_serving() {
     let taken = listen(any_port());
     let second = taken.local_addr().unwrap().to_string();
     ringway.write(&text("workers = 2", &["127.0.0.1:0", &second], backend));
-    goes_on(&ringway.fail(), "it could not start: listener number 1: cannot listen on");
+    goes_on(&ringway.fail(), "it could not start: listener number-1: cannot listen on");
 
     ringway.write(&good);
     ringway.install_script("exit 1");
