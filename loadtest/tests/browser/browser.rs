@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::channel,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -106,46 +106,30 @@ impl Browser {
         entries.as_array().unwrap().iter().map(|entry| entry["message"].to_string()).collect()
     }
 
-    /// A command of the browser's own protocol.
+    /// A command of the browser's own protocol. While a page takes the place of another there is none that could take it, which
+    /// the driver tells as a timeout: then it is asked again.
     fn developer(&self, command: &str, parameters: &Value) -> Value {
-        self.post("/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
+        let (path, body) = ("/goog/cdp/execute", json!({"cmd": command, "params": parameters}));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.ask(path, &body) {
+                Ok(value) => return value,
+                Err(value) => {
+                    let is_between = value.to_string().contains("aborted by navigation");
+                    assert!(is_between && Instant::now() < deadline, "{path}: {value}");
+                }
+            }
+        }
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
+        self.ask(path, body).unwrap_or_else(|value| panic!("{path}: {value}"))
+    }
+
+    fn ask(&self, path: &str, body: &Value) -> Result<Value, Value> {
         let mut response = self.agent.post(format!("{}{path}", self.address)).send_json(body).unwrap();
         let mut answer: Value = response.body_mut().read_json().unwrap();
-        assert!(response.status().is_success(), "{path}: {}", answer["value"]);
-        answer["value"].take()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Ends the browser; killed alone, the driver would leave it behind.
-        let _ = self.agent.delete(&self.address).call();
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
-    }
-}
-
-/// The first of these that is to be found.
-fn program(names: &[&str]) -> PathBuf {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = names.iter().flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)));
-    found.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
-        panic!("{} is not in PATH; the page is tested in a real browser: apt-get install chromium chromium-driver", names[0])
-    })
-}
-
-/// The port that the driver was given, which it says when it is ready.
-fn port(output: impl BufRead + Send + 'static) -> u16 {
-    let (send, said) = channel();
-    // To the end: a driver that cannot write stops.
-    thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(send.send(line))));
-    loop {
-        let line = said.recv_timeout(PATIENCE).expect("chromedriver did not say its port");
-        if let Some((_, port)) = line.rsplit_once("started successfully on port ") {
-            return port.trim_end_matches('.').parse().expect("a port");
-        }
+        let value = answer["value"].take();
+        if response.status().is_success() { Ok(value) } else { Err(value) }
     }
 }
