@@ -203,7 +203,7 @@ fn what_cannot_be_done_is_refused_with_the_reason_and_changes_nothing() {
         ("PATCH", one, json!({"wieght": 1}), 400, "unknown field"),
         ("PATCH", "/api/v1/pools/test", json!({"algorithm": "best"}), 422, "least-response-time"),
         ("POST", backends, json!({"address": "10.0.0.1"}), 422, "port"),
-        ("POST", backends, json!({"address": "10.0.0.1:1", "name": "a b"}), 422, "A-Z"),
+        ("POST", backends, json!({"address": "10.0.0.1:1", "name": "a b"}), 422, "letters"),
         ("POST", backends, json!({"address": "10.0.0.1:1,weight=2"}), 422, "commas"),
         ("POST", "/api/v1/reload", Value::Null, 409, "--config FILE"),
         ("GET", "/api/v1/sessions?limit=0", Value::Null, 400, "from 1 to 1000"),
@@ -354,8 +354,7 @@ fn metrics_can_be_read_and_say_what_happened() {
     await_that("all of it is counted", || {
         let text = scrape().body;
         sum(&text, "ringway_backend_session_seconds_count{") == 10.0
-            && sum(&text, "ringway_backend_connect_seconds_bucket{pool=\"test\",backend=\"a\",le=\"+Inf\"}")
-                >= 1.0
+            && sum(&text, "ringway_backend_connect_seconds_count{pool=\"test\",backend=\"a\"}") >= 1.0
     });
     let answer = scrape();
     assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
