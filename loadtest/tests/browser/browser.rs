@@ -133,3 +133,34 @@ impl Browser {
         if response.status().is_success() { Ok(value) } else { Err(value) }
     }
 }
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Ends the browser; killed alone, the driver would leave it behind.
+        let _ = self.agent.delete(&self.address).call();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// The first of these that is to be found.
+fn program(names: &[&str]) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = names.iter().flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)));
+    found.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!("{} is not in PATH; the page is tested in a real browser: apt-get install chromium chromium-driver", names[0])
+    })
+}
+
+/// The port that the driver was given, which it says when it is ready.
+fn port(output: impl BufRead + Send + 'static) -> u16 {
+    let (send, said) = channel();
+    // To the end: a driver that cannot write stops.
+    thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(send.send(line))));
+    loop {
+        let line = said.recv_timeout(PATIENCE).expect("chromedriver did not say its port");
+        if let Some((_, port)) = line.rsplit_once("started successfully on port ") {
+            return port.trim_end_matches('.').parse().expect("a port");
+        }
+    }
+}
