@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::{Choice, Config, NoBackend};
@@ -98,13 +98,13 @@ fn obey_keys(mut backends: Vec<DemoBackend>, requests: &Sender<Request>) {
 struct DemoBackend {
     number: usize,
     address: SocketAddr,
-    /// While it serves: ends its thread when set.
-    stop: Option<Arc<AtomicBool>>,
+    /// While it serves: ends its thread when set, and the thread.
+    serving: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
 impl DemoBackend {
     fn start(number: usize, address: SocketAddr) -> Result<DemoBackend, Error> {
-        let mut backend = DemoBackend { number, address, stop: None };
+        let mut backend = DemoBackend { number, address, serving: None };
         backend.serve().map_err(|error| Error::DemoBackend { address, error })?;
         Ok(backend)
     }
@@ -113,20 +113,22 @@ impl DemoBackend {
         let listener = TcpListener::bind(self.address)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, text) = (Arc::clone(&stop), format!("backend {} ({})\n", self.number, self.address));
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(format!("backend-{}", self.number))
             .spawn(move || accept_until(&stopped, &listener, &text.into()))?;
-        self.stop = Some(stop);
+        self.serving = Some((stop, thread));
         Ok(())
     }
 
     fn toggle(&mut self) {
         let (number, address) = (self.number, self.address);
-        match self.stop.take() {
-            Some(stop) => {
+        match self.serving.take() {
+            Some((stop, thread)) => {
                 stop.store(true, Ordering::SeqCst);
                 // Its thread waits in accept: this wakes it.
                 let _ = TcpStream::connect(address);
+                // Until its listener is closed clients still get into the queue, and are reset with it.
+                let _ = thread.join();
                 println!("backend {number} ({address}) is stopped");
             }
             None => match self.serve() {
