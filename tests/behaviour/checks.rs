@@ -407,8 +407,9 @@ fn rise_passes_bring_in_one_that_begins_fully_down_and_one_brings_in_one_that_be
         await_that("it was checked", || backend.accepted() > 0);
         backend.accepted()
     };
-    assert!(passes(InitialState::FullyDown) >= 4);
-    assert!(passes(InitialState::Down) < 4);
+    // The last one has passed before the backend's own thread has counted it.
+    assert!(passes(InitialState::FullyDown) >= 3);
+    assert!(passes(InitialState::Down) < 3);
 }
 
 #[test]
