@@ -44,27 +44,24 @@ impl Lineage {
 
     /// For each backend of the table before its id now, if it is still there.
     pub fn heirs(&self, before: usize) -> Vec<Option<BackendId>> {
-        let mut heirs = vec![None; before];
-        for (next, &place) in self.backends.iter().enumerate() {
-            if let Some(place) = place {
-                heirs[place] = Some(BackendId::new(next));
-            }
-        }
-        heirs
+        inverse(&self.backends, before).into_iter().map(|place| place.map(BackendId::new)).collect()
+    }
+
+    /// For each listener before its place now, if it is still there.
+    pub fn listener_heirs(&self, before: usize) -> Vec<Option<usize>> {
+        inverse(&self.listeners, before)
     }
 }
 
-impl Lineage {
-    /// For each listener before its place now, if it is still there.
-    pub fn listener_heirs(&self, before: usize) -> Vec<Option<usize>> {
-        let mut heirs = vec![None; before];
-        for (next, &place) in self.listeners.iter().enumerate() {
-            if let Some(place) = place {
-                heirs[place] = Some(next);
-            }
+/// Where each of so many places before is now.
+fn inverse(now: &[Option<usize>], before: usize) -> Vec<Option<usize>> {
+    let mut heirs = vec![None; before];
+    for (next, place) in now.iter().enumerate() {
+        if let Some(place) = place {
+            heirs[*place] = Some(next);
         }
-        heirs
     }
+    heirs
 }
 
 impl Config {

@@ -342,7 +342,7 @@ async fn wait_for_a_place(session: &Admitted, tried: &mut Tried) -> Result<Waite
     /// A place can also come by a change of the table, of which nobody tells the queue: the first looks now and then.
     const LOOK: Duration = Duration::from_millis(50);
     let (core, watch) = (Rc::clone(&session.shared().core), &*session.watch);
-    let queue = session.shared().queue(watch);
+    let queue = Arc::clone(session.shared().queue(watch));
     watch.marks.set(Marks { behind: queue.len(), ..watch.marks.get() });
     let queue_max = session.shared().pool(watch).queue_max;
     let Some(waiting) = queue.join(queue_max) else {
@@ -357,7 +357,7 @@ async fn wait_for_a_place(session: &Admitted, tried: &mut Tried) -> Result<Waite
             return Err(verdict);
         }
         session.catch_up(tried);
-        if !Arc::ptr_eq(&queue, &session.shared().queue(watch)) {
+        if !Arc::ptr_eq(&queue, session.shared().queue(watch)) {
             watch.stage.set(Stage::Connecting);
             return Ok(Waited::Moved);
         }

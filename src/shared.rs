@@ -169,8 +169,10 @@ impl Shared {
     }
 
     /// Where a session waits if it has to.
-    pub fn queue(&self, watch: &Watch) -> Arc<Queue> {
-        Arc::clone(&self.queues[self.listener(watch).pool])
+    ///
+    /// By reference: every pick looks at it, and its count of owners lies where all workers would write.
+    pub fn queue(&self, watch: &Watch) -> &Arc<Queue> {
+        &self.queues[self.listener(watch).pool]
     }
 
     /// Has the sessions counted under the configuration that follows this one.

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::{ACCEPT_BATCH, ACCEPT_PAUSE, PAUSE_REPORT_INTERVAL, TICK, Worker};
 use crate::config::Accept;
 use crate::handover::{Boxes, Connection};
@@ -16,7 +18,6 @@ use crate::ring;
 use crate::session::{self, Admitted};
 use crate::shared::Shared;
 use crate::spread;
-use tokio::sync::Notify;
 
 /// From one look for a new configuration to the next, while a client waits for it.
 const NEWS_PAUSE: Duration = Duration::from_millis(1);
@@ -173,11 +174,15 @@ impl Worker {
     async fn admit_handed(self: &Rc<Self>, connection: Connection) {
         loop {
             let wanted = connection.generation;
-            let known = self.generations().into_iter().rfind(|shared| shared.generation == wanted);
-            if let Some(shared) = known {
+            let present = Rc::clone(&self.shared.borrow());
+            if wanted == present.generation {
+                return self.admit_under(present, connection);
+            }
+            let earlier = self.earlier.borrow().iter().rfind(|shared| shared.generation == wanted).cloned();
+            if let Some(shared) = earlier {
                 return self.admit_under(shared, connection);
             }
-            if wanted < self.shared.borrow().generation {
+            if wanted < present.generation {
                 // It was under way for the whole of a reload. Its listener may be gone; the client may connect again.
                 return net::abort(&Socket::from(connection.client));
             }
