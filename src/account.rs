@@ -3,14 +3,33 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::arrivals::{Arrival, Client};
 use crate::end::End;
 use crate::entries::{Entry, Reached};
 use crate::relay::Direction;
 use crate::watch::{Stage, Watch};
 
-/// For the access log. Moments are since the process began to serve.
+/// For the record. Moments are since the process began to serve.
+pub fn arrival(watch: &Watch, client: Client, accepted: Duration, now: Duration, end: End) -> Arrival {
+    let marks = watch.marks.get();
+    let duration_us = us(now.saturating_sub(accepted));
+    Arrival {
+        listener: watch.listener() as u32,
+        backend: watch.served_by.get(),
+        client,
+        accepted_us: us(accepted),
+        waited_us: marks.picked_us.map_or(duration_us, u64::from).min(duration_us),
+        connect_us: marks.connect_us.map(u64::from),
+        first_byte_us: marks.first_byte_us.map(u64::from),
+        duration_us,
+        bytes_to_backend: watch.meter.bytes(Direction::ToBackend),
+        bytes_to_client: watch.meter.bytes(Direction::ToClient),
+        end,
+    }
+}
+
+/// For the access log.
 pub fn entry(watch: &Watch, client: SocketAddr, accepted: Duration, now: Duration, end: End) -> Entry {
-    let us = |time: Duration| time.as_micros() as u64;
     let marks = watch.marks.get();
     let (reached, duration_us) = (reached(watch, end), us(now.saturating_sub(accepted)));
     let waited_us = marks.picked_us.map(u64::from).or((reached == Reached::Queue).then_some(duration_us));
@@ -32,6 +51,10 @@ pub fn entry(watch: &Watch, client: SocketAddr, accepted: Duration, now: Duratio
         unanswered: is_unanswered(watch, end),
         end,
     }
+}
+
+fn us(time: Duration) -> u64 {
+    time.as_micros() as u64
 }
 
 fn reached(watch: &Watch, end: End) -> Reached {

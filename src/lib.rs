@@ -44,6 +44,7 @@ pub mod health;
 pub mod heartbeat;
 pub mod limits;
 pub mod model;
+pub mod moment;
 pub mod notify;
 pub mod operate;
 pub mod output;

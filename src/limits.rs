@@ -105,7 +105,7 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
     let buffer_bytes = workers * worker::layout(&config.server).bytes() as u64;
     let pipe_bytes = workers * config.server.pipes_per_worker as u64 * PIPE_BYTES as u64;
     let spill_bytes = wanted * 2 * config.server.buffer_size as u64;
-    let backends: usize = config.pools.iter().map(|pool| pool.backends.len()).sum();
+    let backends = config.backends().count();
     let figure_bytes = backends as u64 * figures::BYTES_PER_BACKEND_MAX as u64;
     Ok(Limits {
         sessions_max: wanted as usize,

@@ -27,14 +27,18 @@ impl Lineage {
         Lineage {
             listeners: vec![None; config.listeners.len()],
             pools: vec![None; config.pools.len()],
-            backends: vec![None; config.pools.iter().map(|pool| pool.backends.len()).sum()],
+            backends: vec![None; config.backends().count()],
         }
     }
 
     /// What `next` has of `before`.
     pub fn between(before: &Config, next: &Config) -> Lineage {
-        let listeners = |config: &Config| config.listeners.iter().map(|one| one.name.clone()).collect();
-        let pools = |config: &Config| config.pools.iter().map(|one| one.name.clone()).collect();
+        fn listeners(config: &Config) -> Vec<&str> {
+            config.listeners.iter().map(|one| one.name.as_str()).collect()
+        }
+        fn pools(config: &Config) -> Vec<&str> {
+            config.pools.iter().map(|one| one.name.as_str()).collect()
+        }
         Lineage {
             listeners: places(listeners(before), listeners(next)),
             pools: places(pools(before), pools(next)),
@@ -74,14 +78,7 @@ impl Config {
 
 /// Pool and address of each, in the order of the table.
 fn backends(config: &Config) -> Vec<(&str, SocketAddr)> {
-    let of_pool = |pool: &'_ crate::config::Pool| -> Vec<SocketAddr> {
-        pool.backends.iter().map(|backend| backend.address).collect()
-    };
-    config
-        .pools
-        .iter()
-        .flat_map(|pool| of_pool(pool).into_iter().map(|address| (pool.name.as_str(), address)))
-        .collect()
+    config.backends().map(|(pool, backend)| (pool.name.as_str(), backend.address)).collect()
 }
 
 /// Where each of `next` stands in `before`. Where several are alike each is the heir of one.

@@ -97,48 +97,39 @@ impl Loads {
     pub fn succeed(&self, heirs: Box<[Option<Heir>]>) {
         assert_eq!(heirs.len(), self.len());
         for (place, heir) in heirs.iter().enumerate() {
-            let Some((loads, at)) = heir else { continue };
-            let count = self.own.sessions.take(self.id(place));
-            loads.own.sessions.add_many(loads.id(*at), count);
-            loads.totals[*at].set(loads.totals[*at].get() + count);
-            self.totals[place].set(0);
+            heir.iter().for_each(|heir| self.give(place, heir));
         }
         self.heirs.replace(heirs);
     }
 
+    /// Moves the sessions that are counted here at this place.
+    fn give(&self, place: usize, (loads, at): &Heir) {
+        let count = self.own.sessions.take(self.id(place));
+        loads.own.sessions.add_many(loads.id(*at), count);
+        loads.totals[*at].set(loads.totals[*at].get() + count);
+        self.totals[place].set(0);
+    }
+
     /// A backend that was removed is there again: its sessions count there from now on.
-    pub fn adopt_again(&self, place: usize, heir: Option<Heir>) {
-        let Some((loads, at)) = heir else { return };
-        self.counted(place, |holder, held| {
-            if std::ptr::eq(holder, &*loads) {
-                return;
-            }
-            let count = holder.own.sessions.take(holder.id(held));
-            holder.totals[held].set(0);
-            loads.own.sessions.add_many(loads.id(at), count);
-            loads.totals[at].set(loads.totals[at].get() + count);
-        });
-        // Wherever that was: who looks there is sent on.
+    pub fn adopt_again(&self, place: usize, heir: Heir) {
         let holder = self.holder(place);
-        if holder.as_ref().is_some_and(|(holder, _)| Rc::ptr_eq(holder, &loads)) {
+        if holder.as_ref().is_some_and(|(holder, _)| Rc::ptr_eq(holder, &heir.0)) {
             return;
         }
         let (holder, held) = holder.as_ref().map_or((self, place), |(loads, at)| (&**loads, *at));
-        if let Some(entry) = holder.heirs.borrow_mut().get_mut(held) {
-            *entry = Some((loads, at));
-        }
+        holder.give(held, &heir);
+        // Wherever that was: who looks there is sent on.
+        holder.heirs.borrow_mut()[held] = Some(heir);
     }
 
     /// Where the sessions of this place are counted, if that is not here.
     fn holder(&self, place: usize) -> Option<Heir> {
-        let mut next = self.heirs.borrow().get(place).cloned().flatten()?;
-        loop {
-            let further = next.0.heirs.borrow().get(next.1).cloned().flatten();
-            match further {
-                Some(further) => next = further,
-                None => return Some(next),
-            }
+        let next = |loads: &Loads, place: usize| loads.heirs.borrow().get(place).cloned().flatten();
+        let mut holder = next(self, place)?;
+        while let Some(further) = next(&holder.0, holder.1) {
+            holder = further;
         }
+        Some(holder)
     }
 
     /// Whether its backends stand before this one in the table.
@@ -150,32 +141,23 @@ impl Loads {
     /// reloads while a session lasts.
     pub fn shorten(&self) {
         for heir in self.heirs.borrow_mut().iter_mut().flatten() {
-            let next = heir.0.heirs.borrow().get(heir.1).cloned().flatten();
-            if let Some(next) = next {
-                *heir = next;
+            if let Some(holder) = heir.0.holder(heir.1) {
+                *heir = holder;
             }
         }
     }
 
-    /// Where the sessions of this place are counted.
+    /// Acts where the sessions of this place are counted.
     #[inline]
     fn counted<R>(&self, place: usize, act: impl FnOnce(&Loads, usize) -> R) -> R {
-        match self.heirs.borrow().get(place) {
-            None => act(self, place),
-            Some(heir) => Loads::counted_elsewhere(self, heir.clone(), place, act),
-        }
+        if self.is_present() { act(self, place) } else { self.counted_elsewhere(place, act) }
     }
 
     #[cold]
-    fn counted_elsewhere<R>(
-        loads: &Loads,
-        heir: Option<Heir>,
-        place: usize,
-        act: impl FnOnce(&Loads, usize) -> R,
-    ) -> R {
-        match heir {
-            Some((loads, place)) => loads.counted(place, act),
-            None => act(loads, place),
+    fn counted_elsewhere<R>(&self, place: usize, act: impl FnOnce(&Loads, usize) -> R) -> R {
+        match self.holder(place) {
+            Some((holder, at)) => act(&holder, at),
+            None => act(self, place),
         }
     }
 

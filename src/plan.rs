@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::units::format_duration;
-use crate::config::{Backend, Config, Section, Server};
+use crate::config::{Config, Section, Server};
 use crate::lineage::Lineage;
 use crate::table::BackendId;
 
@@ -143,9 +143,9 @@ impl Plan {
     }
 
     fn backends(&mut self, before: &Config, next: &Config, lineage: &Lineage, sessions: &impl Sessions) {
-        let (old, new) = (all_backends(before), all_backends(next));
-        for ((pool, backend), was) in new.iter().zip(&lineage.backends) {
-            let what = format!("pool {pool}, backend {}", backend.name);
+        let old: Vec<_> = before.backends().collect();
+        for ((pool, backend), was) in next.backends().zip(&lineage.backends) {
+            let what = format!("pool {}, backend {}", pool.name, backend.name);
             let Some(was) = was else {
                 self.add(Kind::Added, &what, format!("at {}", backend.address), None);
                 continue;
@@ -172,7 +172,12 @@ impl Plan {
             let (pool, backend) = old[place];
             let how = format!("at {}; its sessions may go on for {limit}", backend.address);
             let count = sessions.of_backend(BackendId::new(place));
-            self.add(Kind::Removed, &format!("pool {pool}, backend {}", backend.name), how, Some(count));
+            self.add(
+                Kind::Removed,
+                &format!("pool {}, backend {}", pool.name, backend.name),
+                how,
+                Some(count),
+            );
         }
     }
 
@@ -202,15 +207,6 @@ fn differences(before: &Section, next: &Section) -> Vec<(&'static str, String)> 
     let differs = |name: &&'static str| value(before, name) != value(next, name);
     let told = |name| (name, format!("{name} {} -> {}", value(before, name), value(next, name)));
     names.into_iter().filter(differs).map(told).collect()
-}
-
-/// Each with the name of its pool, in the order of the table.
-fn all_backends(config: &Config) -> Vec<(&str, &Backend)> {
-    let mut all = Vec::new();
-    for pool in &config.pools {
-        all.extend(pool.backends.iter().map(|backend| (pool.name.as_str(), backend)));
-    }
-    all
 }
 
 /// A configuration as it is in force after a reload: what only a new process can have stays as it was.

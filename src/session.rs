@@ -133,22 +133,8 @@ impl Admitted {
 
     /// For the record: who it was, when, and what it took.
     fn recorded(&self, arrivals: &Arrivals, end: End) -> Arrival {
-        let us = |time: Duration| time.as_micros() as u64;
-        let (watch, marks) = (&self.watch, self.watch.marks.get());
-        let duration_us = us(self.shared().core.elapsed().saturating_sub(self.accepted));
-        Arrival {
-            listener: watch.listener() as u32,
-            backend: watch.served_by.get(),
-            client: arrivals.client(self.address.ip()),
-            accepted_us: us(self.accepted),
-            waited_us: marks.picked_us.map_or(duration_us, u64::from).min(duration_us),
-            connect_us: marks.connect_us.map(u64::from),
-            first_byte_us: marks.first_byte_us.map(u64::from),
-            duration_us,
-            bytes_to_backend: watch.meter.bytes(Direction::ToBackend),
-            bytes_to_client: watch.meter.bytes(Direction::ToClient),
-            end,
-        }
+        let client = arrivals.client(self.address.ip());
+        account::arrival(&self.watch, client, self.accepted, self.shared().core.elapsed(), end)
     }
 
     fn is_logged(&self) -> bool {

@@ -212,7 +212,7 @@ impl Shared {
                 gone => match returned[index] {
                     Some(id) => {
                         let (loads, place) = &places[index];
-                        loads.adopt_again(*place, find(id));
+                        find(id).into_iter().for_each(|heir| loads.adopt_again(*place, heir));
                         Fate::Kept(id)
                     }
                     None => gone,

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::date::Moment;
 use super::names::Named;
 use super::termination::termination;
 use super::text::Busy;
 use crate::entries::Entry;
+use crate::moment::Moment;
 
 /// The keys, in the order in which they are written; each is always there. `docs/access-log.md` explains each.
 #[derive(Serialize)]

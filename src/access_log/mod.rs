@@ -4,7 +4,6 @@
 //! that costs lines, which are counted, and never a session.
 
 mod activity;
-mod date;
 mod file;
 mod json;
 mod lines;

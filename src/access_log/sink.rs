@@ -4,11 +4,11 @@ use std::io;
 use std::time::Instant;
 
 use super::Unusable;
-use super::date::Moment;
 use super::file::{LogFile, Standard, Stream};
 use super::lines::Lines;
 use super::syslog::Syslog;
 use crate::config::LogTo;
+use crate::moment::Moment;
 
 /// Where lines go.
 #[derive(Debug)]

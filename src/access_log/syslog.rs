@@ -9,9 +9,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Instant;
 
-use super::date::Moment;
 use super::lines::Lines;
 use crate::config::{Facility, SyslogAddress};
+use crate::moment::Moment;
 use crate::net;
 
 /// Severity "informational".

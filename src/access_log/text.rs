@@ -5,10 +5,10 @@
 
 use std::io::Write as _;
 
-use super::date::Moment;
 use super::names::Named;
 use super::termination::termination;
 use crate::entries::Entry;
+use crate::moment::Moment;
 
 /// Sessions that run, as of the moment in which the line was made; the one that is told of is none of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,7 +7,6 @@ use std::vec;
 
 use super::Unusable;
 use super::activity::Activity;
-use super::date::Moment;
 use super::json::json;
 use super::lines::Lines;
 use super::names::Names;
@@ -16,6 +15,7 @@ use super::text::text;
 use crate::config::{AccessLog, LogFormat};
 use crate::entries::{Counts, Entry, Inbox, List};
 use crate::generation::Generation;
+use crate::moment::Moment;
 
 /// How often it says that lines are dropped, at most.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);

@@ -11,7 +11,6 @@ mod extract;
 mod guard;
 mod history;
 pub mod metrics;
-mod moment;
 mod patience;
 mod problem;
 mod serving;

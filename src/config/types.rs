@@ -22,6 +22,13 @@ pub struct Config {
     pub pools: Vec<Pool>,
 }
 
+impl Config {
+    /// The backends of all pools, each with its pool, in the order of the table.
+    pub fn backends(&self) -> impl Iterator<Item = (&Pool, &Backend)> {
+        self.pools.iter().flat_map(|pool| pool.backends.iter().map(move |backend| (pool, backend)))
+    }
+}
+
 /// `[server]`: what holds for the whole process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {

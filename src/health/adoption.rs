@@ -14,7 +14,7 @@ use super::ejection::Ejection;
 use super::probe::Probes;
 use super::ramp;
 use super::state::HealthState;
-use crate::config::{Check, Config, InitialState};
+use crate::config::{self, Check, Config, InitialState};
 use crate::epoch::{self, Publisher, Subscriber};
 use crate::lineage::Lineage;
 use crate::stats::Stats;
@@ -56,14 +56,14 @@ impl Board {
         next.epoch = self.next.epoch + 1;
         let before = mem::take(&mut self.entries);
         let mut before: Vec<Option<Entry>> = before.into_iter().map(Some).collect();
-        let firsts: Vec<usize> = next.pools.iter().map(|places| places.start).collect();
         let (mut entries, mut fresh) = (Vec::with_capacity(next.backends.len()), Vec::new());
-        for (backend, place) in next.backends.iter_mut().zip(&lineage.backends) {
+        let specs = config.backends().zip(&lineage.backends);
+        for (backend, ((pool, file), place)) in next.backends.iter_mut().zip(specs) {
             let known = place.and_then(|place| Some((place, before[place].take()?)));
-            let is_checked = config.pools[backend.pool].health.check != Check::None;
+            let is_checked = pool.health.check != Check::None;
             let (entry, is_fresh) = match known {
                 Some((place, entry)) => {
-                    let after = After { config: &config, stats: &stats, firsts: &firsts, now };
+                    let after = After { pool, file, stats: &stats, now };
                     self.carry_on(&after, backend, BackendId::new(place), entry)
                 }
                 None => (Entry::new(&config, &stats, backend, now), true),
@@ -95,14 +95,11 @@ impl Board {
         was: BackendId,
         mut entry: Entry,
     ) -> (Entry, bool) {
-        let After { config, stats, firsts, now } = *after;
-        let old = self.backend(was);
-        let (spec, old_spec) = (&config.pools[backend.pool], &self.config.pools[old.pool]);
-        let old_file = &old_spec.backends[was.index() - self.next.pools[old.pool].start];
-        let file = &spec.backends[backend.id.index() - firsts[backend.pool]];
-        let file_weight = old_file.weight.get();
+        let After { pool: spec, file, stats, now } = *after;
+        let (old, old_file) = (self.backend(was), self.file(was));
+        let old_spec = &self.config.pools[old.pool];
         // What an operator set stays until the file says something else than before.
-        if backend.weight == file_weight {
+        if file.weight == old_file.weight {
             backend.weight = old.weight;
         }
         backend.mode = old.mode;
@@ -144,10 +141,9 @@ impl Board {
 
 /// What a backend is carried over to.
 struct After<'a> {
-    config: &'a Config,
+    pool: &'a config::Pool,
+    file: &'a config::Backend,
     stats: &'a Stats,
-    /// Where the backends of each pool begin.
-    firsts: &'a [usize],
     now: Instant,
 }
 

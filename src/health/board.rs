@@ -160,16 +160,21 @@ impl Board {
         &self.next.backends[id.index()]
     }
 
+    /// What the file says of it.
+    pub(super) fn file(&self, id: BackendId) -> &config::Backend {
+        let pool = self.backend(id).pool;
+        &self.config.pools[pool].backends[id.index() - self.next.pools[pool].start]
+    }
+
     /// Where it is checked: its own address for checks goes before the pool's port for them.
     pub(super) fn check_address(&self, id: BackendId) -> SocketAddr {
         let backend = self.backend(id);
-        let first = self.next.pools[backend.pool].start;
         let pool = &self.config.pools[backend.pool];
         let own_port = || {
             let port = pool.health.port.unwrap_or(backend.address.port());
             SocketAddr::new(backend.address.ip(), port)
         };
-        pool.backends[id.index() - first].check_address.unwrap_or_else(own_port)
+        self.file(id).check_address.unwrap_or_else(own_port)
     }
 
     /// The name of its pool.
@@ -316,11 +321,9 @@ impl Board {
     }
 
     fn set_ramp(&mut self, id: BackendId, percent: u32) {
+        let max_connections = ramp::limit(self.file(id).max_connections, percent);
         let backend = &mut self.next.backends[id.index()];
-        let place = id.index() - self.next.pools[backend.pool].start;
-        backend.ramp = percent;
-        backend.max_connections =
-            ramp::limit(self.config.pools[backend.pool].backends[place].max_connections, percent);
+        (backend.ramp, backend.max_connections) = (percent, max_connections);
         self.changed.notify_one();
     }
 

@@ -99,7 +99,7 @@ pub fn read(path: &Path) -> Result<Recorded, Unreadable> {
         Header::decode(&bytes).map_err(|fault| Unreadable::Header(path.to_owned(), fault))?;
     let config = config::parse("header", &header.setting)
         .map_err(|errors| Unreadable::Setting(path.to_owned(), errors))?;
-    let backends = config.pools.iter().map(|pool| pool.backends.len()).sum();
+    let backends = config.backends().count();
     let (mut coder, mut rest, mut arrivals) = (Coder::default(), &bytes[length..], Vec::new());
     let mut cut = None;
     while !rest.is_empty() {

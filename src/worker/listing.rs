@@ -85,8 +85,9 @@ fn listed(shared: &Shared, watch: &Watch, wanted: &Wanted) -> Option<Listed> {
         return None;
     }
     let served_by = watch.served_by.get();
-    let mut backends = shared.config.pools.iter().flat_map(|pool| &pool.backends);
-    let backend = served_by.and_then(|id| backends.nth(id.index())).map(|backend| backend.name.as_str());
+    let pools = shared.pools.borrow();
+    let place = served_by.and_then(|id| pools[listener.pool].loads().place(id));
+    let backend = place.map(|place| pool.backends[place].name.as_str());
     if wanted.backend.as_ref().is_some_and(|name| Some(name.as_str()) != backend) {
         return None;
     }

@@ -12,6 +12,7 @@ use crate::admin::extract::{Json, Named};
 use crate::admin::shapes::{Backend, BackendPatch, Mode, NewBackend, Problem};
 use crate::admin::who::Who;
 use crate::config::{self, Flags};
+use crate::generation::Generation;
 use crate::health::Order;
 use crate::table::{self, BackendId};
 
@@ -50,11 +51,8 @@ pub(crate) async fn patch_backend(
 
 fn give_orders(app: &App, pool: &str, backend: &str, patch: &BackendPatch) -> Result<(), Problem> {
     let order = |told: &dyn Fn(BackendId) -> Order| {
-        app.control.order_of(|generation| -> Result<Order, Problem> {
-            let pool_place = pool_of(generation, pool)?;
-            let place = backend_of(generation, pool_place, backend)?;
-            Ok(told(BackendId::new(generation.table().pools[pool_place].start + place)))
-        })
+        app.control
+            .order_of(|generation| -> Result<Order, Problem> { Ok(told(id_of(generation, pool, backend)?)) })
     };
     // The weight first: it is the one that can be refused, and then nothing has changed.
     if let Some(weight) = patch.weight {
@@ -82,10 +80,14 @@ async fn shown(app: &App, pool: &str, backend: &str, patch: &BackendPatch) -> Re
 
 fn found(app: &App, pool: &str, backend: &str) -> Result<Backend, Problem> {
     let generation = app.control.generation();
-    let pool = pool_of(&generation, pool)?;
-    let place = backend_of(&generation, pool, backend)?;
-    let table = generation.table();
-    Ok(one_backend(&generation, &table.backends[table.pools[pool].start + place]))
+    let id = id_of(&generation, pool, backend)?;
+    Ok(one_backend(&generation, &generation.table().backends[id.index()]))
+}
+
+fn id_of(generation: &Generation, pool: &str, backend: &str) -> Result<BackendId, Problem> {
+    let pool = pool_of(generation, pool)?;
+    let place = backend_of(generation, pool, backend)?;
+    Ok(BackendId::new(generation.table().pools[pool].start + place))
 }
 
 impl From<Mode> for table::Mode {
@@ -128,7 +130,7 @@ pub(crate) async fn add_backend(
                     pool.name, other.name, other.address
                 )));
             }
-            let count: usize = generation.config.pools.iter().map(|pool| pool.backends.len()).sum();
+            let count = generation.config.backends().count();
             if count >= config::keys::BACKENDS_MAX {
                 return Err(Problem::conflict(format!(
                     "there are {count} backends; at most {} are allowed",

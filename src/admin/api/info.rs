@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Answer, Shared};
 use crate::admin::App;
-use crate::admin::moment::rfc3339;
 use crate::admin::shapes::{Info, Readiness};
 use crate::config::{Choice, Source};
+use crate::moment::Moment;
 use crate::net;
 use crate::phase::Phase;
 use crate::table::State;
@@ -83,7 +83,7 @@ pub(super) fn now(app: &App) -> Info {
         kernel: net::kernel_release(),
         pid: process::id(),
         uptime_seconds: generation.stats.begun.elapsed().as_secs_f64(),
-        started: rfc3339(app.started),
+        started: Moment::of(app.started).rfc3339_millis(),
         workers: app.control.workers(),
         engine: app.control.engine().word().to_owned(),
         generation: generation.number,

@@ -6,12 +6,12 @@ use utoipa::IntoParams;
 use super::{Answer, Shared};
 use crate::admin::App;
 use crate::admin::extract::Params;
-use crate::admin::moment::rfc3339;
 use crate::admin::shapes::{Candidate, Change, Decision, Problem};
 use crate::changes::CHANGES_MAX;
 use crate::config::Choice;
 use crate::decision::{self, Outcome, Verdict};
 use crate::generation::Generation;
+use crate::moment::Moment;
 use crate::table::BackendTable;
 
 /// Decisions that are told at most.
@@ -108,7 +108,7 @@ pub(crate) async fn changes(app: Shared, Params(how_many): Params<HowMany>) -> A
 /// The newest changes.
 pub(crate) fn newest_changes(app: &App, limit: usize) -> Vec<Change> {
     let told = |change: crate::changes::Change| Change {
-        time: rfc3339(change.at),
+        time: Moment::of(change.at).rfc3339_millis(),
         what: change.what,
         from: change.from,
         to: change.to,
