@@ -1,0 +1,83 @@
+//! Where clients are accepted, and what they get.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Choice, TcpOptions};
+
+/// `[[listener]]`: addresses that accept clients for one pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Unique among listeners.
+    pub name: String,
+    /// Where it accepts; unique over all listeners.
+    pub bind: Vec<SocketAddr>,
+    /// What it accepts.
+    pub protocol: Protocol,
+    /// The pool that serves it: an index into [`Config::pools`].
+    pub pool: usize,
+    /// Connections that the kernel holds for us before they are accepted, per worker and address.
+    pub backlog: u32,
+    /// Which worker serves a connection.
+    pub accept: Accept,
+    /// TCP options of the client connections.
+    pub tcp: TcpOptions,
+    /// Ends a session in which no byte moved for this long.
+    pub idle_timeout: Option<Duration>,
+    /// The same, once one side has ended its stream.
+    pub half_closed_timeout: Option<Duration>,
+    /// Ends a session that has lasted this long, whatever it does.
+    pub lifetime_max: Option<Duration>,
+    /// What a client gets when no backend could be reached.
+    pub no_backend: NoBackend,
+    /// Whether its sessions are in the access log.
+    pub access_log: bool,
+}
+
+/// What a listener accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP connections.
+    Tcp,
+}
+
+impl Choice for Protocol {
+    const ALL: &'static [Self] = &[Self::Tcp];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// Which worker serves a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// The one whose socket the kernel gave it to, by a hash of the addresses and ports.
+    Reuseport,
+    /// The one with the fewest sessions: the one that accepted it hands it over.
+    Balanced,
+}
+
+impl Choice for Accept {
+    const ALL: &'static [Self] = &[Self::Reuseport, Self::Balanced];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Reuseport => "reuseport",
+            Self::Balanced => "balanced",
+        }
+    }
+}
+
+/// What a client gets when no backend could be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoBackend {
+    /// A TCP reset.
+    Reset,
+    /// The end of the stream, with no byte before it.
+    Close,
+    /// This text, then the end of the stream.
+    Message(String),
+}

@@ -1,0 +1,52 @@
+//! What a configuration means: types that cannot hold a wrong value.
+//!
+//! Nothing after this module checks a value again: an address is a `SocketAddr`, a time a `Duration`, a choice an enum.
+
+mod access_log;
+mod admin;
+mod backend;
+mod health;
+mod listener;
+mod pool;
+mod server;
+mod tcp_options;
+
+pub use access_log::{AccessLog, Facility, LogFormat, LogTo, Only, SyslogAddress};
+pub use admin::{Admin, AdminAddress};
+pub use backend::Backend;
+pub use health::{Check, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
+pub use listener::{Accept, Listener, NoBackend, Protocol};
+pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
+pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
+pub use tcp_options::TcpOptions;
+
+/// Everything that one run of ringway needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[server]`: threads, limits, stopping.
+    pub server: Server,
+    /// `[access_log]`: what is told of each session, if anything is.
+    pub access_log: Option<AccessLog>,
+    /// `[admin]`: where it can be looked at and changed while it runs, if anywhere.
+    pub admin: Option<Admin>,
+    /// `[[listener]]`, in file order; at least one.
+    pub listeners: Vec<Listener>,
+    /// `[[pool]]`, in file order; at least one, each with at least one backend.
+    pub pools: Vec<Pool>,
+}
+
+impl Config {
+    /// The backends of all pools, each with its pool, in the order of the table.
+    pub fn backends(&self) -> impl Iterator<Item = (&Pool, &Backend)> {
+        self.pools.iter().flat_map(|pool| pool.backends.iter().map(move |backend| (pool, backend)))
+    }
+}
+
+/// A closed set of words: each value has one, in files, flags and summaries alike.
+pub trait Choice: Copy + 'static {
+    /// Every value.
+    const ALL: &'static [Self];
+
+    /// How it is written.
+    fn word(self) -> &'static str;
+}
