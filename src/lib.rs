@@ -82,6 +82,7 @@ pub mod shadow;
 pub mod account;
 pub mod answer;
 pub mod buffers;
+pub mod peek;
 pub mod pipes;
 pub mod relay;
 pub mod session;

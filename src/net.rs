@@ -315,6 +315,44 @@ pub fn is_reset(socket: &Socket) -> bool {
     ready == 1 && entry.revents & libc::POLLERR != 0
 }
 
+/// Whether the peer has ended its stream, or it is broken: nothing comes after what is there. Takes nothing from the socket.
+pub fn is_at_its_end(socket: &Socket) -> bool {
+    let mut entry = libc::pollfd { fd: socket.raw(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: the pointer is to one pollfd on the stack and the count is 1; a timeout of 0 returns at once.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+    ready == 1
+}
+
+/// Copies what is there, from the first byte on, and leaves it in the socket. `WouldBlock` if there is nothing, 0 at the end.
+pub fn peek(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most `buffer.len()` bytes to the buffer, which is borrowed for the call.
+    let count = unsafe {
+        libc::recv(
+            socket.raw(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_PEEK | libc::MSG_DONTWAIT,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes a socket readable only when so many bytes are there, or when its stream has ended (SO_RCVLOWAT).
+pub fn set_low_water(socket: &Socket, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the kernel reads one int from a live local, and the size given is that of an int.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.raw(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const bytes).cast(),
+            mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Waits until a write would not have to, at most so long; says whether it would not.
 pub fn await_writable(descriptor: impl AsFd, patience: Duration) -> io::Result<bool> {
     let fd = descriptor.as_fd().as_raw_fd();

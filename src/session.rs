@@ -33,7 +33,8 @@ pub struct Admitted {
     shared: RefCell<Rc<Shared>>,
     watch: Rc<Watch>,
     key: Cell<usize>,
-    address: SocketAddr,
+    /// Who the client is: the address that it came from, or the one that a proxy before us tells.
+    client: Cell<SocketAddr>,
     /// When, since the process began to serve.
     accepted: Duration,
     /// The last pick, if it is one of those that are written down, and when it was.
@@ -47,7 +48,8 @@ impl Admitted {
     /// Lets an accepted connection in.
     pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
         let id = shared.core.next_id();
-        let watch = Rc::new(Watch::new(id, listener, client, shared.core.now.get()));
+        let pool = shared.config.listeners[listener].pool;
+        let watch = Rc::new(Watch::new(id, (listener, pool), client, shared.core.now.get()));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.core.elapsed();
         let (note, shadows) = (Cell::new(None), OnceCell::new());
@@ -56,8 +58,8 @@ impl Admitted {
         shared.stats.core.active.add(1);
         counters.accepted.add(1);
         counters.active.add(1);
-        let (key, shared) = (Cell::new(key), RefCell::new(shared));
-        Admitted { shared, watch, key, address, accepted, note, shadows, end: None }
+        let (key, shared, client) = (Cell::new(key), RefCell::new(shared), Cell::new(address));
+        Admitted { shared, watch, key, client, accepted, note, shadows, end: None }
     }
 
     fn shared(&self) -> Rc<Shared> {
@@ -74,7 +76,7 @@ impl Admitted {
         *tried = tried.translate(|id| before.heir(id));
         self.watch.served_by.set(self.watch.served_by.get().and_then(|id| before.heir(id)));
         before.watches.remove(self.key.get());
-        self.watch.move_to(listener);
+        self.watch.move_to(listener, next.config.listeners[listener].pool);
         self.key.set(next.watches.insert(Rc::clone(&self.watch)));
         self.shared.replace(next);
     }
@@ -87,11 +89,11 @@ impl Admitted {
     /// Looks for news once, then picks from one whole table.
     fn pick_now(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
         let shared = &*self.shared();
-        let index = shared.listener(&self.watch).pool;
+        let index = self.watch.pool();
         let (mut tables, mut pools) = (shared.tables.borrow_mut(), shared.pools.borrow_mut());
         let pool = &mut pools[index];
         pool.adopt(tables.refresh());
-        let request = Request { client: self.address.ip(), tried };
+        let request = Request { client: self.client.get().ip(), tried };
         let candidates = shared.core.explains.take().then(|| pool.candidates(&request));
         let picked = pool.pick(&request, &mut shared.core.dice.borrow_mut());
         self.watch.picked_from.set(pool.epoch());
@@ -119,7 +121,7 @@ impl Admitted {
         let at = self.shared().core.elapsed();
         let decision = Decision {
             at,
-            client: self.address.ip(),
+            client: self.client.get().ip(),
             pool,
             tried: tried.len(),
             candidates_total: candidates.len(),
@@ -133,7 +135,7 @@ impl Admitted {
 
     /// For the record: who it was, when, and what it took.
     fn recorded(&self, arrivals: &Arrivals, end: End) -> Arrival {
-        let client = arrivals.client(self.address.ip());
+        let client = arrivals.client(self.client.get().ip());
         account::arrival(&self.watch, client, self.accepted, self.shared().core.elapsed(), end)
     }
 
@@ -144,7 +146,7 @@ impl Admitted {
     /// For the access log.
     fn log(&self, entries: &Entries, end: End) {
         let entry =
-            account::entry(&self.watch, self.address, self.accepted, self.shared().core.elapsed(), end);
+            account::entry(&self.watch, self.client.get(), self.accepted, self.shared().core.elapsed(), end);
         entries.note(entry, || self.shared().core.dice.borrow_mut().u32(..1_000_000));
     }
 
@@ -193,7 +195,7 @@ impl Drop for Admitted {
 
 /// Serves one client: choose a backend and connect, carry bytes, say how it ended.
 pub async fn run(mut session: Admitted) {
-    let met = match choose_and_connect(&session).await {
+    let met = match reach_backend(&session).await {
         Ok(connected) => serve(&session, &connected).await,
         Err(end) => {
             let shared = session.shared();
@@ -208,7 +210,7 @@ pub async fn run(mut session: Admitted) {
     let end = if farewell { met } else { watch.verdict().unwrap_or(met) };
     tracing::debug!(
         session = %watch.id,
-        client = %session.address,
+        client = %session.client.get(),
         listener = %session.shared().listener(watch).name,
         backend = watch.served_by.get().map(|id| id.index()),
         end = end.name(),
@@ -218,6 +220,19 @@ pub async fn run(mut session: Admitted) {
         "session ended"
     );
     session.end = Some(end);
+}
+
+/// From the accepted connection to a connected backend.
+async fn reach_backend(session: &Admitted) -> Result<Connected, End> {
+    greet(session).await?;
+    choose_and_connect(session).await
+}
+
+/// Hears what the client says before a backend can be chosen, where it has to say something.
+///
+/// Boxed where it waits: what few listeners ask for must not make every session larger.
+async fn greet(_session: &Admitted) -> Result<(), End> {
+    Ok(())
 }
 
 /// A backend that has been picked and connected to.
@@ -384,7 +399,7 @@ async fn serve(session: &Admitted, connected: &Connected) -> End {
         picked: *picked,
         asked: Cell::new(None),
         has_come: Cell::new(false),
-        speaks_first: &shared.speaks_first[shared.listener(watch).pool],
+        speaks_first: &shared.speaks_first[watch.pool()],
     };
     answer.begin(shared.core.now.get());
     let first_byte = |direction| answer.first_byte(direction, shared.core.now.get());

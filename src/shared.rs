@@ -165,14 +165,14 @@ impl Shared {
 
     /// The pool that serves a session.
     pub fn pool(&self, watch: &Watch) -> &config::Pool {
-        &self.config.pools[self.listener(watch).pool]
+        &self.config.pools[watch.pool()]
     }
 
     /// Where a session waits if it has to.
     ///
     /// By reference: every pick looks at it, and its count of owners lies where all workers would write.
     pub fn queue(&self, watch: &Watch) -> &Arc<Queue> {
-        &self.queues[self.listener(watch).pool]
+        &self.queues[watch.pool()]
     }
 
     /// Has the sessions counted under the configuration that follows this one.

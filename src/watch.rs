@@ -26,6 +26,8 @@ const SWEEP_MIN: usize = 4096;
 /// What a session is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// Waits for the client's first bytes, which say where it wants to go; has a deadline of its own.
+    Greeting,
     /// Chooses and connects; has a deadline of its own.
     Connecting,
     /// Waits for a backend that is not at its limit; has a deadline of its own.
@@ -43,6 +45,8 @@ pub struct Watch {
     pub id: SessionId,
     /// The listener that accepted it: an index into the configuration's listeners.
     listener: Cell<usize>,
+    /// The pool that serves it: an index into the configuration's pools.
+    pool: Cell<usize>,
     /// When it was accepted, on the worker's clock.
     pub accepted: Duration,
     /// The client's connection.
@@ -109,10 +113,11 @@ struct Seen {
 
 impl Watch {
     /// A session that begins now.
-    pub fn new(id: SessionId, listener: usize, client: Socket, now: Duration) -> Watch {
+    pub fn new(id: SessionId, (listener, pool): (usize, usize), client: Socket, now: Duration) -> Watch {
         Watch {
             id,
             listener: Cell::new(listener),
+            pool: Cell::new(pool),
             accepted: now,
             client,
             backend: RefCell::new(None),
@@ -134,9 +139,20 @@ impl Watch {
         self.listener.get()
     }
 
-    /// It goes on under another configuration, where its listener has this place.
-    pub fn move_to(&self, listener: usize) {
+    /// The pool that serves it: an index into the configuration's pools.
+    pub fn pool(&self) -> usize {
+        self.pool.get()
+    }
+
+    /// It is to be served by another pool than that of its listener.
+    pub fn route_to(&self, pool: usize) {
+        self.pool.set(pool);
+    }
+
+    /// It goes on under another configuration, where its listener and its pool have these places.
+    pub fn move_to(&self, listener: usize, pool: usize) {
         self.listener.set(listener);
+        self.pool.set(pool);
     }
 
     /// Ends the session: both peers see a reset. What its task meets then is a consequence; this is the reason.
@@ -180,7 +196,7 @@ impl Watch {
 
     /// Whether the backend's first byte has just become late: true once.
     fn has_become_late(&self, config: &Config, now: Duration) -> bool {
-        let pool = &config.pools[config.listeners[self.listener()].pool];
+        let pool = &config.pools[self.pool()];
         let is_late = match (self.owed.get(), pool.ejection.first_byte_timeout) {
             (Some(since), Some(limit)) => now - since >= limit,
             _ => false,
@@ -199,7 +215,7 @@ impl Watch {
                 self.seen.set(Seen { progress: 0, since: now });
                 None
             }
-            Stage::Queued => {
+            Stage::Greeting | Stage::Queued => {
                 self.seen.set(Seen { progress: 0, since: now });
                 net::is_reset(&self.client).then_some(End::ClientReset)
             }

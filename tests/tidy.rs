@@ -201,6 +201,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("watch", &["config", "end", "gate", "net", "relay", "session_id", "table"]),
     ("relay", &["buffers", "net", "pipes", "ring"]),
     ("buffers", &[]),
+    ("peek", &["net", "ring"]),
     ("pipes", &["net"]),
     // SYSTEM
     ("ring", &["buffers", "net"]),

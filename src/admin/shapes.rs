@@ -133,7 +133,7 @@ pub struct Session {
     pub pool: String,
     /// The backend that was picked last.
     pub backend: Option<String>,
-    /// `connecting`, `queued`, `relaying` or `farewell`.
+    /// `greeting`, `connecting`, `queued`, `relaying` or `farewell`.
     pub stage: String,
     /// Since it was accepted.
     pub age_seconds: f64,

@@ -86,7 +86,7 @@ fn listed(shared: &Shared, watch: &Watch, wanted: &Wanted) -> Option<Listed> {
     }
     let served_by = watch.served_by.get();
     let pools = shared.pools.borrow();
-    let place = served_by.and_then(|id| pools[listener.pool].loads().place(id));
+    let place = served_by.and_then(|id| pools[watch.pool()].loads().place(id));
     let backend = place.map(|place| pool.backends[place].name.as_str());
     if wanted.backend.as_ref().is_some_and(|name| Some(name.as_str()) != backend) {
         return None;

@@ -44,6 +44,7 @@ pub(crate) async fn sessions(app: Shared, Params(which): Params<Which>) -> Answe
 
 fn session(listed: Listed) -> Session {
     let stage = match listed.stage {
+        Stage::Greeting => "greeting",
         Stage::Connecting => "connecting",
         Stage::Queued => "queued",
         Stage::Relaying => "relaying",
