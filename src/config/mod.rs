@@ -33,8 +33,9 @@ pub use flags::Flags;
 pub use types::{
     Accept, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Ejection,
     Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, ListeningSocket,
-    LogFormat, LogLevel, LogTo, NoBackend, OnDown, Only, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime,
-    RunAs, Server, Signal, Statistic, SyslogAddress, TcpOptions, TlsCheck, UnixFault, UnixName, Workers,
+    LogFormat, LogLevel, LogTo, NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy, Protocol, Record,
+    ResponseTime, Route, RunAs, Server, ServerName, Signal, Statistic, SyslogAddress, TcpOptions, Tls,
+    TlsCheck, UnixFault, UnixName, Workers,
 };
 pub use warnings::warnings;
 

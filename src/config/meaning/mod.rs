@@ -12,6 +12,7 @@ mod listener;
 mod listening_socket;
 mod pool;
 mod response_time;
+mod route;
 mod shadow;
 
 use std::collections::HashMap;

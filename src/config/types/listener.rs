@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Address, Choice, ListeningSocket, TcpOptions};
+use super::{Address, Choice, ListeningSocket, Route, TcpOptions, Tls};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,10 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The pool that serves it: an index into [`Config::pools`].
     pub pool: usize,
+    /// `[listener.tls]`
+    pub tls: Tls,
+    /// `[[listener.route]]`, in file order: who goes to another pool.
+    pub routes: Vec<Route>,
     /// Connections that the kernel holds for us before they are accepted, per worker and address.
     pub backlog: u32,
     /// Which worker serves a connection.
@@ -33,6 +37,13 @@ pub struct Listener {
     pub no_backend: NoBackend,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
+}
+
+impl Listener {
+    /// The pools that serve it: its own first, then those of its routes.
+    pub fn pools(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.pool).chain(self.routes.iter().map(|route| route.pool))
+    }
 }
 
 /// What a listener accepts.
