@@ -27,4 +27,5 @@ mod shadow;
 mod spreading;
 mod stages;
 mod tiers;
+mod unix;
 mod upgrading;
