@@ -184,16 +184,6 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     line(f, "access_log", &listener.access_log);
 }
 
-/// Who may connect to its Unix sockets, if it has any.
-fn listening_socket(f: &mut Section, listener: &Listener) {
-    let socket = &listener.socket;
-    if listener.bind.iter().any(|bind| bind.is_unix()) {
-        line(f, "socket.mode", &format!("{:04o}", socket.mode));
-        line(f, "socket.user", &socket.user.as_deref().unwrap_or("that of the process"));
-        line(f, "socket.group", &socket.group.as_deref().unwrap_or("that of the process"));
-    }
-}
-
 fn pool_name(pools: &[Pool], index: usize) -> &str {
     pools.get(index).map_or("", |pool| &pool.name)
 }
@@ -213,6 +203,16 @@ fn routes(f: &mut Section, listener: &Listener, pools: &[Pool]) {
         line(f, "tls.hello_bytes_max", &format_size(bytes(listener.tls.hello_bytes_max)));
         line(f, "tls.unmatched", &listener.tls.unmatched.word());
         line(f, "tls.no_hello", &listener.tls.no_hello.word());
+    }
+}
+
+/// Who may connect to its Unix sockets, if it has any.
+fn listening_socket(f: &mut Section, listener: &Listener) {
+    let socket = &listener.socket;
+    if listener.bind.iter().any(|bind| bind.is_unix()) {
+        line(f, "socket.mode", &format!("{:04o}", socket.mode));
+        line(f, "socket.user", &socket.user.as_deref().unwrap_or("that of the process"));
+        line(f, "socket.group", &socket.group.as_deref().unwrap_or("that of the process"));
     }
 }
 

@@ -181,11 +181,6 @@ pub(super) fn file(key: &Key, node: &Node<'_>) -> Outcome<PathBuf> {
     formed(key, node, forms::file).map(PathBuf::from)
 }
 
-/// The mode of a file.
-pub(super) fn file_mode(key: &Key, node: &Node<'_>) -> Outcome<u32> {
-    formed(key, node, forms::file_mode)
-}
-
 /// A name of servers, or a wildcard for those below one.
 pub(super) fn server_name(key: &Key, node: &Node<'_>) -> Outcome<ServerName> {
     formed(key, node, |text| {
@@ -206,6 +201,11 @@ pub(super) fn protocol(key: &Key, node: &Node<'_>) -> Outcome<Box<str>> {
         0 => Err("is empty; give a protocol such as \"h2\"".to_owned()),
         _ => Err("is longer than the 255 bytes that a name of a protocol may have".to_owned()),
     })
+}
+
+/// The mode of a file.
+pub(super) fn file_mode(key: &Key, node: &Node<'_>) -> Outcome<u32> {
+    formed(key, node, forms::file_mode)
 }
 
 /// Where lines go, before the keys of a syslog server join it.
