@@ -35,11 +35,17 @@ pub enum End {
     Panicked,
     /// An operator ended it.
     Killed,
+    /// It came from nobody who may say by PROXY protocol who the client is.
+    ProxyUntrusted,
+    /// No whole header of PROXY protocol came within `proxy_protocol.timeout`.
+    ProxyTimeout,
+    /// What came was no header of PROXY protocol.
+    ProxyMalformed,
 }
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 16] = [
+    pub const ALL: [End; 19] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -56,6 +62,9 @@ impl End {
         End::Drained,
         End::Panicked,
         End::Killed,
+        End::ProxyUntrusted,
+        End::ProxyTimeout,
+        End::ProxyMalformed,
     ];
     /// How many there are.
     pub const COUNT: usize = End::ALL.len();
@@ -79,6 +88,9 @@ impl End {
             End::Drained => "drained",
             End::Panicked => "panicked",
             End::Killed => "killed",
+            End::ProxyUntrusted => "proxy-untrusted",
+            End::ProxyTimeout => "proxy-timeout",
+            End::ProxyMalformed => "proxy-malformed",
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct Entry {
 /// How far a session came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
+    /// It had to say something before a backend could be chosen.
+    Greeting,
     /// It waited for a backend that was not at its limit.
     Queue,
     /// It chose and connected.

@@ -53,6 +53,11 @@ pub fn peer(socket: &Socket) -> Option<SocketAddr> {
     SockRef::from(socket).peer_addr().ok()?.as_socket()
 }
 
+/// What the other end has connected to, or we from.
+pub fn local(socket: &Socket) -> Option<SocketAddr> {
+    SockRef::from(socket).local_addr().ok()?.as_socket().map(plain)
+}
+
 /// Opens `count` listening sockets that share `address`, one for each worker. Fails if anybody else listens there.
 ///
 /// SO_REUSEPORT would let a second instance of ours (same user) share the port silently and take half of the clients.
@@ -325,15 +330,18 @@ pub fn is_at_its_end(socket: &Socket) -> bool {
 
 /// Copies what is there, from the first byte on, and leaves it in the socket. `WouldBlock` if there is nothing, 0 at the end.
 pub fn peek(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, libc::MSG_PEEK)
+}
+
+/// The same, and takes it from the socket.
+pub fn take(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, 0)
+}
+
+fn receive(socket: &Socket, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    let flags = flags | libc::MSG_DONTWAIT;
     // SAFETY: the kernel writes at most `buffer.len()` bytes to the buffer, which is borrowed for the call.
-    let count = unsafe {
-        libc::recv(
-            socket.raw(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            libc::MSG_PEEK | libc::MSG_DONTWAIT,
-        )
-    };
+    let count = unsafe { libc::recv(socket.raw(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 

@@ -1,5 +1,7 @@
 //! One session, from the accepted connection to its end. Read [`run`] first.
 
+mod proxy;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +37,8 @@ pub struct Admitted {
     key: Cell<usize>,
     /// Who the client is: the address that it came from, or the one that a proxy before us tells.
     client: Cell<SocketAddr>,
+    /// What else a proxy before us told of it, until a backend knows it.
+    told: RefCell<Option<Box<proxy::Told>>>,
     /// When, since the process began to serve.
     accepted: Duration,
     /// The last pick, if it is one of those that are written down, and when it was.
@@ -59,7 +63,8 @@ impl Admitted {
         counters.accepted.add(1);
         counters.active.add(1);
         let (key, shared, client) = (Cell::new(key), RefCell::new(shared), Cell::new(address));
-        Admitted { shared, watch, key, client, accepted, note, shadows, end: None }
+        let told = RefCell::default();
+        Admitted { shared, watch, key, client, told, accepted, note, shadows, end: None }
     }
 
     fn shared(&self) -> Rc<Shared> {
@@ -231,8 +236,8 @@ async fn reach_backend(session: &Admitted) -> Result<Connected, End> {
 /// Hears what the client says before a backend can be chosen, where it has to say something.
 ///
 /// Boxed where it waits: what few listeners ask for must not make every session larger.
-async fn greet(_session: &Admitted) -> Result<(), End> {
-    Ok(())
+async fn greet(session: &Admitted) -> Result<(), End> {
+    proxy::hear(session).await
 }
 
 /// A backend that has been picked and connected to.
@@ -288,7 +293,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         lease.expect(Signal::Connect, attempt);
         watch.marks.set(watch.marks.get().picked(attempt - session.accepted));
         let limit = pool.connect_timeout.min(left);
-        let error = match connect(watch, address, pool.tcp, limit).await {
+        let connected = connect(watch, address, pool.tcp, limit).await;
+        let error = match connected.and_then(|socket| proxy::tell(session, &socket).map(|()| socket)) {
             Ok(socket) => {
                 let took = shared.core.elapsed() - attempt;
                 lease.measured(Signal::Connect, took);

@@ -75,8 +75,9 @@ fn the_example_with_everything_has_every_key_with_its_default() {
 #[test]
 fn the_example_with_everything_does_what_the_smallest_does() {
     let mut everything = ringway::config::parse("everything.toml", EVERYTHING).unwrap();
-    // The one table that does something by being there.
+    // The tables that do something by being there.
     assert!(everything.admin.take().is_some());
+    assert!(everything.listeners[0].proxy_protocol.take().is_some());
     let minimal = ringway::config::parse("minimal.toml", include_str!("../examples/minimal.toml")).unwrap();
     assert_eq!(everything, minimal);
 }

@@ -10,6 +10,7 @@ pub(super) fn termination(entry: &Entry) -> [u8; 2] {
     let who = who(entry);
     let when = match (who, entry.reached) {
         (b'-', _) => b'-',
+        (_, Reached::Greeting) => b'R',
         (_, Reached::Queue) => b'Q',
         (_, Reached::Connect) => b'C',
         (_, Reached::Data) => b'D',
@@ -23,6 +24,8 @@ fn who(entry: &Entry) -> u8 {
         End::ClientReset => b'C',
         End::BackendReset | End::NoBackend => b'S',
         End::QueueFull | End::LifetimeMax => b'P',
+        End::ProxyUntrusted | End::ProxyMalformed => b'P',
+        End::ProxyTimeout => b'c',
         End::QueueTimeout => b's',
         End::ConnectFailed if entry.unanswered => b's',
         End::ConnectFailed => b'S',
@@ -43,7 +46,7 @@ mod tests {
 
     #[test]
     fn each_end_has_its_letters() {
-        use Reached::{Connect, Data, Queue};
+        use Reached::{Connect, Data, Greeting, Queue};
         for (end, reached, unanswered, letters) in [
             (End::Complete, Data, false, "--"),
             (End::ClientReset, Queue, false, "CQ"),
@@ -67,6 +70,11 @@ mod tests {
             (End::Killed, Data, false, "KD"),
             (End::Drained, Data, false, "KD"),
             (End::Panicked, Connect, false, "IC"),
+            (End::ProxyUntrusted, Greeting, false, "PR"),
+            (End::ProxyTimeout, Greeting, false, "cR"),
+            (End::ProxyMalformed, Greeting, false, "PR"),
+            (End::ClientReset, Greeting, false, "CR"),
+            (End::Drained, Greeting, false, "KR"),
         ] {
             let found = termination(&Entry { end, reached, unanswered, ..entry() });
             assert_eq!(str::from_utf8(&found), Ok(letters), "{end:?} {reached:?}");

@@ -9,6 +9,7 @@ mod backend;
 mod health;
 mod listener;
 mod pool;
+mod proxy_protocol;
 mod server;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub use backend::BACKEND;
 pub use health::HEALTH;
 pub use listener::LISTENER;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
+pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use server::SERVER;
 
 use super::forms::{METHOD_BYTES_MAX, PATH_BYTES_MAX};
@@ -122,6 +124,10 @@ pub enum Kind {
     Statuses(usize),
     /// At most so many algorithms.
     Algorithms(usize),
+    /// One of these words, or a list of them.
+    Words(&'static [&'static str]),
+    /// At most so many networks.
+    Networks(usize),
     /// Where lines go: a word, or the path of a file.
     LogTarget,
     /// A Unix socket's path, or an `ip:port`.
@@ -233,8 +239,20 @@ const USER_TIMEOUT: Key = key(
 const CHECK_INTERVAL: Kind = time(times(100, MILLISECOND), DAY);
 
 /// Every section with every key.
-pub const SECTIONS: &[Section] =
-    &[SERVER, ACCESS_LOG, ADMIN, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
+pub const SECTIONS: &[Section] = &[
+    SERVER,
+    ACCESS_LOG,
+    ADMIN,
+    LISTENER,
+    ACCEPT_PROXY,
+    POOL,
+    RESPONSE_TIME,
+    HEALTH,
+    EJECTION,
+    SEND_PROXY,
+    CUSTOM_TLV,
+    BACKEND,
+];
 
 /// What may stand at the top of a file.
 pub const ROOT: Section = Section {
@@ -310,6 +328,10 @@ impl Kind {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
             }
             Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
+            Self::Words(words) => format!("{}, or a list of them", quoted(words)),
+            Self::Networks(max) => {
+                format!("a network such as \"10.0.0.0/8\", an IP address, or a list of 1 to {max} of them")
+            }
             Self::LogTarget => format!(
                 "{}, or the path of a file, with a slash in it",
                 LOG_TARGETS.map(|word| format!("\"{word}\"")).join(", ")
@@ -326,6 +348,8 @@ impl Kind {
             Self::Addresses(max) => Some(("addresses in one listener", "\"ip:port\"", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
+            Self::Words(words) => Some(("words in one list", "word, or remove it", words.len())),
+            Self::Networks(max) => Some(("networks in one list", "network", *max)),
             Self::Algorithms(max) => Some(("shadows in one pool", "algorithm, or remove it", *max)),
             _ => None,
         }
@@ -369,6 +393,8 @@ impl Kind {
             | Self::Texts(_)
             | Self::Statuses(_)
             | Self::Algorithms(_)
+            | Self::Words(_)
+            | Self::Networks(_)
             | Self::AdminAddress => "",
         };
         format!("{noun}{}", self.range())

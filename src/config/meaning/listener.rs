@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::proxy_protocol::accept_proxy;
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys;
@@ -45,6 +46,7 @@ fn listener(
     let lifetime_max = reader.get("lifetime_max", values::duration);
     let no_backend = no_backend(reader);
     let access_log = reader.get("access_log", values::switch);
+    let proxy_protocol = accept_proxy(reader);
     Some(Listener {
         name: name?,
         bind: bind?,
@@ -58,6 +60,7 @@ fn listener(
         lifetime_max: lifetime_max?,
         no_backend: no_backend?,
         access_log: access_log?,
+        proxy_protocol: proxy_protocol?,
     })
 }
 

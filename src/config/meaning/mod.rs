@@ -10,6 +10,7 @@ mod ejection;
 mod health;
 mod listener;
 mod pool;
+mod proxy_protocol;
 mod response_time;
 mod shadow;
 

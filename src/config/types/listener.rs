@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Choice, TcpOptions};
+use super::{AcceptProxy, Choice, TcpOptions};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct Listener {
     pub no_backend: NoBackend,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
+    /// `[listener.proxy_protocol]`: who may say who the client is, if that is said.
+    pub proxy_protocol: Option<AcceptProxy>,
 }
 
 /// What a listener accepts.

@@ -8,6 +8,7 @@ mod backend;
 mod health;
 mod listener;
 mod pool;
+mod proxy_protocol;
 mod server;
 mod tcp_options;
 
@@ -17,6 +18,7 @@ pub use backend::Backend;
 pub use health::{Check, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
 pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
+pub use proxy_protocol::{AcceptProxy, ProxyTlv, ProxyVersion, SendProxy};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
 pub use tcp_options::TcpOptions;
 
