@@ -35,6 +35,8 @@ pub enum End {
     Panicked,
     /// An operator ended it.
     Killed,
+    /// No route of its listener is for what the client said, and the listener refuses those.
+    Unrouted,
     /// It came from nobody who may say by PROXY protocol who the client is.
     ProxyUntrusted,
     /// No whole header of PROXY protocol came within `proxy_protocol.timeout`.
@@ -45,7 +47,7 @@ pub enum End {
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 19] = [
+    pub const ALL: [End; 20] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -62,6 +64,7 @@ impl End {
         End::Drained,
         End::Panicked,
         End::Killed,
+        End::Unrouted,
         End::ProxyUntrusted,
         End::ProxyTimeout,
         End::ProxyMalformed,
@@ -88,6 +91,7 @@ impl End {
             End::Drained => "drained",
             End::Panicked => "panicked",
             End::Killed => "killed",
+            End::Unrouted => "unrouted",
             End::ProxyUntrusted => "proxy-untrusted",
             End::ProxyTimeout => "proxy-timeout",
             End::ProxyMalformed => "proxy-malformed",

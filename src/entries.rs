@@ -32,6 +32,8 @@ pub struct Entry {
     pub client: SocketAddr,
     /// Which listener accepted it.
     pub listener: u32,
+    /// The pool that served it, or would have.
+    pub pool: u32,
     /// The backend that was picked for it last, if any.
     pub backend: Option<BackendId>,
     /// When it was accepted, since the process began to serve.
@@ -63,7 +65,7 @@ pub struct Entry {
 /// How far a session came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// It had to say something before a backend could be chosen.
+    /// It had still to be said who its client is, or where that wants to go.
     Greeting,
     /// It waited for a backend that was not at its limit.
     Queue,
@@ -236,6 +238,7 @@ mod tests {
             id: SessionId::new(0, number),
             client: "127.0.0.1:1".parse().unwrap(),
             listener: 0,
+            pool: 0,
             backend: None,
             accepted_us: 0,
             waited_us: None,

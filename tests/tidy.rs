@@ -51,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "routing",
             "moment",
             "changes",
             "config",
@@ -139,7 +140,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("generation", &["config", "epoch", "lineage", "queue", "stats", "table", "times"]),
     ("lineage", &["config", "table"]),
     ("phase", &[]),
-    ("stats", &["config", "decision", "end", "lineage", "table"]),
+    ("stats", &["routing", "routing", "config", "decision", "end", "lineage", "table"]),
     ("changes", &[]),
     ("decision", &["end", "table"]),
     ("end", &[]),
@@ -154,6 +155,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // CHOICE: pure
     ("pool", &["balance", "config", "decision", "load", "shadow", "table", "times"]),
     ("proxy_protocol", &["config"]),
+    ("routing", &["config"]),
     ("shadow", &["balance", "config", "stats", "table", "times"]),
     ("balance", &["config", "gate", "table", "times"]),
     ("load", &["config", "gate", "queue", "samples", "stats", "table"]),
@@ -186,6 +188,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "session",
         &[
+            "routing",
+            "peek",
             "account",
             "answer",
             "arrivals",
@@ -197,7 +201,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "entries",
             "load",
             "net",
-            "peek",
             "pool",
             "proxy_protocol",
             "relay",
@@ -210,6 +213,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "shared",
         &[
+            "routing",
+            "routing",
             "lineage",
             "answer",
             "arrivals",

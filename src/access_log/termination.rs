@@ -23,7 +23,7 @@ fn who(entry: &Entry) -> u8 {
         End::Complete => b'-',
         End::ClientReset => b'C',
         End::BackendReset | End::NoBackend => b'S',
-        End::QueueFull | End::LifetimeMax => b'P',
+        End::QueueFull | End::LifetimeMax | End::Unrouted => b'P',
         End::ProxyUntrusted | End::ProxyMalformed => b'P',
         End::ProxyTimeout => b'c',
         End::QueueTimeout => b's',
@@ -49,7 +49,9 @@ mod tests {
         use Reached::{Connect, Data, Greeting, Queue};
         for (end, reached, unanswered, letters) in [
             (End::Complete, Data, false, "--"),
+            (End::ClientReset, Greeting, false, "CR"),
             (End::ClientReset, Queue, false, "CQ"),
+            (End::Unrouted, Greeting, false, "PR"),
             (End::ClientReset, Connect, false, "CC"),
             (End::ClientReset, Data, false, "CD"),
             (End::BackendReset, Data, false, "SD"),

@@ -33,8 +33,9 @@ pub use flags::Flags;
 pub use types::{
     Accept, AcceptProxy, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Ejection,
     Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, LogFormat, LogLevel,
-    LogTo, NoBackend, OnDown, Only, Pool, PowerOfTwoBy, Protocol, ProxyTlv, ProxyVersion, Record,
-    ResponseTime, RunAs, SendProxy, Server, Signal, Statistic, SyslogAddress, TcpOptions, TlsCheck, Workers,
+    LogTo, NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy, Protocol, ProxyTlv, ProxyVersion, Record,
+    ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, Statistic, SyslogAddress, TcpOptions,
+    Tls, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

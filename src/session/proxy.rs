@@ -122,12 +122,19 @@ fn announcement(session: &Admitted, terms: &SendProxy) -> Vec<u8> {
         return protocol::version_1(&addresses);
     }
     let received = |kind| told.and_then(|told| told.tlvs.get(kind));
+    let hello = session.hello.get();
+    // Of several protocols the server chooses one, which nobody here will see.
+    let offered = hello.and_then(|hello| match &*hello.alpn {
+        [alone] => Some(&**alone),
+        _ => None,
+    });
+    let asked = hello.and_then(|hello| hello.server_name.as_ref()).map(|name| name.as_bytes());
     let own_id = terms.tells(ProxyTlv::UniqueId).then(|| session.watch.id.to_string());
     protocol::version_2(&Announcement {
         transport: Transport::Stream,
         addresses,
-        alpn: received(ALPN).filter(|_| terms.tells(ProxyTlv::Alpn)),
-        authority: received(AUTHORITY).filter(|_| terms.tells(ProxyTlv::Authority)),
+        alpn: received(ALPN).or(offered).filter(|_| terms.tells(ProxyTlv::Alpn)),
+        authority: received(AUTHORITY).or(asked).filter(|_| terms.tells(ProxyTlv::Authority)),
         unique_id: own_id.as_ref().map(|id| received(UNIQUE_ID).unwrap_or(id.as_bytes())),
         received: told.map(|told| &told.tlvs).filter(|_| terms.tells(ProxyTlv::Received)),
         custom: &terms.custom,

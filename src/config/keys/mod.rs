@@ -10,6 +10,7 @@ mod health;
 mod listener;
 mod pool;
 mod proxy_protocol;
+mod route;
 mod server;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use health::HEALTH;
 pub use listener::LISTENER;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
 pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
+pub use route::{ROUTE, TLS};
 pub use server::SERVER;
 
 use super::forms::{METHOD_BYTES_MAX, PATH_BYTES_MAX};
@@ -128,6 +130,10 @@ pub enum Kind {
     Words(&'static [&'static str]),
     /// At most so many networks.
     Networks(usize),
+    /// At most so many names of servers.
+    ServerNames(usize),
+    /// At most so many names of protocols.
+    Protocols(usize),
     /// Where lines go: a word, or the path of a file.
     LogTarget,
     /// A Unix socket's path, or an `ip:port`.
@@ -174,6 +180,12 @@ pub const EXPECT_BYTES_MAX: usize = 1_024;
 pub const COMMAND_TEXTS_MAX: usize = 64;
 /// At most this many shadows in one pool.
 pub const SHADOWS_MAX: usize = 4;
+/// At most this many names in one `server_name`.
+pub const SERVER_NAMES_MAX: usize = 1_024;
+/// At most this many protocols in one `alpn`.
+pub const ALPN_MAX: usize = 16;
+/// At most this many `[[listener.route]]` in one listener.
+pub const ROUTES_MAX: usize = 4_096;
 /// At most this many statuses and ranges in one `status`.
 pub const STATUSES_MAX: usize = 64;
 
@@ -244,6 +256,8 @@ pub const SECTIONS: &[Section] = &[
     ACCESS_LOG,
     ADMIN,
     LISTENER,
+    TLS,
+    ROUTE,
     ACCEPT_PROXY,
     POOL,
     RESPONSE_TIME,
@@ -332,6 +346,10 @@ impl Kind {
             Self::Networks(max) => {
                 format!("a network such as \"10.0.0.0/8\", an IP address, or a list of 1 to {max} of them")
             }
+            Self::ServerNames(max) => {
+                format!("a host name, or \"*.\" and one, or a list of 1 to {max} of them")
+            }
+            Self::Protocols(max) => format!("1 to 255 bytes such as \"h2\", or a list of 1 to {max} of them"),
             Self::LogTarget => format!(
                 "{}, or the path of a file, with a slash in it",
                 LOG_TARGETS.map(|word| format!("\"{word}\"")).join(", ")
@@ -350,6 +368,8 @@ impl Kind {
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
             Self::Words(words) => Some(("words in one list", "word, or remove it", words.len())),
             Self::Networks(max) => Some(("networks in one list", "network", *max)),
+            Self::ServerNames(max) => Some(("names in one route", "name, or remove it", *max)),
+            Self::Protocols(max) => Some(("protocols in one route", "protocol, or remove it", *max)),
             Self::Algorithms(max) => Some(("shadows in one pool", "algorithm, or remove it", *max)),
             _ => None,
         }
@@ -395,6 +415,8 @@ impl Kind {
             | Self::Algorithms(_)
             | Self::Words(_)
             | Self::Networks(_)
+            | Self::ServerNames(_)
+            | Self::Protocols(_)
             | Self::AdminAddress => "",
         };
         format!("{noun}{}", self.range())

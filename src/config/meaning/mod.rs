@@ -12,6 +12,7 @@ mod listener;
 mod pool;
 mod proxy_protocol;
 mod response_time;
+mod route;
 mod shadow;
 
 use std::collections::HashMap;
