@@ -18,6 +18,7 @@ mod measured;
 mod orders;
 mod peers;
 mod process;
+mod proxy_protocol;
 mod recording;
 mod relaying;
 mod reloading;

@@ -1,4 +1,4 @@
-//! Real servers and certificates for the tests of checks: nginx and openssl, as Debian has them.
+//! Real servers and certificates: nginx, HAProxy and openssl, as Debian has them.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -121,6 +121,27 @@ impl Server {
         let prefix = folder.path().display().to_string();
         let arguments = ["-p", &prefix, "-c", "nginx.conf", "-e", "stderr"];
         Server::start("nginx", "nginx", &arguments, address, folder)
+    }
+
+    /// HAProxy with this configuration, which is to have somebody accept at the address.
+    pub fn haproxy(text: impl FnOnce(SocketAddr) -> String) -> Server {
+        let (address, folder) = (own_address(8080), TempDir::new().unwrap());
+        fs::write(folder.path().join("haproxy.cfg"), text(address)).unwrap();
+        Server::start("haproxy", "haproxy", &["-db", "-q", "-f", "haproxy.cfg"], address, folder)
+    }
+
+    /// nginx with these blocks, of which one is to accept at the address; it has its module for streams.
+    pub fn nginx_of(blocks: impl FnOnce(SocketAddr) -> String) -> Server {
+        let (address, folder) = (own_address(8080), TempDir::new().unwrap());
+        let text = format!(
+            "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+             daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}}\n{}\n",
+            blocks(address)
+        );
+        fs::write(folder.path().join("nginx.conf"), text).unwrap();
+        let prefix = folder.path().display().to_string();
+        let arguments = ["-p", &prefix, "-c", "nginx.conf", "-e", "stderr"];
+        Server::start("nginx", "nginx and libnginx-mod-stream", &arguments, address, folder)
     }
 
     /// `openssl s_server`, which answers every request with a page about the connection. At most this version of TLS.

@@ -63,6 +63,12 @@ pub const HEALTH: Section = Section {
             Is("true"),
             "whether a session's failed connect counts as a failed check",
         ),
+        key(
+            "proxy_protocol",
+            Kind::Switch,
+            Follows("true where the pool sends one"),
+            "tcp, http, https: whether a check begins with a PROXY protocol header that says that it is one",
+        ),
         key("send", Kind::Bytes(SEND_BYTES_MAX), Follows("none"), "tcp: what is sent once connected"),
         key("send_hex", Kind::Hex(SEND_BYTES_MAX), Follows("none"), "tcp: the same, as bytes in hex"),
         key(

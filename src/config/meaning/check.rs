@@ -54,6 +54,7 @@ impl Choice for CheckWord {
 const USED_BY: &[(&str, &[CheckWord])] = {
     use CheckWord::{Command, Http, Https, Tcp};
     &[
+        ("proxy_protocol", &[Tcp, Http, Https]),
         ("send", &[Tcp]),
         ("send_hex", &[Tcp]),
         ("expect", &[Tcp, Http, Https]),

@@ -11,6 +11,7 @@ mod health;
 mod listener;
 mod listening_socket;
 mod pool;
+mod proxy_protocol;
 mod response_time;
 mod route;
 mod shadow;

@@ -31,6 +31,8 @@ pub struct Health {
     pub initial_state: InitialState,
     /// Whether a session's failed connect counts as a failed check.
     pub passive: bool,
+    /// Whether a check begins with a PROXY protocol header that says that it is one.
+    pub proxy_protocol: bool,
 }
 
 /// What is held of a backend before its first check.

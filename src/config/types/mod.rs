@@ -10,6 +10,7 @@ mod health;
 mod listener;
 mod listening_socket;
 mod pool;
+mod proxy_protocol;
 mod route;
 mod server;
 mod tcp_options;
@@ -22,6 +23,7 @@ pub use health::{Check, Exchange, Expect, Health, HttpCheck, InitialState, TlsCh
 pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use listening_socket::ListeningSocket;
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
+pub use proxy_protocol::{AcceptProxy, ProxyTlv, ProxyVersion, SendProxy};
 pub use route::{Otherwise, Route, ServerName, Tls};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
 pub use tcp_options::TcpOptions;
