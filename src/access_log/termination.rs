@@ -75,7 +75,6 @@ mod tests {
             (End::ProxyUntrusted, Greeting, false, "PR"),
             (End::ProxyTimeout, Greeting, false, "cR"),
             (End::ProxyMalformed, Greeting, false, "PR"),
-            (End::ClientReset, Greeting, false, "CR"),
             (End::Drained, Greeting, false, "KR"),
         ] {
             let found = termination(&Entry { end, reached, unanswered, ..entry() });
