@@ -31,10 +31,10 @@ pub use describe::Section;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
-    Accept, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Ejection, Engine,
-    Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, LogFormat, LogLevel, LogTo,
-    NoBackend, OnDown, Only, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, RunAs, Server, Signal,
-    Statistic, SyslogAddress, TcpOptions, TlsCheck, Workers,
+    Accept, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Datagrams, Ejection,
+    Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, LogFormat, LogLevel,
+    LogTo, NoBackend, OnDown, Only, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, RunAs, Server,
+    Signal, Statistic, SyslogAddress, TcpOptions, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::types::{Algorithm, Choice, Config, Engine, Listener, Pool, Server};
+use super::types::{Algorithm, Check, Choice, Config, Engine, Listener, Pool, Server};
 use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
@@ -27,6 +27,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         found.extend(unused_slow_start(pool));
         found.extend(uncounted_late_bytes(pool));
         found.extend(slow_fast_interval(pool));
+        found.extend(trusted_silence(pool));
         found.extend(single_backend(pool));
         found.extend(odd_addresses(pool, &binds));
     }
@@ -101,6 +102,17 @@ fn slow_fast_interval(pool: &Pool) -> Option<String> {
             pool.name,
             format_duration(fast),
             format_duration(interval)
+        )
+    })
+}
+
+fn trusted_silence(pool: &Pool) -> Option<String> {
+    let Check::Udp(datagrams) = &pool.health.check else { return None };
+    datagrams.expect.is_none().then(|| {
+        format!(
+            "pool \"{}\": its check over UDP expects nothing, so that a backend whose machine is off passes; \
+             write expect, expect_hex or expect_regex",
+            pool.name
         )
     })
 }
@@ -212,6 +224,9 @@ mod tests {
         }
         let slow = format!("health.fast_interval=\"3s\"\n{TWO}");
         starts(of("bind=\"127.0.0.1:8000\"", &slow), "pool \"api\": a fast_interval of 3s is slower");
+        let check = |keys: &str| format!("health={{check=\"udp\",send=\"?\"{keys}}}\n{TWO}");
+        starts(of("bind=\"127.0.0.1:8000\"", &check("")), "pool \"api\": its check over UDP expects nothing");
+        assert_eq!(of("bind=\"127.0.0.1:8000\"", &check(",expect=\"!\"")), [""; 0]);
         let late = format!("ejection={{failures=\"off\",first_byte_timeout=\"1s\"}}\n{TWO}");
         starts(
             of("bind=\"127.0.0.1:8000\"", &late),

@@ -14,7 +14,7 @@ mod tcp_options;
 pub use access_log::{AccessLog, Facility, LogFormat, LogTo, Only, SyslogAddress};
 pub use admin::{Admin, AdminAddress};
 pub use backend::Backend;
-pub use health::{Check, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
+pub use health::{Check, Datagrams, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
 pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};

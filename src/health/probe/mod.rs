@@ -5,6 +5,7 @@ mod expect;
 mod http;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::fmt;
 use std::io;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::config::{self, Check, Exchange};
+use crate::config::{self, Check, Datagrams, Exchange};
 use crate::net;
 
 use http::HttpProbe;
@@ -51,6 +52,8 @@ pub struct Probes(Vec<Option<Arc<Probe>>>);
 pub(super) enum Probe {
     /// Connects, and asks if there is something to ask.
     Tcp(Exchange),
+    /// Asks with a datagram.
+    Udp(Datagrams),
     /// An HTTP request, with or without TLS.
     Http(HttpProbe),
     /// A program and its arguments.
@@ -75,6 +78,7 @@ impl Probe {
         let probe = match &pool.health.check {
             Check::None => return Ok(None),
             Check::Tcp(exchange) => Probe::Tcp(exchange.clone()),
+            Check::Udp(datagrams) => Probe::Udp(datagrams.clone()),
             Check::Http(check) => Probe::Http(HttpProbe::new(check, None)),
             Check::Https(check, trust) => {
                 Probe::Http(HttpProbe::new(check, Some(tls::Client::new(&pool.name, trust)?)))
@@ -93,6 +97,7 @@ impl Probe {
     pub(super) async fn look(&self, target: &Target, timeout: Duration) -> Finding {
         let finding = match self {
             Probe::Tcp(exchange) => tcp::look(exchange, target.address, timeout).await,
+            Probe::Udp(datagrams) => udp::look(datagrams, target.address, timeout).await,
             Probe::Http(probe) => probe.look(target.address, timeout).await,
             Probe::Command(words) => command::look(words, target, timeout).await,
         };
