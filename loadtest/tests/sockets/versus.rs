@@ -144,6 +144,22 @@ fn a_comparison_gives_tables_and_raw_data_and_leaves_nothing_running() {
 }
 
 #[test]
+fn datagrams_are_compared_without_the_peers_that_do_not_carry_them() {
+    let place = Place::new();
+    let ran = place.run("--quick --udp --work udp-64-1,udp-64-1000,udp-1200-64 --peers-only");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    for text in ["udp-64-1000", "udp-1200-64", "datagrams / CPU s", "nginx"] {
+        assert!(ran.stdout.contains(text), "{text}: {}", ran.stdout);
+    }
+    let raw = place.raw();
+    assert_eq!(raw.len(), 1 + 3);
+    for cell in &raw[1..] {
+        assert_eq!(cell["proxy"], "nginx");
+        assert!(cell["load"]["requests"].as_u64().unwrap() > 0, "{cell}");
+    }
+}
+
+#[test]
 fn a_variant_that_leaves_clients_waiting_is_not_valid_and_not_counted() {
     let place = Place::new();
     let ran = place.run("--quick --work small-64 --peers nginx --variant tiny=sessions_max=10");
@@ -262,6 +278,7 @@ fn one_core_is_not_enough() {
 fn wrong_values_are_said_with_those_that_there_are() {
     let place = Place::new();
     for (arguments, says) in [
+        ("--work small-1,udp-64-1", "measured in runs of their own"),
         ("--work tea", "there is no tea; use names of small-1"),
         ("--peers envoy", "haproxy-splice"),
         ("--rounds 0", "--rounds: value is too small (0)"),
