@@ -35,11 +35,13 @@ pub enum End {
     Panicked,
     /// An operator ended it.
     Killed,
+    /// No route of its listener is for what the client said, and the listener refuses those.
+    Unrouted,
 }
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 16] = [
+    pub const ALL: [End; 17] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -56,6 +58,7 @@ impl End {
         End::Drained,
         End::Panicked,
         End::Killed,
+        End::Unrouted,
     ];
     /// How many there are.
     pub const COUNT: usize = End::ALL.len();
@@ -79,6 +82,7 @@ impl End {
             End::Drained => "drained",
             End::Panicked => "panicked",
             End::Killed => "killed",
+            End::Unrouted => "unrouted",
         }
     }
 }

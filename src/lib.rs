@@ -85,6 +85,7 @@ pub mod buffers;
 pub mod peek;
 pub mod pipes;
 pub mod relay;
+pub mod routing;
 pub mod session;
 pub mod shared;
 pub mod watch;

@@ -16,6 +16,7 @@ use crate::config::Pool;
 use crate::decision::Decisions;
 use crate::end::End;
 use crate::lineage::Lineage;
+use crate::routing::Heard;
 use crate::table::BackendId;
 
 pub use shadows::{Choosers, Chosen, PoolShadows, SERVING, ShadowStats};
@@ -167,6 +168,8 @@ pub struct ListenerStats {
     pub bytes_to_backend: Counter,
     /// Bytes carried to clients.
     pub bytes_to_client: Counter,
+    /// Clients by what came of their hello, in the order of [`Heard::ALL`].
+    pub heard: [Counter; Heard::COUNT],
 }
 
 /// What one worker counts of one backend. Aligned: the lists of two workers can lie side by side.

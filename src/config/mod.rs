@@ -33,8 +33,8 @@ pub use flags::Flags;
 pub use types::{
     Accept, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Datagrams, Ejection,
     Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, LogFormat, LogLevel,
-    LogTo, NoBackend, OnDown, Only, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, RunAs, Server,
-    Signal, Statistic, SyslogAddress, TcpOptions, TlsCheck, Workers,
+    LogTo, NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, Route,
+    RunAs, Server, ServerName, Signal, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Workers,
 };
 pub use warnings::warnings;
 

@@ -8,7 +8,7 @@ use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let used: HashSet<usize> = config.listeners.iter().map(|listener| listener.pool).collect();
+    let used: HashSet<usize> = config.listeners.iter().flat_map(Listener::pools).collect();
     let binds: HashMap<SocketAddr, &Listener> = config
         .listeners
         .iter()

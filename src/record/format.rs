@@ -12,7 +12,7 @@ use crate::table::BackendId;
 /// What each file begins with.
 pub(super) const MAGIC: [u8; 8] = *b"RINGREC\n";
 /// Of the format that this reads and writes.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 /// Up to the text of the setting.
 const FIXED_BYTES: usize = 32;
 /// The longest text of a setting: as long as a configuration may be.
@@ -24,10 +24,10 @@ pub(super) const HEADER_BYTES_MAX: usize = FIXED_BYTES + SETTING_BYTES_MAX;
 const ADDRESSES: u16 = 1;
 
 /// Bits of the first byte of a session, above its end.
-const END_MASK: u8 = 0x0f;
-const HAS_BACKEND: u8 = 0x10;
-const HAS_CONNECT: u8 = 0x20;
-const HAS_FIRST_BYTE: u8 = 0x40;
+const END_MASK: u8 = 0x1f;
+const HAS_BACKEND: u8 = 0x20;
+const HAS_CONNECT: u8 = 0x40;
+const HAS_FIRST_BYTE: u8 = 0x80;
 
 const _: () = assert!(End::COUNT <= END_MASK as usize + 1);
 
@@ -125,6 +125,7 @@ impl Coder {
         put(arrival.duration_us, bytes);
         put(arrival.waited_us, bytes);
         put(u64::from(arrival.listener), bytes);
+        put(u64::from(arrival.pool), bytes);
         for value in [backend, arrival.connect_us, arrival.first_byte_us].into_iter().flatten() {
             put(value, bytes);
         }
@@ -153,9 +154,6 @@ impl Coder {
         let [first] = fixed(&mut rest)?;
         let end =
             End::ALL.get(usize::from(first & END_MASK)).ok_or(Fault::Damaged("the end of a session"))?;
-        if first & !(END_MASK | HAS_BACKEND | HAS_CONNECT | HAS_FIRST_BYTE) != 0 {
-            return Err(Fault::Damaged("the first byte of a session"));
-        }
         let ended_us = self.ended_us.wrapping_add(unzigzag(take(&mut rest)?) as u64);
         let duration_us = take(&mut rest)?;
         let accepted_us = ended_us.checked_sub(duration_us).ok_or(Fault::Damaged("the time of a session"))?;
@@ -164,6 +162,7 @@ impl Coder {
             return Err(Fault::Damaged("the times of a session"));
         }
         let listener = u32::try_from(take(&mut rest)?).map_err(|_| Fault::Damaged("a listener"))?;
+        let pool = u32::try_from(take(&mut rest)?).map_err(|_| Fault::Damaged("a pool"))?;
         let mut optional = |flag: u8| (first & flag != 0).then(|| take(&mut rest)).transpose();
         let backend = optional(HAS_BACKEND)?.map(u32::try_from).transpose();
         let backend = backend.map_err(|_| Fault::Damaged("a backend"))?;
@@ -174,6 +173,7 @@ impl Coder {
         }
         let arrival = Arrival {
             listener,
+            pool,
             backend: backend.map(|backend| BackendId::new(backend as usize)),
             accepted_us,
             waited_us,
@@ -262,6 +262,7 @@ mod tests {
         let (has_backend, has_connect) = (has(), has());
         Arrival {
             listener: dice.u32(..) >> dice.u32(0..32),
+            pool: dice.u32(..) >> dice.u32(0..32),
             backend: has_backend.then(|| BackendId::new(dice.usize(0..65_535))),
             client,
             accepted_us: numbers[0],
@@ -322,6 +323,7 @@ mod tests {
         for number in 0..1_000 {
             let arrival = Arrival {
                 listener: 0,
+                pool: 0,
                 backend: Some(BackendId::new(5)),
                 client: Client::Hash(u64::MAX),
                 accepted_us: 1_000_000_000 + number * 137,
@@ -335,7 +337,7 @@ mod tests {
             };
             coder.encode(&arrival, &mut bytes);
         }
-        assert_eq!(bytes.len() / 1_000, 24);
+        assert_eq!(bytes.len() / 1_000, 25);
     }
 
     #[test]

@@ -44,6 +44,7 @@ metrics! {
     LISTENER_ACTIVE = Gauge "ringway_listener_sessions" ["listener"] "sessions now";
     ENDS = Counter "ringway_listener_session_ends_total" ["listener", "reason"] "sessions that have ended, by how";
     LISTENER_BYTES = Counter "ringway_listener_bytes_total" ["listener", "direction"] "bytes carried by sessions that have ended";
+    HELLOS = Counter "ringway_listener_hellos_total" ["listener", "result"] "clients by what came of their TLS hello; only of listeners with routes";
 
     QUEUED = Gauge "ringway_pool_queued_sessions" ["pool"] "sessions that wait for a backend with room";
 

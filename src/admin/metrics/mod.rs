@@ -23,6 +23,7 @@ use crate::end::End;
 use crate::generation::Generation;
 use crate::net;
 use crate::phase::Phase;
+use crate::routing::Heard;
 use crate::stats::{BOUNDS, BackendStats, CoreStats, Counter, ListenerStats, Timing};
 use crate::table::{Backend, Mode, State};
 
@@ -241,6 +242,17 @@ fn listeners(page: &mut Page<'_, '_>) -> fmt::Result {
             series.number(&labels("to_backend"), sum(generation, place, |one| &one.bytes_to_backend))?;
             series.number(&labels("to_client"), sum(generation, place, |one| &one.bytes_to_client))
         })
+    })?;
+    page.metric(of::HELLOS, |series, generation| {
+        let routed =
+            names(generation).filter(|(place, _)| !generation.config.listeners[*place].routes.is_empty());
+        for (place, name) in routed {
+            for heard in Heard::ALL {
+                let count = sum(generation, place, |one| &one.heard[heard as usize]);
+                series.number(&[("listener", name), ("result", heard.name())], count)?;
+            }
+        }
+        Ok(())
     })
 }
 

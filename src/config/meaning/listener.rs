@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::route::{routes, tls};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys;
@@ -22,12 +23,13 @@ pub(super) fn listeners(
     all(tables.iter().map(|(table, place)| {
         let owner = owner("listener", table);
         let reader = Reader::new(&keys::LISTENER, table, place.clone(), owner, report);
-        listener(&reader, pools, &mut names, &mut binds)
+        listener(&reader, (table, report), pools, &mut names, &mut binds)
     }))
 }
 
 fn listener(
     reader: &Reader<'_, '_>,
+    (table, report): (&Table<'_>, &Report),
     pools: Option<&PoolNames>,
     names: &mut HashMap<String, Place>,
     binds: &mut HashMap<SocketAddr, Place>,
@@ -37,6 +39,8 @@ fn listener(
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
+    let tls = tls(reader, table, report);
+    let routes = routes(reader, table, pools, report);
     let backlog = count(reader, "backlog");
     let accept: Option<Accept> = reader.get("accept", values::choice);
     let tcp = tcp_options(reader);
@@ -50,6 +54,8 @@ fn listener(
         bind: bind?,
         protocol: protocol?,
         pool: pool?,
+        tls: tls?,
+        routes: routes?,
         backlog: to_u32(backlog?),
         accept: accept?,
         tcp: tcp?,
@@ -98,7 +104,7 @@ impl PoolNames {
         Self { in_order, index: found.collect() }
     }
 
-    fn find(&self, reader: &Reader<'_, '_>, name: &str) -> Option<usize> {
+    pub(super) fn find(&self, reader: &Reader<'_, '_>, name: &str) -> Option<usize> {
         const KNOWN_MAX: usize = 8;
         let found = self.index.get(name).copied();
         if found.is_none() {

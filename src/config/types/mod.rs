@@ -8,6 +8,7 @@ mod backend;
 mod health;
 mod listener;
 mod pool;
+mod route;
 mod server;
 mod tcp_options;
 
@@ -17,6 +18,7 @@ pub use backend::Backend;
 pub use health::{Check, Datagrams, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
 pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
+pub use route::{Otherwise, Route, ServerName, Tls};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
 pub use tcp_options::TcpOptions;
 
