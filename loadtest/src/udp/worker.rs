@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use quinn_udp::BATCH_SIZE;
 use rustix::{
     event::{Timespec, epoll},
     io::Errno,
@@ -96,7 +97,7 @@ impl Worker {
             }
         };
         // Another run, and another thread, must not take our answers for theirs.
-        let tag = mix(run.seed ^ u64::from(std::process::id()) << 32 ^ thread as u64) as u32;
+        let tag = mix(run.seed ^ (u64::from(std::process::id()) << 32) ^ thread as u64) as u32;
         let sender = Sender {
             thread,
             clients,
@@ -140,9 +141,14 @@ impl Worker {
             };
             for event in ready {
                 let port = event.data.u64() as usize;
-                inbox.receive(&ports[port], |from, to, bytes| {
-                    sender.take(port, from, to, bytes, elapsed_ns(begun));
-                })?;
+                for _ in 0..RECEIVES {
+                    let count = inbox.receive(&ports[port], |from, to, bytes| {
+                        sender.take(port, from, to, bytes, elapsed_ns(begun));
+                    })?;
+                    if count < BATCH_SIZE {
+                        break;
+                    }
+                }
             }
         }
         sender.tally.refused = sender.outbox.refused;
@@ -277,6 +283,9 @@ fn elapsed_ns(begun: Instant) -> u64 {
 
 /// Sent before something is received again: more would only fill the buffer of the one who is to take them.
 const BURST: usize = 64;
+/// Batches that are taken from one socket before something is sent again: more datagrams than a burst has, so that an open
+/// loop that is behind does not fall behind with the answers, too.
+const RECEIVES: usize = 4;
 const EVENTS_MAX: usize = 256;
 /// How often a signal is looked for.
 const LOOK_NS: u64 = 50_000_000;

@@ -90,7 +90,10 @@ fn read(stdout: &str, complaint: &str) -> (Option<Load>, Vec<String>) {
         }
     }
     if lost as f64 > sent as f64 * LOST_SHARE_MAX {
-        faults.push(format!("{lost} of {sent} datagrams were lost, more than one of a thousand"));
+        faults.push(format!(
+            "{lost} of {sent} datagrams were lost, more than one of a thousand; where buffers are too small for so many \
+             clients, try 'sysctl -w net.core.rmem_max=8388608'"
+        ));
     }
     if answered == 0 {
         faults.push("no datagram was answered".to_owned());
@@ -116,7 +119,7 @@ const SOURCE: &str = "loadtest udp";
 const SOURCES: &str = "127.32.0.0/16";
 const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 /// A client whose datagram is lost goes on after this.
-const TIMEOUT: Duration = Duration::from_millis(200);
+const TIMEOUT: Duration = Duration::from_secs(1);
 const LOST_SHARE_MAX: f64 = 0.001;
 const END_WITHIN: Duration = Duration::from_secs(30);
 
@@ -139,7 +142,8 @@ mod tests {
         assert!(faults.is_empty(), "{faults:?}");
         assert_eq!((load.requests, load.warm_up_requests, load.bytes), (1990, 5, 127_360));
         assert_eq!((load.seconds, load.p50_us, load.p99_9_us), (2.0, Some(1.5), Some(3.5)));
-        assert_eq!(read(&report(3, 0), "").1, ["3 of 2000 datagrams were lost, more than one of a thousand"]);
+        let (_, faults) = read(&report(3, 0), "");
+        assert!(faults[0].starts_with("3 of 2000 datagrams were lost, ") && faults.len() == 1, "{faults:?}");
         assert_eq!(read(&report(0, 1), "").1, ["1 datagrams altered"]);
         assert_eq!(read("", "no such address").1, ["loadtest udp printed no report: no such address"]);
     }
