@@ -132,7 +132,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("end", &[]),
     ("table", &["config", "gate"]),
     ("gate", &[]),
-    ("handover", &[]),
+    ("handover", &["config"]),
     ("queue", &[]),
     ("session_id", &[]),
     ("spread", &[]),

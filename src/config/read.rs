@@ -43,6 +43,11 @@ impl<'n, 't> Reader<'n, 't> {
         reader
     }
 
+    /// Such as `pool "api"`.
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// A value, or its default; a required one that is missing is reported.
     pub(super) fn get<T>(&self, name: &str, parse: fn(&Key, &Node<'_>) -> Result<T, Reason>) -> Option<T> {
         let key = self.key(name);

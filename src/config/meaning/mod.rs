@@ -9,6 +9,7 @@ mod check;
 mod ejection;
 mod health;
 mod listener;
+mod listening_socket;
 mod pool;
 mod response_time;
 mod route;

@@ -1,11 +1,10 @@
 //! Tcp: connects; then, if asked to, sends and waits for an answer.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::config::Exchange;
+use crate::config::{Address, Exchange};
 
 use super::expect::Answer;
 use super::{Finding, Obstacle, connect, failed};
@@ -13,7 +12,7 @@ use super::{Finding, Obstacle, connect, failed};
 /// One look, in this time.
 pub(super) async fn look(
     exchange: &Exchange,
-    address: SocketAddr,
+    address: Address,
     timeout: Duration,
 ) -> Result<Finding, Obstacle> {
     let mut answer = Answer::default();
@@ -24,11 +23,7 @@ pub(super) async fn look(
     }
 }
 
-async fn converse(
-    exchange: &Exchange,
-    address: SocketAddr,
-    answer: &mut Answer,
-) -> Result<Finding, Obstacle> {
+async fn converse(exchange: &Exchange, address: Address, answer: &mut Answer) -> Result<Finding, Obstacle> {
     let mut stream = connect(address).await?;
     stream.write_all(&exchange.send).await?;
     let Some(expect) = &exchange.expect else { return Ok(Finding::Passed) };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 
-use crate::config::{Datagrams, Expect};
+use crate::config::{Address, Datagrams, Expect};
 use crate::net;
 
 use super::expect::{self, Answer};
@@ -22,9 +22,12 @@ const LOOKED_AT_MAX: usize = 4096;
 /// One look, in this time.
 pub(super) async fn look(
     datagrams: &Datagrams,
-    address: SocketAddr,
+    address: Address,
     timeout: Duration,
 ) -> Result<Finding, Obstacle> {
+    let Some(address) = address.as_ip() else {
+        return failed("a Unix socket takes no datagrams of UDP; give the backend a check_address");
+    };
     let begun = Instant::now();
     let socket = connect(address).await?;
     let mut heard = Heard { answers: 0, last: Answer::default() };
