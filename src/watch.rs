@@ -4,6 +4,7 @@
 //! breaking its sockets: its operations then complete by themselves, and none is ever dropped in flight.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Watch {
     pub accepted: Duration,
     /// The client's connection.
     pub client: Socket,
+    /// Who the client is, if a proxy before us told it.
+    pub told_client: Cell<Option<SocketAddr>>,
     /// The backend's connection, once there is one, connected or not.
     pub backend: RefCell<Option<Socket>>,
     /// What it is about.
@@ -120,6 +123,7 @@ impl Watch {
             pool: Cell::new(pool),
             accepted: now,
             client,
+            told_client: Cell::new(None),
             backend: RefCell::new(None),
             stage: Cell::new(Stage::Connecting),
             served_by: Cell::new(None),

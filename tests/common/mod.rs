@@ -88,6 +88,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             lifetime_max: None,
             no_backend: NoBackend::Reset,
             access_log: true,
+            proxy_protocol: None,
         }],
         pools: vec![Pool {
             name: "test".into(),
@@ -115,6 +116,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 share_max: 50,
                 first_byte_timeout: None,
             },
+            proxy_protocol: None,
             health: Health {
                 // Tests of health turn it on: elsewhere a check would only be one more client of the backends.
                 check: Check::None,
@@ -128,6 +130,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 rise: NonZeroU32::new(2).unwrap(),
                 fall: NonZeroU32::new(3).unwrap(),
                 passive: true,
+                proxy_protocol: false,
             },
             backends: backends.iter().map(backend).collect(),
         }],

@@ -10,6 +10,7 @@ mod health;
 mod listener;
 mod listening_socket;
 mod pool;
+mod proxy_protocol;
 mod route;
 mod server;
 
@@ -22,6 +23,7 @@ pub use health::HEALTH;
 pub use listener::LISTENER;
 pub use listening_socket::LISTENING_SOCKET;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
+pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
 
@@ -130,6 +132,10 @@ pub enum Kind {
     Statuses(usize),
     /// At most so many algorithms.
     Algorithms(usize),
+    /// One of these words, or a list of them.
+    Words(&'static [&'static str]),
+    /// At most so many networks.
+    Networks(usize),
     /// At most so many names of servers.
     ServerNames(usize),
     /// At most so many names of protocols.
@@ -256,13 +262,16 @@ pub const SECTIONS: &[Section] = &[
     ACCESS_LOG,
     ADMIN,
     LISTENER,
+    ACCEPT_PROXY,
     LISTENING_SOCKET,
-    TLS,
     ROUTE,
+    TLS,
     POOL,
     RESPONSE_TIME,
     HEALTH,
     EJECTION,
+    SEND_PROXY,
+    CUSTOM_TLV,
     BACKEND,
 ];
 
@@ -342,6 +351,10 @@ impl Kind {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
             }
             Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
+            Self::Words(words) => format!("{}, or a list of them", quoted(words)),
+            Self::Networks(max) => {
+                format!("a network such as \"10.0.0.0/8\", an IP address, or a list of 1 to {max} of them")
+            }
             Self::ServerNames(max) => {
                 format!("a host name, or \"*.\" and one, or a list of 1 to {max} of them")
             }
@@ -362,6 +375,8 @@ impl Kind {
             Self::Addresses(max) => Some(("addresses in one listener", "\"ip:port\"", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
+            Self::Words(words) => Some(("words in one list", "word, or remove it", words.len())),
+            Self::Networks(max) => Some(("networks in one list", "network", *max)),
             Self::ServerNames(max) => Some(("names in one route", "name, or remove it", *max)),
             Self::Protocols(max) => Some(("protocols in one route", "protocol, or remove it", *max)),
             Self::Algorithms(max) => Some(("shadows in one pool", "algorithm, or remove it", *max)),
@@ -409,6 +424,8 @@ impl Kind {
             | Self::Texts(_)
             | Self::Statuses(_)
             | Self::Algorithms(_)
+            | Self::Words(_)
+            | Self::Networks(_)
             | Self::ServerNames(_)
             | Self::Protocols(_)
             | Self::AdminAddress => "",

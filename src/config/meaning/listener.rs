@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::listening_socket::listening_socket;
+use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
@@ -50,6 +51,7 @@ fn listener(
     let lifetime_max = reader.get("lifetime_max", values::duration);
     let no_backend = no_backend(reader);
     let access_log = reader.get("access_log", values::switch);
+    let proxy_protocol = accept_proxy(reader);
     Some(Listener {
         name: name?,
         bind: bind?,
@@ -66,6 +68,7 @@ fn listener(
         lifetime_max: lifetime_max?,
         no_backend: no_backend?,
         access_log: access_log?,
+        proxy_protocol: proxy_protocol?,
     })
 }
 

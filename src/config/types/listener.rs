@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Address, Choice, ListeningSocket, Route, TcpOptions, Tls};
+use super::{AcceptProxy, Address, Choice, ListeningSocket, Route, TcpOptions, Tls};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,8 @@ pub struct Listener {
     pub no_backend: NoBackend,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
+    /// `[listener.proxy_protocol]`: who may say who the client is, if that is said.
+    pub proxy_protocol: Option<AcceptProxy>,
 }
 
 impl Listener {
