@@ -6,10 +6,10 @@
 use std::env;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process;
 
-use crate::config::TcpOptions;
+use crate::config::{Address, Listener};
 use crate::net::{self, Listening};
 
 /// At most so many sockets are taken: as many as listeners can have addresses, and far more than a unit names.
@@ -20,13 +20,13 @@ const SOCKETS_MAX: usize = 65_536;
 pub struct Activation {
     sockets: Vec<Passed>,
     /// Dual-stack ones that a listener has taken.
-    dual: Vec<SocketAddr>,
+    dual: Vec<Address>,
 }
 
 #[derive(Debug)]
 struct Passed {
     name: String,
-    address: SocketAddr,
+    address: Address,
     listening: Listening,
 }
 
@@ -37,7 +37,7 @@ pub enum Unusable {
     Variables(String),
     /// A descriptor that was promised is not there.
     Descriptors(io::Error),
-    /// It is no TCP socket that listens.
+    /// It is no socket of streams that listens.
     NotListening {
         /// As the manager calls it.
         name: String,
@@ -49,14 +49,14 @@ pub enum Unusable {
         /// As the manager calls it.
         name: String,
         /// Where it listens.
-        address: SocketAddr,
+        address: Address,
     },
     /// It takes the clients of a listener that is to have a socket of its own.
     DualStack {
         /// Where it listens.
-        passed: SocketAddr,
+        passed: Address,
         /// The listener's address.
-        wanted: SocketAddr,
+        wanted: Address,
     },
     /// The kernel refused something.
     Kernel(io::Error),
@@ -92,9 +92,9 @@ impl Activation {
     /// When one that was passed takes the clients of this address as well.
     pub fn share(
         &mut self,
-        address: SocketAddr,
+        address: Address,
         workers: usize,
-        tcp: TcpOptions,
+        listener: &Listener,
     ) -> Result<Option<Vec<Vec<Listening>>>, Unusable> {
         let (ours, others): (Vec<_>, Vec<_>) =
             self.sockets.drain(..).partition(|passed| passed.address == address);
@@ -110,7 +110,7 @@ impl Activation {
         let names: Vec<&str> = ours.iter().map(|passed| passed.name.as_str()).collect();
         tracing::info!(%address, sockets = names.len(), names = names.join(","), "listens on what the service manager passed");
         for passed in &ours {
-            passed.listening.set_options(tcp).map_err(Unusable::Kernel)?;
+            passed.listening.set_options(listener).map_err(Unusable::Kernel)?;
             self.dual.extend(passed.listening.is_dual_stack().then_some(passed.address));
         }
         let ours: Vec<Listening> = ours.into_iter().map(|passed| passed.listening).collect();
@@ -141,7 +141,8 @@ pub fn shares(sockets: usize, workers: usize) -> Vec<Vec<usize>> {
 }
 
 /// Whether a dual-stack socket there gets the clients of an IPv4 address.
-fn takes_clients_of(dual: SocketAddr, address: SocketAddr) -> bool {
+fn takes_clients_of(dual: Address, address: Address) -> bool {
+    let (Address::Ip(dual), Address::Ip(address)) = (dual, address) else { return false };
     let all = dual.ip() == Ipv6Addr::UNSPECIFIED && dual.port() == address.port();
     all && address.ip() == Ipv4Addr::UNSPECIFIED
 }
@@ -178,8 +179,8 @@ impl fmt::Display for Unusable {
             ),
             Unusable::NotListening { name, why } => write!(
                 f,
-                "socket {name} of the service manager: {why}; ringway takes TCP sockets that listen (ListenStream=IP:PORT \
-                 with Accept=no)"
+                "socket {name} of the service manager: {why}; ringway takes sockets that listen (ListenStream=IP:PORT or \
+                 a path, with Accept=no)"
             ),
             Unusable::Unasked { name, address } => write!(
                 f,

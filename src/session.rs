@@ -4,7 +4,6 @@ mod proxy;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use crate::answer::Answer;
 use crate::arrivals::{Arrival, Arrivals};
 use crate::balance::Tried;
 use crate::buffers::Chunk;
-use crate::config::{self, NoBackend, Otherwise, Signal, Tls};
+use crate::config::{self, Address, NoBackend, Otherwise, Signal, Tls, UnixName};
 use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
 use crate::entries::Entries;
@@ -38,7 +37,7 @@ pub struct Admitted {
     watch: Rc<Watch>,
     key: Cell<usize>,
     /// Who the client is: the address that it came from, or the one that a proxy before us tells.
-    client: Cell<SocketAddr>,
+    client: Cell<Address>,
     /// What else a proxy before us told of it, until a backend knows it.
     told: RefCell<Option<Box<proxy::Told>>>,
     /// When, since the process began to serve.
@@ -54,7 +53,7 @@ pub struct Admitted {
 
 impl Admitted {
     /// Lets an accepted connection in.
-    pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
+    pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: Address) -> Admitted {
         let id = shared.core.next_id();
         let pool = shared.config.listeners[listener].pool;
         let watch = Rc::new(Watch::new(id, (listener, pool), client, shared.core.now.get()));
@@ -92,12 +91,12 @@ impl Admitted {
     }
 
     /// Picks a backend, unless others wait for one: those who came first go first.
-    fn pick(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
+    fn pick(&self, tried: &Tried) -> Result<(Lease, Address), Nobody> {
         if self.shared().queue(&self.watch).is_empty() { self.pick_now(tried) } else { Err(Nobody::Full) }
     }
 
     /// Looks for news once, then picks from one whole table.
-    fn pick_now(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
+    fn pick_now(&self, tried: &Tried) -> Result<(Lease, Address), Nobody> {
         let shared = &*self.shared();
         let index = self.watch.pool();
         let (mut tables, mut pools) = (shared.tables.borrow_mut(), shared.pools.borrow_mut());
@@ -125,7 +124,7 @@ impl Admitted {
         pool: usize,
         candidates: Vec<Candidate>,
         tried: &Tried,
-        picked: &Result<(Lease, SocketAddr), Nobody>,
+        picked: &Result<(Lease, Address), Nobody>,
     ) {
         let chosen = picked.as_ref().ok().map(|(lease, _)| lease.backend());
         let at = self.shared().core.elapsed();
@@ -393,7 +392,7 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
 /// What came of waiting.
 enum Waited {
     /// There was a place at a backend.
-    Called((Lease, SocketAddr)),
+    Called((Lease, Address)),
     /// There is nobody left to wait for.
     Nobody,
     /// A reload has given the listener another pool.
@@ -513,7 +512,7 @@ async fn wait_for_resources(core: &Core) {
 /// Connects, or fails when `limit` is over.
 async fn connect(
     watch: &Watch,
-    address: SocketAddr,
+    address: Address,
     tcp: config::TcpOptions,
     limit: Duration,
 ) -> io::Result<Socket> {
@@ -523,7 +522,7 @@ async fn connect(
     // From here on the tick can end it.
     watch.backend.replace(Some(socket.clone()));
     {
-        let mut operation = pin!(ring::connect(&socket, address));
+        let mut operation = pin!(connected(watch, &socket, address));
         let mut result = tokio::time::timeout(limit, operation.as_mut()).await;
         if result.is_err() {
             result = tokio::time::timeout(GRACE, operation.as_mut()).await;
@@ -533,16 +532,44 @@ async fn connect(
             Err(_) => {
                 net::stop_connecting(&socket);
                 // It completes at once. Even if it connected in that very moment, it has been shut down.
-                let _ = operation.await;
+                if !address.is_unix() {
+                    let _ = operation.await;
+                }
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
     }
-    if address.ip().is_loopback() && net::is_connected_to_itself(&socket, address) {
+    if let Address::Ip(ip) = address
+        && ip.ip().is_loopback()
+        && net::is_connected_to_itself(&socket, ip)
+    {
         net::abort(&socket);
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(socket)
+}
+
+/// Until it is connected. Only what leads to an IP address is an operation on the ring, and ends by
+/// [`net::stop_connecting`]; the rest may be left at any moment.
+async fn connected(watch: &Watch, socket: &Socket, address: Address) -> io::Result<()> {
+    match address {
+        Address::Ip(address) => ring::connect(socket, address).await,
+        // Boxed: it must not make every session larger.
+        Address::Unix(name) => Box::pin(connected_here(watch, socket, name)).await,
+    }
+}
+
+async fn connected_here(watch: &Watch, socket: &Socket, name: UnixName) -> io::Result<()> {
+    /// From one try to the next while the queue of who listens there is full. The kernel tells nobody of room.
+    const PAUSE: Duration = Duration::from_millis(2);
+    loop {
+        match net::connect_unix_now(socket, name) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && watch.verdict().is_none() => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Tells a client that nobody could be reached, in the way that its listener says.
@@ -607,7 +634,7 @@ mod tests {
                 client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 let (accepted, address) = listener.accept().unwrap();
                 let socket = Socket::from(OwnedFd::from(accepted));
-                (Admitted::new(Rc::clone(shared), 0, socket, address), client)
+                (Admitted::new(Rc::clone(shared), 0, socket, address.into()), client)
             };
             let shared = shared();
             let (healthy, _other_client) = admit(&shared);

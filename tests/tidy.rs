@@ -146,7 +146,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("end", &[]),
     ("table", &["config", "gate"]),
     ("gate", &[]),
-    ("handover", &[]),
+    ("handover", &["config"]),
     ("queue", &[]),
     ("session_id", &[]),
     ("spread", &[]),

@@ -170,6 +170,7 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     line(f, "backlog", &listener.backlog);
     line(f, "accept", &listener.accept.word());
     tcp(f, listener.tcp);
+    listening_socket(f, listener);
     line(f, "idle_timeout", &or_off(listener.idle_timeout));
     line(f, "half_closed_timeout", &or_off(listener.half_closed_timeout));
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
@@ -230,6 +231,16 @@ fn routes(f: &mut Section, listener: &Listener, pools: &[Pool]) {
         line(f, "tls.hello_bytes_max", &format_size(bytes(listener.tls.hello_bytes_max)));
         line(f, "tls.unmatched", &listener.tls.unmatched.word());
         line(f, "tls.no_hello", &listener.tls.no_hello.word());
+    }
+}
+
+/// Who may connect to its Unix sockets, if it has any.
+fn listening_socket(f: &mut Section, listener: &Listener) {
+    let socket = &listener.socket;
+    if listener.bind.iter().any(|bind| bind.is_unix()) {
+        line(f, "socket.mode", &format!("{:04o}", socket.mode));
+        line(f, "socket.user", &socket.user.as_deref().unwrap_or("that of the process"));
+        line(f, "socket.group", &socket.group.as_deref().unwrap_or("that of the process"));
     }
 }
 
@@ -346,8 +357,7 @@ fn backends(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
 }
 
 fn cells(pool: &Pool, backend: &Backend) -> [String; 6] {
-    let mut checked_at = backend.address;
-    checked_at.set_port(pool.health.port.unwrap_or(checked_at.port()));
+    let checked_at = backend.address.at_port(pool.health.port);
     [
         backend.name.clone(),
         backend.address.to_string(),

@@ -57,6 +57,11 @@ impl<'n, 't> Reader<'n, 't> {
         Some(())
     }
 
+    /// Such as `pool "api"`.
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// A value, or its default; a required one that is missing is reported.
     pub(super) fn get<T>(&self, name: &str, parse: fn(&Key, &Node<'_>) -> Result<T, Reason>) -> Option<T> {
         let key = self.key(name);

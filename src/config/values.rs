@@ -10,13 +10,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use regex::bytes::Regex;
 
-use super::address::address as parse_address;
+use super::address::{address as parse_address, place as parse_place};
 use super::errors::{Bound, Reason};
 use super::forms;
 use super::keys::{CORE_MAX, Key, Kind, LOG_TARGETS, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
 use super::typed::{Node, Value, shown};
-use super::types::{AccessLog, AdminAddress, Choice, ServerName, SyslogAddress, Workers};
+use super::types::{AccessLog, Address, AdminAddress, Choice, ServerName, SyslogAddress, Workers};
 use super::units::{self, UnitFault};
 
 type Outcome<T> = Result<T, Reason>;
@@ -204,6 +204,11 @@ pub(super) fn protocol(key: &Key, node: &Node<'_>) -> Outcome<Box<str>> {
     })
 }
 
+/// The mode of a file.
+pub(super) fn file_mode(key: &Key, node: &Node<'_>) -> Outcome<u32> {
+    formed(key, node, forms::file_mode)
+}
+
 /// Where lines go, before the keys of a syslog server join it.
 #[derive(Debug)]
 pub(super) enum Target {
@@ -330,6 +335,12 @@ fn bounded(node: &Node<'_>, bytes: Vec<u8>, max: usize) -> Outcome<Vec<u8>> {
         count if count > max => Err(Reason::TooMany { what: "bytes", count, max }),
         _ => Ok(bytes),
     }
+}
+
+/// One `ip:port`, or a Unix socket.
+pub(super) fn place(key: &Key, node: &Node<'_>) -> Outcome<Address> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    parse_place(text).map_err(|fault| Reason::Address { typed: node.shown(), fault })
 }
 
 /// One `ip:port`.

@@ -1,15 +1,15 @@
 //! What is allowed but hardly meant.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use super::types::{Algorithm, Choice, Config, Engine, Listener, Pool, Server};
+use super::types::{Address, Algorithm, Choice, Config, Engine, Listener, Pool, Server};
 use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
 pub fn warnings(config: &Config) -> Vec<String> {
     let used: HashSet<usize> = config.listeners.iter().flat_map(Listener::pools).collect();
-    let binds: HashMap<SocketAddr, &Listener> = config
+    let binds: HashMap<Address, &Listener> = config
         .listeners
         .iter()
         .flat_map(|listener| listener.bind.iter().map(move |bind| (*bind, listener)))
@@ -19,6 +19,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     found.extend(unused_access_log(config));
     for listener in &config.listeners {
         found.extend(port_zero(listener));
+        found.extend(clients_all_alike(listener, &config.pools[listener.pool]));
     }
     for (index, pool) in config.pools.iter().enumerate() {
         found
@@ -50,11 +51,26 @@ fn unused_access_log(config: &Config) -> Option<String> {
 }
 
 fn port_zero(listener: &Listener) -> Option<String> {
-    let bind = listener.bind.iter().find(|bind| bind.port() == 0)?;
+    let bind = listener.bind.iter().find(|bind| bind.is_any_port())?;
     Some(format!(
         "listener \"{}\": {bind} accepts on a port that the kernel picks anew at each start",
         listener.name
     ))
+}
+
+/// Clients of a Unix socket have no address to tell them apart by.
+fn clients_all_alike(listener: &Listener, pool: &Pool) -> Option<String> {
+    let bind = listener.bind.iter().find(|bind| bind.is_unix())?;
+    let hashes = matches!(pool.algorithm, Algorithm::SourceHash | Algorithm::Maglev);
+    hashes.then(|| {
+        format!(
+            "listener \"{}\": clients of {bind} have no IP address, so that {} sends all of them to one backend of pool \"{}\"; \
+             give the pool another algorithm",
+            listener.name,
+            pool.algorithm.word(),
+            pool.name
+        )
+    })
 }
 
 fn unused_weights(pool: &Pool) -> Option<String> {
@@ -116,7 +132,7 @@ fn single_backend(pool: &Pool) -> Option<String> {
     })
 }
 
-fn odd_addresses(pool: &Pool, binds: &HashMap<SocketAddr, &Listener>) -> Vec<String> {
+fn odd_addresses(pool: &Pool, binds: &HashMap<Address, &Listener>) -> Vec<String> {
     let mut found = Vec::new();
     for backend in &pool.backends {
         let address = backend.address;
@@ -125,10 +141,12 @@ fn odd_addresses(pool: &Pool, binds: &HashMap<SocketAddr, &Listener>) -> Vec<Str
                 "pool \"{}\": the backend {address} is where listener \"{}\" accepts: sessions would go round in circles",
                 pool.name, listener.name
             ));
-        } else if address.ip().is_unspecified() {
-            let this_machine = match address.ip() {
-                IpAddr::V4(_) => format!("127.0.0.1:{}", address.port()),
-                IpAddr::V6(_) => format!("[::1]:{}", address.port()),
+        } else if let Address::Ip(ip) = address
+            && ip.ip().is_unspecified()
+        {
+            let this_machine = match ip.ip() {
+                IpAddr::V4(_) => format!("127.0.0.1:{}", ip.port()),
+                IpAddr::V6(_) => format!("[::1]:{}", ip.port()),
             };
             found.push(format!(
                 "pool \"{}\": the backend {address} means this machine; write {this_machine}",

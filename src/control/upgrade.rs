@@ -2,12 +2,12 @@
 //! reload comes in between, or the two would not speak of the same sockets.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use super::{Control, Refused};
+use crate::config::Address;
 use crate::generation::Generation;
 use crate::net::Listening;
 use crate::upgrade::Group;
@@ -50,7 +50,7 @@ impl Control {
     /// # Errors
     ///
     /// When a worker does not answer.
-    pub fn give_sockets_away(&self, but: Vec<SocketAddr>) -> Result<(), Refused> {
+    pub fn give_sockets_away(&self, but: Vec<Address>) -> Result<(), Refused> {
         let _changing = self.change();
         let (done, answers) = mpsc::channel();
         for worker in &self.errands {

@@ -25,7 +25,8 @@ pub(super) struct Told {
 pub(super) async fn hear(session: &Admitted) -> Result<(), End> {
     let shared = session.shared();
     let Some(terms) = &shared.listener(&session.watch).proxy_protocol else { return Ok(()) };
-    if !terms.trusts(session.client.get().ip()) {
+    // Nobody is in a network at a Unix socket.
+    if !session.client.get().as_ip().is_some_and(|address| terms.trusts(address.ip())) {
         return Err(refuse(
             session,
             End::ProxyUntrusted,
@@ -35,8 +36,8 @@ pub(super) async fn hear(session: &Admitted) -> Result<(), End> {
     // Boxed: what few listeners ask for must not make every session larger.
     let header = Box::pin(take_header(session, terms)).await?;
     if let Command::Proxied(Addresses { source, .. }) = header.command {
-        session.client.set(source);
-        session.watch.told_client.set(Some(source));
+        session.client.set(source.into());
+        session.watch.told_client.set(Some(source.into()));
     }
     let destination = match header.command {
         Command::Proxied(Addresses { destination, .. }) => Some(destination),
@@ -113,10 +114,12 @@ pub(super) fn tell(session: &Admitted, backend: &Socket) -> io::Result<()> {
 fn announcement(session: &Admitted, terms: &SendProxy) -> Vec<u8> {
     let told = session.told.borrow();
     let told = told.as_deref();
-    let source = session.client.get();
+    let source = session.client.get().as_ip();
     let destination = told.and_then(|told| told.destination).or_else(|| net::local(&session.watch.client));
-    // A client whose connection has broken meanwhile: the backend will see that.
-    let Some(destination) = destination else { return protocol::local(terms.version).to_vec() };
+    // One that came by a Unix socket, or whose connection has broken meanwhile.
+    let (Some(source), Some(destination)) = (source, destination) else {
+        return protocol::local(terms.version).to_vec();
+    };
     let addresses = Addresses { source, destination };
     if terms.version == ProxyVersion::V1 {
         return protocol::version_1(&addresses);

@@ -1,8 +1,6 @@
 //! Inherited: the listening sockets of the process before, until a listener takes them.
 
-use std::net::SocketAddr;
-
-use crate::config::Listener;
+use crate::config::{Address, Listener};
 use crate::net::Listening;
 
 /// The sockets at one address.
@@ -13,9 +11,9 @@ pub struct Group {
     /// Which of its addresses it is.
     pub place: usize,
     /// The address as the configuration has it: port 0 is any.
-    pub configured: SocketAddr,
+    pub configured: Address,
     /// Where it really is.
-    pub address: SocketAddr,
+    pub address: Address,
     /// One for each worker of the process before, as a rule.
     pub sockets: Vec<Listening>,
 }
@@ -34,16 +32,16 @@ impl Inherited {
     /// of the listener with the same name.
     pub fn take(&mut self, listener: &Listener, place: usize) -> Option<Group> {
         let wanted = listener.bind[place];
-        let is_it = |group: &Group| match wanted.port() {
-            0 => group.listener == listener.name && group.place == place && group.configured == wanted,
-            _ => group.address == wanted,
+        let is_it = |group: &Group| match wanted.is_any_port() {
+            true => group.listener == listener.name && group.place == place && group.configured == wanted,
+            false => group.address == wanted,
         };
         let at = self.0.iter().position(is_it)?;
         Some(self.0.swap_remove(at))
     }
 
     /// Addresses that no listener has asked for.
-    pub fn left(&self) -> Vec<SocketAddr> {
+    pub fn left(&self) -> Vec<Address> {
         self.0.iter().map(|group| group.address).collect()
     }
 }

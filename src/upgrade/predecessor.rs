@@ -3,7 +3,6 @@
 use std::env;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::parent_id;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use super::VARIABLE;
 use super::inherited::{Group, Inherited};
 use super::message::{Message, PROTOCOL, Sockets};
+use crate::config::Address;
 use crate::net::{BYTES_MAX, Channel, Listening};
 
 /// How long it may take to say the next thing. It only has to look: the time for the upgrade is its own to keep.
@@ -97,7 +97,7 @@ impl Predecessor {
     /// # Errors
     ///
     /// When it says something else.
-    pub fn ready(&self, left: Vec<SocketAddr>) -> Result<(), Unusable> {
+    pub fn ready(&self, left: Vec<Address>) -> Result<(), Unusable> {
         self.say(&Message::Ready(left));
         match self.hear() {
             Ok((Message::Go, _)) | Err(Unusable::Silent) => Ok(()),

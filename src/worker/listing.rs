@@ -1,11 +1,11 @@
 //! Listing: what a worker tells of its sessions when somebody asks.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Worker;
+use crate::config::Address;
 use crate::net;
 use crate::relay::Direction;
 use crate::session_id::SessionId;
@@ -44,7 +44,7 @@ pub struct Listed {
     /// The name of its listener.
     pub listener: String,
     /// Who; nobody can say once the connection is broken.
-    pub client: Option<SocketAddr>,
+    pub client: Option<Address>,
     /// The name of its pool.
     pub pool: String,
     /// The name of the backend that was picked last.

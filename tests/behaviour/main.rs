@@ -28,4 +28,5 @@ mod shadow;
 mod spreading;
 mod stages;
 mod tiers;
+mod unix;
 mod upgrading;

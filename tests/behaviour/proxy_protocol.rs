@@ -416,7 +416,7 @@ fn a_check_says_that_it_is_one() {
 fn pool(like: &Pool, name: &str, backend: SocketAddr) -> Pool {
     let mut pool = Pool { name: name.into(), ..like.clone() };
     pool.backends.truncate(1);
-    pool.backends[0].address = backend;
+    pool.backends[0].address = backend.into();
     pool
 }
 

@@ -8,6 +8,7 @@ mod admin;
 mod backend;
 mod health;
 mod listener;
+mod listening_socket;
 mod pool;
 mod proxy_protocol;
 mod route;
@@ -20,6 +21,7 @@ pub use admin::ADMIN;
 pub use backend::BACKEND;
 pub use health::HEALTH;
 pub use listener::LISTENER;
+pub use listening_socket::LISTENING_SOCKET;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
 pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
@@ -65,9 +67,9 @@ pub enum Kind {
     PoolName,
     /// A text of at most so many bytes.
     Text(usize),
-    /// One `ip:port`.
+    /// One `ip:port` or Unix socket.
     Address,
-    /// One `ip:port` or a list of at most so many.
+    /// One `ip:port` or Unix socket, or a list of at most so many.
     Addresses(usize),
     /// True or false.
     Switch,
@@ -118,6 +120,8 @@ pub enum Kind {
     Host,
     /// A host name or an IP address.
     HostName,
+    /// The mode of a file, in octal digits.
+    FileMode,
     /// The path of a file; whether it can be read is found out by who reads it.
     File,
     /// At most so many texts.
@@ -256,6 +260,7 @@ pub const SECTIONS: &[Section] = &[
     ACCESS_LOG,
     ADMIN,
     LISTENER,
+    LISTENING_SOCKET,
     TLS,
     ROUTE,
     ACCEPT_PROXY,
@@ -315,8 +320,8 @@ impl Kind {
             Self::Name => format!("1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -"),
             Self::PoolName => "the name of a pool".to_owned(),
             Self::Text(max) => format!("at most {max} bytes"),
-            Self::Address => "\"ip:port\"".to_owned(),
-            Self::Addresses(max) => format!("\"ip:port\", or a list of 1 to {max} of them"),
+            Self::Address => "\"ip:port\" or \"unix:name\"".to_owned(),
+            Self::Addresses(max) => format!("\"ip:port\" or \"unix:name\", or a list of 1 to {max} of them"),
             Self::Switch => "true or false".to_owned(),
             Self::Number { min, max, .. } => format!("{min} to {max}"),
             Self::Workers => format!("1 to {WORKERS_MAX}"),
@@ -337,6 +342,7 @@ impl Kind {
             Self::Host => "a host name or an IP address, with \":port\" or without".to_owned(),
             Self::HostName => "a host name or an IP address".to_owned(),
             Self::File => "the path of a file".to_owned(),
+            Self::FileMode => "0000 to 0777, in octal digits".to_owned(),
             Self::Texts(max) => format!("a list of 1 to {max} texts"),
             Self::Statuses(max) => {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
@@ -399,6 +405,7 @@ impl Kind {
             | Self::Host
             | Self::HostName
             | Self::File
+            | Self::FileMode
             | Self::LogTarget
             | Self::SyslogAddress => "a text in quotes: ",
             Self::Fraction => "a number: ",

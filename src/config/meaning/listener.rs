@@ -1,8 +1,8 @@
 //! Meaning of `[[listener]]`: where it accepts, for which pool, until when.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
+use super::listening_socket::listening_socket;
 use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
@@ -11,7 +11,7 @@ use crate::config::keys;
 use crate::config::near::near;
 use crate::config::read::{Reader, all};
 use crate::config::typed::{Table, shown};
-use crate::config::types::{Accept, Choice, Listener, NoBackend, Protocol};
+use crate::config::types::{Accept, Address, Choice, Listener, NoBackend, Protocol};
 use crate::config::values;
 
 pub(super) fn listeners(
@@ -33,10 +33,10 @@ fn listener(
     (table, report): (&Table<'_>, &Report),
     pools: Option<&PoolNames>,
     names: &mut HashMap<String, Place>,
-    binds: &mut HashMap<SocketAddr, Place>,
+    binds: &mut HashMap<Address, Place>,
 ) -> Option<Listener> {
     let name = unique_name(reader, names, "among listeners");
-    let bind = reader.list("bind", values::address).and_then(|found| unique_binds(reader, binds, found));
+    let bind = reader.list("bind", values::place).and_then(|found| unique_binds(reader, binds, found));
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
@@ -45,6 +45,7 @@ fn listener(
     let backlog = count(reader, "backlog");
     let accept: Option<Accept> = reader.get("accept", values::choice);
     let tcp = tcp_options(reader);
+    let socket = listening_socket(reader, report);
     let idle_timeout = reader.get("idle_timeout", values::duration);
     let half_closed_timeout = reader.get("half_closed_timeout", values::duration);
     let lifetime_max = reader.get("lifetime_max", values::duration);
@@ -61,6 +62,7 @@ fn listener(
         backlog: to_u32(backlog?),
         accept: accept?,
         tcp: tcp?,
+        socket: socket?,
         idle_timeout: idle_timeout?,
         half_closed_timeout: half_closed_timeout?,
         lifetime_max: lifetime_max?,
@@ -72,12 +74,12 @@ fn listener(
 
 fn unique_binds(
     reader: &Reader<'_, '_>,
-    seen: &mut HashMap<SocketAddr, Place>,
-    found: Vec<Option<(SocketAddr, Place)>>,
-) -> Option<Vec<SocketAddr>> {
+    seen: &mut HashMap<Address, Place>,
+    found: Vec<Option<(Address, Place)>>,
+) -> Option<Vec<Address>> {
     for (address, place) in found.iter().flatten() {
         // Port 0 is a new port each time.
-        if address.port() != 0 {
+        if !address.is_any_port() {
             let shown = format!("\"{address}\"");
             reader.unique(
                 seen,

@@ -9,6 +9,7 @@ mod check;
 mod ejection;
 mod health;
 mod listener;
+mod listening_socket;
 mod pool;
 mod proxy_protocol;
 mod response_time;

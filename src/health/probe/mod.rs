@@ -8,15 +8,14 @@ mod tls;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{self, Check, Exchange};
+use crate::config::{self, Address, Check, Exchange};
 use crate::{net, proxy_protocol};
 
 use http::HttpProbe;
@@ -42,7 +41,7 @@ pub(super) struct Target {
     /// The backend's.
     pub(super) name: Arc<str>,
     /// Where it is checked.
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
 }
 
 /// How the backends of each pool are checked.
@@ -141,14 +140,29 @@ fn failed(why: impl fmt::Display) -> Result<Finding, Obstacle> {
     Ok(Finding::Failed(why.to_string()))
 }
 
+/// A connection of either kind, while something is asked over it.
+trait Conversation: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Conversation for T {}
+
 /// A connection that ends with a reset, whenever and however it is dropped: thousands of checks must not leave thousands
 /// of ports in TIME_WAIT.
-async fn connect(address: SocketAddr, preamble: &[u8]) -> Result<TcpStream, Obstacle> {
+async fn connect(address: Address, preamble: &[u8]) -> Result<Box<dyn Conversation>, Obstacle> {
+    let address = match address {
+        Address::Ip(address) => address,
+        Address::Unix(name) => {
+            let path = name.path().map(str::to_owned);
+            let path = path.unwrap_or_else(|| format!("\0{}", name.abstract_name().unwrap_or_default()));
+            let mut stream = UnixStream::connect(path).await?;
+            stream.write_all(preamble).await?;
+            return Ok(Box::new(stream));
+        }
+    };
     let mut stream = TcpStream::connect(address).await?;
     if net::is_connected_to_itself(&stream, address) {
         return Err(Obstacle::Backend("nobody listens: the connection met itself".into()));
     }
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     stream.write_all(preamble).await?;
-    Ok(stream)
+    Ok(Box::new(stream))
 }

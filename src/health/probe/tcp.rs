@@ -1,11 +1,10 @@
 //! Tcp: connects; then, if asked to, sends and waits for an answer.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::config::Exchange;
+use crate::config::{Address, Exchange};
 
 use super::expect::Answer;
 use super::{Finding, Obstacle, connect, failed};
@@ -13,7 +12,7 @@ use super::{Finding, Obstacle, connect, failed};
 /// One look, in this time.
 pub(super) async fn look(
     exchange: &Exchange,
-    address: SocketAddr,
+    address: Address,
     preamble: &[u8],
     timeout: Duration,
 ) -> Result<Finding, Obstacle> {
@@ -27,7 +26,7 @@ pub(super) async fn look(
 
 async fn converse(
     exchange: &Exchange,
-    address: SocketAddr,
+    address: Address,
     preamble: &[u8],
     answer: &mut Answer,
 ) -> Result<Finding, Obstacle> {
