@@ -49,12 +49,7 @@ impl HttpProbe {
         }
     }
 
-    async fn ask(
-        &self,
-        address: Address,
-        preamble: &[u8],
-        answer: &mut Answer,
-    ) -> Result<Finding, Obstacle> {
+    async fn ask(&self, address: Address, preamble: &[u8], answer: &mut Answer) -> Result<Finding, Obstacle> {
         let stream = connect(address, preamble).await?;
         match &self.tls {
             None => self.ask_over(stream, address, answer).await,
