@@ -38,7 +38,7 @@ pub(super) async fn hear(session: &Admitted) -> Result<(), End> {
     let header = Box::pin(take_header(session, terms)).await?;
     if let Command::Proxied(Addresses { source, .. }) = header.command {
         session.client.set(source.into());
-        session.watch.told_client.set(Some(source));
+        session.watch.told_client.set(Some(source.into()));
     }
     let destination = match header.command {
         Command::Proxied(Addresses { destination, .. }) => Some(destination),
