@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Address, Choice, ListeningSocket, Route, TcpOptions, Tls};
+use super::{Access, Address, Bandwidth, Choice, ListenerLimits, ListeningSocket, Route, TcpOptions, Tls};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,10 +33,18 @@ pub struct Listener {
     pub half_closed_timeout: Option<Duration>,
     /// Ends a session that has lasted this long, whatever it does.
     pub lifetime_max: Option<Duration>,
+    /// Percent that this may be shorter or longer, for each session another.
+    pub lifetime_jitter: u8,
     /// What a client gets when no backend could be reached.
     pub no_backend: NoBackend,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
+    /// Who may connect.
+    pub access: Access,
+    /// How many may.
+    pub limits: ListenerLimits,
+    /// How fast each of them may be.
+    pub bandwidth: Bandwidth,
 }
 
 impl Listener {
