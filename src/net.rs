@@ -55,9 +55,9 @@ pub fn peer(socket: &Socket) -> Option<Address> {
     unix::address_of(&SockRef::from(socket).peer_addr().ok()?)
 }
 
-/// What the other end has connected to, or we from, if that is an IP address.
+/// What the other end has connected to, or we from.
 pub fn local(socket: &Socket) -> Option<SocketAddr> {
-    plain(SockRef::from(socket).local_addr().ok()?.as_socket()?.into()).as_ip()
+    SockRef::from(socket).local_addr().ok()?.as_socket().map(canonical)
 }
 
 /// Opens what `count` workers listen with at `address`, one for each. Fails if anybody else listens there.
@@ -162,9 +162,12 @@ pub fn accept(listener: &Listening) -> io::Result<Option<(OwnedFd, Address)>> {
 /// A client over IPv4 is the same one whichever socket it came by: a dual-stack one, which we do not make but may be given,
 /// tells it as an IPv6 address.
 fn plain(address: Address) -> Address {
-    let Address::Ip(SocketAddr::V6(v6)) = address else { return address };
-    match v6.ip().to_canonical() {
-        IpAddr::V4(ip) => Address::Ip((ip, v6.port()).into()),
+    address.as_ip().map_or(address, |address| Address::Ip(canonical(address)))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
         IpAddr::V6(_) => address,
     }
 }

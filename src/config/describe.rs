@@ -298,6 +298,11 @@ fn check(f: &mut Section, check: &Check) {
             line(f, "health.send", &or(send, "nothing"));
             expect(f, exchange.expect.as_ref())
         }
+        Check::Udp(datagrams) => {
+            line(f, "health.check", &"udp");
+            line(f, "health.send", &in_quotes(&datagrams.send));
+            expect(f, datagrams.expect.as_ref())
+        }
         Check::Http(request) => {
             line(f, "health.check", &"http");
             http(f, request)

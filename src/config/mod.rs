@@ -32,10 +32,10 @@ pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
     Accept, AcceptProxy, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config,
-    Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, ListeningSocket,
-    LogFormat, LogLevel, LogTo, NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy, Protocol, ProxyTlv,
-    ProxyVersion, Record, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, Statistic,
-    SyslogAddress, TcpOptions, Tls, TlsCheck, UnixFault, UnixName, Workers,
+    Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener,
+    ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy,
+    Protocol, ProxyTlv, ProxyVersion, Record, ResponseTime, Route, RunAs, SendProxy, Server, ServerName,
+    Signal, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, UnixFault, UnixName, Workers,
 };
 pub use warnings::warnings;
 

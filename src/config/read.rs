@@ -43,6 +43,11 @@ impl<'n, 't> Reader<'n, 't> {
         reader
     }
 
+    /// Such as `pool "api"`.
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// A table inside of this one.
     pub(super) fn inside(&self, section: &'static Section, table: &'n Table<'t>, place: Place) -> Self {
         Self::new(section, table, place, self.owner.clone(), self.report)
@@ -55,11 +60,6 @@ impl<'n, 't> Reader<'n, 't> {
             return None;
         }
         Some(())
-    }
-
-    /// Such as `pool "api"`.
-    pub(super) fn owner(&self) -> &str {
-        &self.owner
     }
 
     /// A value, or its default; a required one that is missing is reported.

@@ -25,8 +25,9 @@ pub(super) struct Told {
 pub(super) async fn hear(session: &Admitted) -> Result<(), End> {
     let shared = session.shared();
     let Some(terms) = &shared.listener(&session.watch).proxy_protocol else { return Ok(()) };
-    // Nobody is in a network at a Unix socket.
-    if !session.client.get().as_ip().is_some_and(|address| terms.trusts(address.ip())) {
+    // Who may write to a Unix socket is what its file's mode says.
+    let came_from = session.client.get().as_ip();
+    if came_from.is_some_and(|address| !terms.trusts(address.ip())) {
         return Err(refuse(
             session,
             End::ProxyUntrusted,
@@ -37,7 +38,7 @@ pub(super) async fn hear(session: &Admitted) -> Result<(), End> {
     let header = Box::pin(take_header(session, terms)).await?;
     if let Command::Proxied(Addresses { source, .. }) = header.command {
         session.client.set(source.into());
-        session.watch.told_client.set(Some(source.into()));
+        session.watch.told_client.set(Some(source));
     }
     let destination = match header.command {
         Command::Proxied(Addresses { destination, .. }) => Some(destination),
@@ -116,7 +117,7 @@ fn announcement(session: &Admitted, terms: &SendProxy) -> Vec<u8> {
     let told = told.as_deref();
     let source = session.client.get().as_ip();
     let destination = told.and_then(|told| told.destination).or_else(|| net::local(&session.watch.client));
-    // One that came by a Unix socket, or whose connection has broken meanwhile.
+    // A client whose connection has broken meanwhile, which the backend will see; or one that came by a Unix socket.
     let (Some(source), Some(destination)) = (source, destination) else {
         return protocol::local(terms.version).to_vec();
     };

@@ -8,6 +8,7 @@ mod common;
 mod access_log;
 mod admin;
 mod checks;
+mod checks_udp;
 mod choosing;
 mod commands;
 mod ejection;

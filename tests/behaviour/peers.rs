@@ -1,4 +1,4 @@
-//! Real servers and certificates: nginx, HAProxy and openssl, as Debian has them.
+//! Real servers and certificates: nginx, HAProxy, openssl and dnsmasq, as Debian has them.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -152,6 +152,28 @@ impl Server {
         let arguments =
             ["s_server", "-accept", &accept, "-cert", &certificate, "-key", &key, "-www", "-quiet", version];
         Server::start("openssl", "openssl", &arguments, address, folder)
+    }
+
+    /// dnsmasq as a name server that knows this one name and asks nobody.
+    pub fn dnsmasq(name: &str) -> Server {
+        let (address, folder) = (own_address(5353), TempDir::new().unwrap());
+        let (listen, port) =
+            (format!("--listen-address={}", address.ip()), format!("--port={}", address.port()));
+        let known = format!("--address=/{name}/192.0.2.7");
+        let arguments = [
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--bind-interfaces",
+            "--user=root",
+            "--pid-file",
+            &listen,
+            &port,
+            &known,
+        ];
+        // It serves TCP as well, which tells that it is there.
+        Server::start("dnsmasq", "dnsmasq-base", &arguments, address, folder)
     }
 }
 

@@ -68,6 +68,8 @@ pub enum Check {
     None,
     /// Connects; then, if asked to, sends and waits for an answer.
     Tcp(Exchange),
+    /// Asks with a datagram and waits for one that is an answer.
+    Udp(Datagrams),
     /// An HTTP/1.1 request.
     Http(HttpCheck),
     /// The same over TLS.
@@ -82,6 +84,16 @@ pub struct Exchange {
     /// These bytes are sent once connected.
     pub send: Vec<u8>,
     /// What the answer must have in it.
+    pub expect: Option<Expect>,
+}
+
+/// What a UDP check sends and what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagrams {
+    /// The datagram that asks; never empty.
+    pub send: Vec<u8>,
+    /// What one of those that come must have in it. `None`: any of them passes, and so does silence that nobody breaks by a
+    /// refusal.
     pub expect: Option<Expect>,
 }
 

@@ -19,7 +19,7 @@ pub use access_log::{AccessLog, Facility, LogFormat, LogTo, Only, SyslogAddress}
 pub use address::{Address, UnixFault, UnixName};
 pub use admin::{Admin, AdminAddress};
 pub use backend::Backend;
-pub use health::{Check, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
+pub use health::{Check, Datagrams, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
 pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use listening_socket::ListeningSocket;
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};

@@ -5,6 +5,7 @@ mod expect;
 mod http;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::fmt;
 use std::io;
@@ -15,7 +16,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{self, Address, Check, Exchange};
+use crate::config::{self, Address, Check, Datagrams, Exchange};
 use crate::{net, proxy_protocol};
 
 use http::HttpProbe;
@@ -58,6 +59,8 @@ pub(super) struct Probe {
 enum Look {
     /// Connects, and asks if there is something to ask.
     Tcp(Exchange),
+    /// Asks with a datagram.
+    Udp(Datagrams),
     /// An HTTP request, with or without TLS.
     Http(HttpProbe),
     /// A program and its arguments.
@@ -82,6 +85,7 @@ impl Probe {
         let look = match &pool.health.check {
             Check::None => return Ok(None),
             Check::Tcp(exchange) => Look::Tcp(exchange.clone()),
+            Check::Udp(datagrams) => Look::Udp(datagrams.clone()),
             Check::Http(check) => Look::Http(HttpProbe::new(check, None)),
             Check::Https(check, trust) => {
                 Look::Http(HttpProbe::new(check, Some(tls::Client::new(&pool.name, trust)?)))
@@ -103,6 +107,7 @@ impl Probe {
         let (address, preamble) = (target.address, self.preamble);
         let finding = match &self.look {
             Look::Tcp(exchange) => tcp::look(exchange, address, preamble, timeout).await,
+            Look::Udp(datagrams) => udp::look(datagrams, address, timeout).await,
             Look::Http(probe) => probe.look(address, preamble, timeout).await,
             Look::Command(words) => command::look(words, target, timeout).await,
         };
