@@ -4,12 +4,13 @@
 //! breaking its sockets: its operations then complete by themselves, and none is ever dropped in flight.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
 
-use crate::config::{Address, Config, Listener};
+use crate::config::{Config, Listener};
 use crate::end::End;
 use crate::gate::{Progress, Trial};
 use crate::net::{self, Socket};
@@ -54,7 +55,7 @@ pub struct Watch {
     /// The client's connection.
     pub client: Socket,
     /// Who the client is, if a proxy before us told it.
-    pub told_client: Cell<Option<Address>>,
+    pub told_client: Cell<Option<SocketAddr>>,
     /// The backend's connection, once there is one, connected or not.
     pub backend: RefCell<Option<Socket>>,
     /// What it is about.
