@@ -41,7 +41,12 @@ impl Unbound {
 impl fmt::Display for Unbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Unbound { listener, address, error, own } = self;
-        write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
+        write!(f, "listener {listener}: cannot listen on {address}: {error}")?;
+        // What has no number of the kernel's has words with a cure of their own.
+        if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::AlreadyExists {
+            return Ok(());
+        }
+        write!(f, "; ")?;
         match own {
             Some(own) if error.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
@@ -180,14 +185,19 @@ pub fn bind(
     let mut adjust = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         warn_of_small_backlog(listener);
+        warn_of_fast_open(listener);
         for (place, &address) in listener.bind.iter().enumerate() {
-            if let Some(real) = known(listener, place) {
-                addresses[index].push(real);
-                continue;
-            }
             let failed = |error| {
                 Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
             };
+            if let Some(real) = known(listener, place) {
+                // What it is to be from now on must be possible: a socket that clients come to is not the place to find out.
+                if let Address::Ip(address) = address {
+                    net::try_options(address, listener).map_err(failed)?;
+                }
+                addresses[index].push(real);
+                continue;
+            }
             let group = match inherited(listener, place, workers, &mut passed.inherited).map_err(failed)? {
                 Some((group, adjusts)) => {
                     adjust.extend(adjusts);
@@ -255,6 +265,15 @@ fn complete(
         }
     }
     group
+}
+
+fn warn_of_fast_open(listener: &Listener) {
+    if listener.socket.fast_open.is_some() && net::is_fast_open_on() == Some(false) {
+        tracing::warn!(
+            listener = %listener.name,
+            "no client can use fast_open, because the kernel does not let servers: sysctl -w net.ipv4.tcp_fastopen=3"
+        );
+    }
 }
 
 fn warn_of_small_backlog(listener: &Listener) {

@@ -290,6 +290,18 @@ fn listening_socket(f: &mut Section, listener: &Listener) {
         line(f, "socket.user", &socket.user.as_deref().unwrap_or("that of the process"));
         line(f, "socket.group", &socket.group.as_deref().unwrap_or("that of the process"));
     }
+    // Hardly anybody gives one of them: those that are not given are not shown.
+    let given: [(&'static str, Option<String>); 8] = [
+        ("socket.device", socket.device.clone()),
+        ("socket.free_bind", socket.free_bind.then(|| "true".to_owned())),
+        ("socket.fast_open", socket.fast_open.map(|clients| clients.to_string())),
+        ("socket.defer_accept", socket.defer_accept.map(format_duration)),
+        ("socket.congestion", socket.congestion.clone()),
+        ("socket.dscp", socket.dscp.map(|class| class.to_string())),
+        ("socket.receive_buffer", socket.receive_buffer.map(|size| format_size(size.into()))),
+        ("socket.send_buffer", socket.send_buffer.map(|size| format_size(size.into()))),
+    ];
+    given.into_iter().for_each(|(name, value)| value.iter().for_each(|value| line(f, name, value)));
 }
 
 fn pool(f: &mut Section, pool: &Pool) {

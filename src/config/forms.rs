@@ -183,6 +183,32 @@ pub(super) fn file(text: &str) -> Result<String, String> {
     }
 }
 
+/// `cs0` to `cs7`, `af11` to `af43`, `ef`, `va` and `le`.
+pub(super) fn dscp(text: &str) -> Result<u8, String> {
+    let lower = text.to_ascii_lowercase();
+    let digit = |text: &[u8], max: u8| match text {
+        [digit @ b'0'..=b'9'] if digit - b'0' <= max => Some(digit - b'0'),
+        _ => None,
+    };
+    let class = match lower.as_bytes() {
+        b"ef" => Some(46),
+        b"va" => Some(44),
+        b"le" => Some(1),
+        [b'c', b's', class @ ..] => digit(class, 7).map(|class| class * 8),
+        [b'a', b'f', class, drop] => {
+            let (class, drop) = (digit(&[*class], 4), digit(&[*drop], 3));
+            class
+                .zip(drop)
+                .filter(|&(class, drop)| class > 0 && drop > 0)
+                .map(|(class, drop)| class * 8 + drop * 2)
+        }
+        _ => None,
+    };
+    class.ok_or_else(|| {
+        "is no class of packets; write 0 to 63, \"ef\", \"va\", \"le\", \"cs0\" to \"cs7\", or \"af11\" to \"af43\"".to_owned()
+    })
+}
+
 /// The mode of a file, as `chmod` takes it.
 pub(super) fn file_mode(text: &str) -> Result<u32, String> {
     let digits = matches!(text.len(), 3 | 4) && text.bytes().all(|digit| digit.is_ascii_digit());

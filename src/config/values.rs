@@ -232,6 +232,28 @@ pub(super) fn protocol(key: &Key, node: &Node<'_>) -> Outcome<Box<str>> {
     })
 }
 
+/// The name of a network interface.
+pub(super) fn device(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    /// IFNAMSIZ, less a NUL.
+    const BYTES_MAX: usize = 15;
+    let name = name(key, node)?;
+    match name.len() {
+        count if count > BYTES_MAX => {
+            Err(Reason::TooMany { what: "bytes in the name of an interface", count, max: BYTES_MAX })
+        }
+        _ => Ok(name),
+    }
+}
+
+/// A class of packets: its number, or the word that RFC 2474, 2597, 3246, 5865 or 8622 has for it.
+pub(super) fn dscp(key: &Key, node: &Node<'_>) -> Outcome<u8> {
+    if let Some(number) = integer(node) {
+        return within(key, node, number, 0, 63).map(|class| class as u8);
+    }
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    forms::dscp(text).map_err(|why| Reason::Malformed { typed: node.shown(), why })
+}
+
 /// The mode of a file.
 pub(super) fn file_mode(key: &Key, node: &Node<'_>) -> Outcome<u32> {
     formed(key, node, forms::file_mode)

@@ -142,6 +142,8 @@ pub enum Kind {
     Host,
     /// A host name or an IP address.
     HostName,
+    /// A class of packets.
+    Dscp,
     /// The mode of a file, in octal digits.
     FileMode,
     /// The path of a file; whether it can be read is found out by who reads it.
@@ -378,6 +380,7 @@ impl Kind {
             Self::Host => "a host name or an IP address, with \":port\" or without".to_owned(),
             Self::HostName => "a host name or an IP address".to_owned(),
             Self::File => "the path of a file".to_owned(),
+            Self::Dscp => "0 to 63, or a word such as \"ef\", \"af41\" or \"cs1\"".to_owned(),
             Self::FileMode => "0000 to 0777, in octal digits".to_owned(),
             Self::Texts(max) => format!("a list of 1 to {max} texts"),
             Self::Statuses(max) => {
@@ -450,6 +453,7 @@ impl Kind {
             Self::Address
             | Self::Addresses(_)
             | Self::Switch
+            | Self::Dscp
             | Self::Workers
             | Self::Choice(_)
             | Self::Texts(_)
