@@ -50,7 +50,7 @@ pub struct Admitted {
     /// What the shadows of the pool chose for it, from its first pick to its end.
     shadows: OnceCell<shadow::Lease>,
     /// What counts it where its listener has limits.
-    pass: Pass,
+    pass: RefCell<Pass>,
     end: Option<End>,
 }
 
@@ -76,7 +76,7 @@ impl Admitted {
         counters.accepted.add(1);
         counters.active.add(1);
         let (key, shared, client) = (Cell::new(key), RefCell::new(shared), Cell::new(address));
-        let told = RefCell::default();
+        let (told, pass) = (RefCell::default(), RefCell::new(pass));
         Admitted { shared, watch, key, client, told, accepted, note, hello, shadows, pass, end: None }
     }
 
@@ -202,7 +202,7 @@ impl Drop for Admitted {
         }
         drop(self.shadows.take());
         // First: whoever sees that the session is gone finds its place free.
-        drop(std::mem::take(&mut self.pass));
+        drop(self.pass.take());
         let (counters, meter) = (&shared.stats.listeners[self.watch.listener()], &self.watch.meter);
         counters.bytes_to_backend.add(meter.bytes(Direction::ToBackend));
         counters.bytes_to_client.add(meter.bytes(Direction::ToClient));

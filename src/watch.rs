@@ -4,13 +4,12 @@
 //! breaking its sockets: its operations then complete by themselves, and none is ever dropped in flight.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
 
-use crate::config::{Config, Listener};
+use crate::config::{Address, Config, Listener};
 use crate::end::End;
 use crate::gate::{Progress, Trial};
 use crate::net::{self, Socket};
@@ -55,7 +54,7 @@ pub struct Watch {
     /// The client's connection.
     pub client: Socket,
     /// Who the client is, if a proxy before us told it.
-    pub told_client: Cell<Option<SocketAddr>>,
+    pub told_client: Cell<Option<Address>>,
     /// The backend's connection, once there is one, connected or not.
     pub backend: RefCell<Option<Socket>>,
     /// What it is about.

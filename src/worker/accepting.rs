@@ -119,6 +119,7 @@ impl Worker {
     fn accept_batch(&self, from: &Accepting, shared: &Rc<Shared>) -> Result<Queue, Refusal> {
         let (listener, mut room) = (from.listener.get(), self.room());
         let door = &shared.doors[listener];
+        let is_told = shared.config.listeners[listener].proxy_protocol.is_some();
         // One look at the clock: rates are late by no more than a batch.
         let now = nanos(self.core.elapsed());
         for _ in 0..ACCEPT_BATCH {
@@ -128,7 +129,9 @@ impl Worker {
             let turn = door.turn(now).map_err(Refusal::Wait)?;
             match net::accept(&from.socket) {
                 Ok(Some((client, address))) => {
-                    match turn.enter(address.as_ip().map(|address| address.ip()), now) {
+                    // Where a proxy says who the client is, that one is asked for when it has said so.
+                    let known = address.as_ip().filter(|_| !is_told).map(|address| address.ip());
+                    match turn.enter(known, now) {
                         Ok(pass) => {
                             room -= 1;
                             self.let_in(
