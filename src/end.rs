@@ -43,11 +43,13 @@ pub enum End {
     ProxyTimeout,
     /// What came was no header of PROXY protocol.
     ProxyMalformed,
+    /// The access rules or limits of its listener refuse the client that a proxy said it is.
+    Refused,
 }
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 20] = [
+    pub const ALL: [End; 21] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -68,6 +70,7 @@ impl End {
         End::ProxyUntrusted,
         End::ProxyTimeout,
         End::ProxyMalformed,
+        End::Refused,
     ];
     /// How many there are.
     pub const COUNT: usize = End::ALL.len();
@@ -95,6 +98,7 @@ impl End {
             End::ProxyUntrusted => "proxy-untrusted",
             End::ProxyTimeout => "proxy-timeout",
             End::ProxyMalformed => "proxy-malformed",
+            End::Refused => "refused",
         }
     }
 }

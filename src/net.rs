@@ -57,7 +57,7 @@ pub fn peer(socket: &Socket) -> Option<Address> {
     unix::address_of(&SockRef::from(socket).peer_addr().ok()?)
 }
 
-/// What the other end has connected to, or we from.
+/// What the other end has connected to, or we from, if that is an IP address.
 pub fn local(socket: &Socket) -> Option<SocketAddr> {
     SockRef::from(socket).local_addr().ok()?.as_socket().map(canonical)
 }

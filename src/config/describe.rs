@@ -1,12 +1,15 @@
 //! A configuration as text for people: every setting that holds, given or not.
 
 use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::types::{
-    AcceptProxy, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health,
-    HttpCheck, Listener, LogTo, NoBackend, Only, Pool, ProxyVersion, RunAs, SendProxy, Server, SyslogAddress,
-    TcpOptions, Workers,
+    AcceptProxy, Access, AccessLog, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice,
+    Config, Expect, Health, HttpCheck, Listener, ListenerLimits, LogTo, NoBackend, Only, Pace, Pool,
+    ProxyVersion, Rate, RunAs, SendProxy, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -101,6 +104,7 @@ fn server(f: &mut Section, server: &Server) {
     line(f, "removed_drain_timeout", &format_duration(server.removed_drain_timeout));
     line(f, "upgrade_timeout", &format_duration(server.upgrade_timeout));
     line(f, "sessions_max", &or(server.sessions_max, "auto (from the limit on open files)"));
+    line(f, "rate_max", &or(server.rate_max, "off"));
     let arena = server.buffer_size * server.buffers_per_worker;
     line(f, "buffer_size", &format_size(bytes(server.buffer_size)));
     line(f, "buffers_per_worker", &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))));
@@ -174,6 +178,9 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     line(f, "idle_timeout", &or_off(listener.idle_timeout));
     line(f, "half_closed_timeout", &or_off(listener.half_closed_timeout));
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
+    if listener.lifetime_max.is_some() {
+        line(f, "lifetime_jitter", &listener.lifetime_jitter);
+    }
     match &listener.no_backend {
         NoBackend::Reset => line(f, "no_backend", &"reset"),
         NoBackend::Close => line(f, "no_backend", &"close"),
@@ -184,6 +191,9 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     }
     line(f, "access_log", &listener.access_log);
     accept_proxy(f, listener.proxy_protocol.as_ref());
+    access(f, &listener.access);
+    limits(f, &listener.limits);
+    bandwidth(f, &listener.bandwidth);
 }
 
 fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>) {
@@ -210,6 +220,44 @@ fn send_proxy(f: &mut Section, proxy: Option<&SendProxy>) {
 fn words<T: Choice>(choices: &[T]) -> String {
     let words: Vec<&str> = choices.iter().map(|choice| choice.word()).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+fn access(f: &mut Section, access: &Access) {
+    let networks = |list: &[IpNet]| list.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
+    let files =
+        |list: &[PathBuf]| list.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let or_none = |text: String| or(Some(text).filter(|text| !text.is_empty()), "none");
+    line(f, "access.default", &access.default.word());
+    line(f, "access.allow", &or_none(networks(&access.allow)));
+    line(f, "access.deny", &or_none(networks(&access.deny)));
+    line(f, "access.allow_files", &or_none(files(&access.allow_files)));
+    line(f, "access.deny_files", &or_none(files(&access.deny_files)));
+    line(f, "access.refuse", &access.refuse.word());
+}
+
+fn limits(f: &mut Section, limits: &ListenerLimits) {
+    let rate = |rate: Option<Rate>| or(rate.map(|rate| format!("{rate}, {} at once", rate.burst)), "off");
+    line(f, "limits.sessions_max", &or(limits.sessions_max, "off"));
+    line(f, "limits.rate", &rate(limits.rate));
+    if limits.sessions_max.is_some() || limits.rate.is_some() {
+        line(f, "limits.over", &limits.over.word());
+    }
+    line(f, "limits.sessions_per_source", &or(limits.sessions_per_source, "off"));
+    line(f, "limits.rate_per_source", &rate(limits.rate_per_source));
+    if limits.has_sources() {
+        line(f, "limits.source_prefix_v4", &limits.source_prefix_v4);
+        line(f, "limits.source_prefix_v6", &limits.source_prefix_v6);
+        line(f, "limits.sources_max", &limits.sources_max);
+    }
+}
+
+fn bandwidth(f: &mut Section, bandwidth: &Bandwidth) {
+    let pace = |pace: Option<Pace>| {
+        let text = |pace: Pace| format!("{}/s, {} at once", format_size(pace.rate), format_size(pace.burst));
+        or(pace.map(text), "off")
+    };
+    line(f, "bandwidth.to_backend", &pace(bandwidth.to_backend));
+    line(f, "bandwidth.to_client", &pace(bandwidth.to_client));
 }
 
 fn pool_name(pools: &[Pool], index: usize) -> &str {
