@@ -63,6 +63,7 @@ fn reached(watch: &Watch, end: End) -> Reached {
     match end {
         // The farewell has taken the place of the stage in which it waited.
         End::QueueFull | End::QueueTimeout => Reached::Queue,
+        End::ProxyUntrusted => Reached::Greeting,
         _ if watch.marks.get().connect_us.is_some() => Reached::Data,
         _ if watch.stage.get() == Stage::Greeting => Reached::Greeting,
         _ if watch.stage.get() == Stage::Queued => Reached::Queue,

@@ -37,11 +37,17 @@ pub enum End {
     Killed,
     /// No route of its listener is for what the client said, and the listener refuses those.
     Unrouted,
+    /// It came from nobody who may say by PROXY protocol who the client is.
+    ProxyUntrusted,
+    /// No whole header of PROXY protocol came within `proxy_protocol.timeout`.
+    ProxyTimeout,
+    /// What came was no header of PROXY protocol.
+    ProxyMalformed,
 }
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 17] = [
+    pub const ALL: [End; 20] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -59,6 +65,9 @@ impl End {
         End::Panicked,
         End::Killed,
         End::Unrouted,
+        End::ProxyUntrusted,
+        End::ProxyTimeout,
+        End::ProxyMalformed,
     ];
     /// How many there are.
     pub const COUNT: usize = End::ALL.len();
@@ -83,6 +92,9 @@ impl End {
             End::Panicked => "panicked",
             End::Killed => "killed",
             End::Unrouted => "unrouted",
+            End::ProxyUntrusted => "proxy-untrusted",
+            End::ProxyTimeout => "proxy-timeout",
+            End::ProxyMalformed => "proxy-malformed",
         }
     }
 }

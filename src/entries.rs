@@ -64,7 +64,7 @@ pub struct Entry {
 /// How far a session came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// Its client had to say first where it wants to go.
+    /// It had still to be said who its client is, or where that wants to go.
     Greeting,
     /// It waited for a backend that was not at its limit.
     Queue,

@@ -55,6 +55,11 @@ pub fn peer(socket: &Socket) -> Option<Address> {
     unix::address_of(&SockRef::from(socket).peer_addr().ok()?)
 }
 
+/// What the other end has connected to, or we from.
+pub fn local(socket: &Socket) -> Option<SocketAddr> {
+    SockRef::from(socket).local_addr().ok()?.as_socket().map(canonical)
+}
+
 /// Opens what `count` workers listen with at `address`, one for each. Fails if anybody else listens there.
 ///
 /// At a Unix socket the workers share one, because the kernel does not spread its clients over several.
@@ -157,9 +162,12 @@ pub fn accept(listener: &Listening) -> io::Result<Option<(OwnedFd, Address)>> {
 /// A client over IPv4 is the same one whichever socket it came by: a dual-stack one, which we do not make but may be given,
 /// tells it as an IPv6 address.
 fn plain(address: Address) -> Address {
-    let Address::Ip(SocketAddr::V6(v6)) = address else { return address };
-    match v6.ip().to_canonical() {
-        IpAddr::V4(ip) => Address::Ip((ip, v6.port()).into()),
+    address.as_ip().map_or(address, |address| Address::Ip(canonical(address)))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
         IpAddr::V6(_) => address,
     }
 }
@@ -354,15 +362,18 @@ pub fn is_at_its_end(socket: &Socket) -> bool {
 
 /// Copies what is there, from the first byte on, and leaves it in the socket. `WouldBlock` if there is nothing, 0 at the end.
 pub fn peek(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, libc::MSG_PEEK)
+}
+
+/// The same, and takes it from the socket.
+pub fn take(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, 0)
+}
+
+fn receive(socket: &Socket, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    let flags = flags | libc::MSG_DONTWAIT;
     // SAFETY: the kernel writes at most `buffer.len()` bytes to the buffer, which is borrowed for the call.
-    let count = unsafe {
-        libc::recv(
-            socket.raw(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            libc::MSG_PEEK | libc::MSG_DONTWAIT,
-        )
-    };
+    let count = unsafe { libc::recv(socket.raw(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 

@@ -1,5 +1,7 @@
 //! One session, from the accepted connection to its end. Read [`run`] first.
 
+mod proxy;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::pin::pin;
@@ -37,6 +39,8 @@ pub struct Admitted {
     key: Cell<usize>,
     /// Who the client is: the address that it came from, or the one that a proxy before us tells.
     client: Cell<Address>,
+    /// What else a proxy before us told of it, until a backend knows it.
+    told: RefCell<Option<Box<proxy::Told>>>,
     /// When, since the process began to serve.
     accepted: Duration,
     /// The last pick, if it is one of those that are written down, and when it was.
@@ -72,7 +76,8 @@ impl Admitted {
         counters.accepted.add(1);
         counters.active.add(1);
         let (key, shared, client) = (Cell::new(key), RefCell::new(shared), Cell::new(address));
-        Admitted { shared, watch, key, client, accepted, note, hello, shadows, pass, end: None }
+        let told = RefCell::default();
+        Admitted { shared, watch, key, client, told, accepted, note, hello, shadows, pass, end: None }
     }
 
     fn shared(&self) -> Rc<Shared> {
@@ -248,6 +253,7 @@ async fn reach_backend(session: &Admitted) -> Result<Connected, End> {
 ///
 /// Boxed where it waits: what few listeners ask for must not make every session larger.
 async fn greet(session: &Admitted) -> Result<(), End> {
+    proxy::hear(session).await?;
     let shared = session.shared();
     if !shared.routes[session.watch.listener()].is_empty() {
         Box::pin(hear_hello(session, &shared)).await?;
@@ -354,7 +360,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         lease.expect(Signal::Connect, attempt);
         watch.marks.set(watch.marks.get().picked(attempt - session.accepted));
         let limit = pool.connect_timeout.min(left);
-        let error = match connect(watch, address, pool.tcp, limit).await {
+        let connected = connect(watch, address, pool.tcp, limit).await;
+        let error = match connected.and_then(|socket| proxy::tell(session, &socket).map(|()| socket)) {
             Ok(socket) => {
                 let took = shared.core.elapsed() - attempt;
                 lease.measured(Signal::Connect, took);

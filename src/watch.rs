@@ -4,6 +4,7 @@
 //! breaking its sockets: its operations then complete by themselves, and none is ever dropped in flight.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Watch {
     drawn: f32,
     /// The client's connection.
     pub client: Socket,
+    /// Who the client is, if a proxy before us told it.
+    pub told_client: Cell<Option<SocketAddr>>,
     /// The backend's connection, once there is one, connected or not.
     pub backend: RefCell<Option<Socket>>,
     /// What it is about.
@@ -129,6 +132,7 @@ impl Watch {
             accepted: now,
             drawn,
             client,
+            told_client: Cell::new(None),
             backend: RefCell::new(None),
             stage: Cell::new(Stage::Connecting),
             served_by: Cell::new(None),

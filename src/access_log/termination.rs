@@ -24,6 +24,8 @@ fn who(entry: &Entry) -> u8 {
         End::ClientReset => b'C',
         End::BackendReset | End::NoBackend => b'S',
         End::QueueFull | End::LifetimeMax | End::Unrouted => b'P',
+        End::ProxyUntrusted | End::ProxyMalformed => b'P',
+        End::ProxyTimeout => b'c',
         End::QueueTimeout => b's',
         End::ConnectFailed if entry.unanswered => b's',
         End::ConnectFailed => b'S',
@@ -70,6 +72,10 @@ mod tests {
             (End::Killed, Data, false, "KD"),
             (End::Drained, Data, false, "KD"),
             (End::Panicked, Connect, false, "IC"),
+            (End::ProxyUntrusted, Greeting, false, "PR"),
+            (End::ProxyTimeout, Greeting, false, "cR"),
+            (End::ProxyMalformed, Greeting, false, "PR"),
+            (End::Drained, Greeting, false, "KR"),
         ] {
             let found = termination(&Entry { end, reached, unanswered, ..entry() });
             assert_eq!(str::from_utf8(&found), Ok(letters), "{end:?} {reached:?}");

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::types::{
-    Access, AccessLog, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice, Config, Expect,
-    Health, HttpCheck, Listener, ListenerLimits, LogTo, NoBackend, Only, Pace, Pool, Rate, RunAs, Server,
-    SyslogAddress, TcpOptions, Workers,
+    AcceptProxy, Access, AccessLog, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice,
+    Config, Expect, Health, HttpCheck, Listener, ListenerLimits, LogTo, NoBackend, Only, Pace, Pool,
+    ProxyVersion, Rate, RunAs, SendProxy, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -190,6 +190,7 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
         }
     }
     line(f, "access_log", &listener.access_log);
+    accept_proxy(f, listener.proxy_protocol.as_ref());
     access(f, &listener.access);
     limits(f, &listener.limits);
     bandwidth(f, &listener.bandwidth);
@@ -231,6 +232,32 @@ fn bandwidth(f: &mut Section, bandwidth: &Bandwidth) {
     };
     line(f, "bandwidth.to_backend", &pace(bandwidth.to_backend));
     line(f, "bandwidth.to_client", &pace(bandwidth.to_client));
+}
+
+fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>) {
+    let Some(proxy) = proxy else { return line(f, "proxy_protocol", &"off") };
+    for (index, network) in proxy.accept_from.iter().enumerate() {
+        line(f, if index == 0 { "proxy_protocol.accept_from" } else { "" }, network);
+    }
+    line(f, "proxy_protocol.versions", &words(&proxy.versions));
+    line(f, "proxy_protocol.timeout", &format_duration(proxy.timeout));
+}
+
+fn send_proxy(f: &mut Section, proxy: Option<&SendProxy>) {
+    let Some(proxy) = proxy else { return line(f, "proxy_protocol.send", &"off") };
+    line(f, "proxy_protocol.send", &proxy.version.word());
+    if proxy.version == ProxyVersion::V2 {
+        line(f, "proxy_protocol.tlvs", &words(&proxy.tlvs));
+    }
+    for (index, (kind, value)) in proxy.custom.iter().enumerate() {
+        let name = if index == 0 { "proxy_protocol.custom" } else { "" };
+        line(f, name, &format!("{kind:#04X} {}", in_quotes(value)));
+    }
+}
+
+fn words<T: Choice>(choices: &[T]) -> String {
+    let words: Vec<&str> = choices.iter().map(|choice| choice.word()).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 fn pool_name(pools: &[Pool], index: usize) -> &str {
@@ -291,6 +318,7 @@ fn pool(f: &mut Section, pool: &Pool) {
     line(f, "ejection.time_max", &format_duration(pool.ejection.time_max));
     line(f, "ejection.share_max", &pool.ejection.share_max);
     line(f, "ejection.first_byte_timeout", &or_off(pool.ejection.first_byte_timeout));
+    send_proxy(f, pool.proxy_protocol.as_ref());
 }
 
 fn health(f: &mut Section, health: &Health) {
@@ -304,7 +332,8 @@ fn health(f: &mut Section, health: &Health) {
     line(f, "health.rise", &health.rise);
     line(f, "health.fall", &health.fall);
     line(f, "health.initial_state", &health.initial_state.word());
-    line(f, "health.passive", &health.passive)
+    line(f, "health.passive", &health.passive);
+    line(f, "health.proxy_protocol", &health.proxy_protocol)
 }
 
 /// The check with the keys that it has.
@@ -316,6 +345,11 @@ fn check(f: &mut Section, check: &Check) {
             let send = Some(in_quotes(&exchange.send)).filter(|_| !exchange.send.is_empty());
             line(f, "health.send", &or(send, "nothing"));
             expect(f, exchange.expect.as_ref())
+        }
+        Check::Udp(datagrams) => {
+            line(f, "health.check", &"udp");
+            line(f, "health.send", &in_quotes(&datagrams.send));
+            expect(f, datagrams.expect.as_ref())
         }
         Check::Http(request) => {
             line(f, "health.check", &"http");

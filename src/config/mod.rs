@@ -32,12 +32,12 @@ pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use forms::network;
 pub use types::{
-    Accept, Access, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice,
-    Config, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener,
-    ListenerLimits, ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown, Only, Otherwise, Over,
-    Pace, Pool, PowerOfTwoBy, Protocol, Rate, RateUnit, Record, Refuse, ResponseTime, Route, RunAs, Server,
-    ServerName, Signal, Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, UnixFault, UnixName,
-    Workers,
+    Accept, AcceptProxy, Access, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Bandwidth,
+    Check, Choice, Config, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
+    InitialState, Listener, ListenerLimits, ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown,
+    Only, Otherwise, Over, Pace, Pool, PowerOfTwoBy, Protocol, ProxyTlv, ProxyVersion, Rate, RateUnit,
+    Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, Standing, Statistic,
+    SyslogAddress, TcpOptions, Tls, TlsCheck, UnixFault, UnixName, Workers,
 };
 pub use warnings::warnings;
 

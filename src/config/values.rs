@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,7 +85,7 @@ pub(super) fn rate(key: &Key, node: &Node<'_>) -> Outcome<Option<Rate>> {
 }
 
 /// One network.
-pub(super) fn network(key: &Key, node: &Node<'_>) -> Outcome<IpNet> {
+pub(super) fn rule_network(key: &Key, node: &Node<'_>) -> Outcome<IpNet> {
     formed(key, node, forms::network)
 }
 
@@ -375,6 +375,26 @@ pub(super) fn place(key: &Key, node: &Node<'_>) -> Outcome<Address> {
 pub(super) fn address(key: &Key, node: &Node<'_>) -> Outcome<SocketAddr> {
     let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
     parse_address(text).map_err(|fault| Reason::Address { typed: node.shown(), fault })
+}
+
+/// A network, or an address for the network that it alone is.
+pub(super) fn network(key: &Key, node: &Node<'_>) -> Outcome<IpNet> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    let malformed = |why: String| Reason::Malformed { typed: node.shown(), why };
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        malformed(
+            "is no network; write an address and how many of its bits count, as in \"10.0.0.0/8\"".to_owned(),
+        )
+    })?;
+    if network != network.trunc() {
+        let why =
+            format!("has bits behind its first {}; write \"{}\"", network.prefix_len(), network.trunc());
+        return Err(malformed(why));
+    }
+    Ok(network)
 }
 
 /// `auto`, a number of workers, or a list of cores.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::types::{Address, Algorithm, Choice, Config, Engine, Listener, Pool, Server};
+use super::types::{Address, Algorithm, Backend, Check, Choice, Config, Engine, Listener, Pool, Server};
 use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
@@ -28,6 +28,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
         found.extend(unused_slow_start(pool));
         found.extend(uncounted_late_bytes(pool));
         found.extend(slow_fast_interval(pool));
+        found.extend(trusted_silence(pool));
+        found.extend(unix_by_datagrams(pool));
         found.extend(single_backend(pool));
         found.extend(odd_addresses(pool, &binds));
     }
@@ -117,6 +119,28 @@ fn slow_fast_interval(pool: &Pool) -> Option<String> {
             pool.name,
             format_duration(fast),
             format_duration(interval)
+        )
+    })
+}
+
+fn unix_by_datagrams(pool: &Pool) -> Option<String> {
+    let is_checked_there = |backend: &&Backend| backend.check_address.is_none() && backend.address.is_unix();
+    let backend = pool.backends.iter().find(is_checked_there)?;
+    matches!(pool.health.check, Check::Udp(_)).then(|| {
+        format!(
+            "pool \"{}\": the backend {} is a Unix socket, which no check over UDP passes; give it a check_address",
+            pool.name, backend.address
+        )
+    })
+}
+
+fn trusted_silence(pool: &Pool) -> Option<String> {
+    let Check::Udp(datagrams) = &pool.health.check else { return None };
+    datagrams.expect.is_none().then(|| {
+        format!(
+            "pool \"{}\": its check over UDP expects nothing, so that a backend whose machine is off passes; \
+             write expect, expect_hex or expect_regex",
+            pool.name
         )
     })
 }
@@ -230,6 +254,14 @@ mod tests {
         }
         let slow = format!("health.fast_interval=\"3s\"\n{TWO}");
         starts(of("bind=\"127.0.0.1:8000\"", &slow), "pool \"api\": a fast_interval of 3s is slower");
+        let check = |keys: &str| format!("health={{check=\"udp\",send=\"?\"{keys}}}\n{TWO}");
+        starts(of("bind=\"127.0.0.1:8000\"", &check("")), "pool \"api\": its check over UDP expects nothing");
+        assert_eq!(of("bind=\"127.0.0.1:8000\"", &check(",expect=\"!\"")), [""; 0]);
+        let unix = format!("{}[[pool.backend]]\naddress=\"unix:/run/app.sock\"\n", check(",expect=\"!\""));
+        starts(
+            of("bind=\"127.0.0.1:8000\"", &unix),
+            "pool \"api\": the backend unix:/run/app.sock is a Unix",
+        );
         let late = format!("ejection={{failures=\"off\",first_byte_timeout=\"1s\"}}\n{TWO}");
         starts(
             of("bind=\"127.0.0.1:8000\"", &late),

@@ -90,6 +90,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             lifetime_jitter: 0,
             no_backend: NoBackend::Reset,
             access_log: true,
+            proxy_protocol: None,
             access: Access::default(),
             limits: ListenerLimits::default(),
             bandwidth: Bandwidth::default(),
@@ -120,6 +121,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 share_max: 50,
                 first_byte_timeout: None,
             },
+            proxy_protocol: None,
             health: Health {
                 // Tests of health turn it on: elsewhere a check would only be one more client of the backends.
                 check: Check::None,
@@ -133,6 +135,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 rise: NonZeroU32::new(2).unwrap(),
                 fall: NonZeroU32::new(3).unwrap(),
                 passive: true,
+                proxy_protocol: false,
             },
             backends: backends.iter().map(backend).collect(),
         }],

@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod listening_socket;
 mod pool;
+mod proxy_protocol;
 mod route;
 mod server;
 
@@ -28,6 +29,7 @@ pub use limits::LIMITS;
 pub use listener::LISTENER;
 pub use listening_socket::LISTENING_SOCKET;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
+pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
 
@@ -120,8 +122,6 @@ pub enum Kind {
         /// The most.
         max: u32,
     },
-    /// One network or a list of at most so many.
-    Networks(usize),
     /// One path or a list of at most so many.
     Files(usize),
     /// One of these words.
@@ -150,6 +150,10 @@ pub enum Kind {
     Statuses(usize),
     /// At most so many algorithms.
     Algorithms(usize),
+    /// One of these words, or a list of them.
+    Words(&'static [&'static str]),
+    /// At most so many networks.
+    Networks(usize),
     /// At most so many names of servers.
     ServerNames(usize),
     /// At most so many names of protocols.
@@ -285,8 +289,8 @@ pub const SECTIONS: &[Section] = &[
     ACCESS_LOG,
     ADMIN,
     LISTENER,
+    ACCEPT_PROXY,
     LISTENING_SOCKET,
-    TLS,
     ROUTE,
     ACCESS,
     LIMITS,
@@ -295,6 +299,8 @@ pub const SECTIONS: &[Section] = &[
     RESPONSE_TIME,
     HEALTH,
     EJECTION,
+    SEND_PROXY,
+    CUSTOM_TLV,
     BACKEND,
 ];
 
@@ -360,7 +366,6 @@ impl Kind {
                 format!("{min} to {max}, a multiple of {step}")
             }
             Self::Rate { max } => format!("1 to {max} and \"/s\", \"/m\" or \"/h\""),
-            Self::Networks(max) => format!("\"ip/bits\", or a list of 1 to {max} of them"),
             Self::Files(max) => format!("the path of a file, or a list of 1 to {max} of them"),
             Self::Choice(words) => quoted(words),
             Self::Bytes(max) => format!("1 to {max} bytes"),
@@ -377,6 +382,10 @@ impl Kind {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
             }
             Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
+            Self::Words(words) => format!("{}, or a list of them", quoted(words)),
+            Self::Networks(max) => {
+                format!("a network such as \"10.0.0.0/8\", an IP address, or a list of 1 to {max} of them")
+            }
             Self::ServerNames(max) => {
                 format!("a host name, or \"*.\" and one, or a list of 1 to {max} of them")
             }
@@ -395,10 +404,11 @@ impl Kind {
     pub(super) fn items(&self) -> Option<(&'static str, &'static str, usize)> {
         match self {
             Self::Addresses(max) => Some(("addresses in one listener", "\"ip:port\"", *max)),
-            Self::Networks(max) => Some(("networks in one list", "network, or remove it", *max)),
             Self::Files(max) => Some(("files in one list", "path, or remove it", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
+            Self::Words(words) => Some(("words in one list", "word, or remove it", words.len())),
+            Self::Networks(max) => Some(("networks in one list", "network", *max)),
             Self::ServerNames(max) => Some(("names in one route", "name, or remove it", *max)),
             Self::Protocols(max) => Some(("protocols in one route", "protocol, or remove it", *max)),
             Self::Algorithms(max) => Some(("shadows in one pool", "algorithm, or remove it", *max)),
@@ -444,10 +454,11 @@ impl Kind {
             | Self::Workers
             | Self::Choice(_)
             | Self::Texts(_)
-            | Self::Networks(_)
             | Self::Files(_)
             | Self::Statuses(_)
             | Self::Algorithms(_)
+            | Self::Words(_)
+            | Self::Networks(_)
             | Self::ServerNames(_)
             | Self::Protocols(_)
             | Self::AdminAddress => "",

@@ -6,6 +6,7 @@ use super::access::access;
 use super::bandwidth::bandwidth;
 use super::limits::limits;
 use super::listening_socket::listening_socket;
+use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
@@ -63,6 +64,7 @@ fn listener(
     let lifetime_jitter = count(reader, "lifetime_jitter");
     let no_backend = no_backend(reader);
     let access_log = reader.get("access_log", values::switch);
+    let proxy_protocol = accept_proxy(reader);
     Some(Listener {
         name: name?,
         bind: bind?,
@@ -80,6 +82,7 @@ fn listener(
         lifetime_jitter: lifetime_jitter? as u8, // 50 at most, by the table of keys.
         no_backend: no_backend?,
         access_log: access_log?,
+        proxy_protocol: proxy_protocol?,
         // Tables of their own.
         access: Access::default(),
         limits: ListenerLimits::default(),

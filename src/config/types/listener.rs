@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Access, Address, Bandwidth, Choice, ListenerLimits, ListeningSocket, Route, TcpOptions, Tls};
+use super::{
+    AcceptProxy, Access, Address, Bandwidth, Choice, ListenerLimits, ListeningSocket, Route, TcpOptions, Tls,
+};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,8 @@ pub struct Listener {
     pub no_backend: NoBackend,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
+    /// `[listener.proxy_protocol]`: who may say who the client is, if that is said.
+    pub proxy_protocol: Option<AcceptProxy>,
     /// Who may connect.
     pub access: Access,
     /// How many may.

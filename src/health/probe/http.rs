@@ -35,17 +35,22 @@ impl HttpProbe {
     }
 
     /// One look, in this time.
-    pub(super) async fn look(&self, address: Address, timeout: Duration) -> Result<Finding, Obstacle> {
+    pub(super) async fn look(
+        &self,
+        address: Address,
+        preamble: &[u8],
+        timeout: Duration,
+    ) -> Result<Finding, Obstacle> {
         let mut answer = Answer::default();
-        match tokio::time::timeout(timeout, self.ask(address, &mut answer)).await {
+        match tokio::time::timeout(timeout, self.ask(address, preamble, &mut answer)).await {
             Ok(finding) => finding,
             Err(_) if answer.is_empty() => failed(format_args!("no answer within {timeout:?}")),
             Err(_) => failed(format_args!("body {answer} and no more within {timeout:?}")),
         }
     }
 
-    async fn ask(&self, address: Address, answer: &mut Answer) -> Result<Finding, Obstacle> {
-        let stream = connect(address).await?;
+    async fn ask(&self, address: Address, preamble: &[u8], answer: &mut Answer) -> Result<Finding, Obstacle> {
+        let stream = connect(address, preamble).await?;
         match &self.tls {
             None => self.ask_over(stream, address, answer).await,
             Some(client) => {

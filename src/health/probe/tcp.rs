@@ -13,18 +13,24 @@ use super::{Finding, Obstacle, connect, failed};
 pub(super) async fn look(
     exchange: &Exchange,
     address: Address,
+    preamble: &[u8],
     timeout: Duration,
 ) -> Result<Finding, Obstacle> {
     let mut answer = Answer::default();
-    match tokio::time::timeout(timeout, converse(exchange, address, &mut answer)).await {
+    match tokio::time::timeout(timeout, converse(exchange, address, preamble, &mut answer)).await {
         Ok(finding) => finding,
         Err(_) if answer.is_empty() => failed(format_args!("no answer within {timeout:?}")),
         Err(_) => failed(format_args!("{}within {timeout:?}", unmet(exchange, &answer))),
     }
 }
 
-async fn converse(exchange: &Exchange, address: Address, answer: &mut Answer) -> Result<Finding, Obstacle> {
-    let mut stream = connect(address).await?;
+async fn converse(
+    exchange: &Exchange,
+    address: Address,
+    preamble: &[u8],
+    answer: &mut Answer,
+) -> Result<Finding, Obstacle> {
+    let mut stream = connect(address, preamble).await?;
     stream.write_all(&exchange.send).await?;
     let Some(expect) = &exchange.expect else { return Ok(Finding::Passed) };
     let mut buffer = [0; 4096];
