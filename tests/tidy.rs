@@ -241,7 +241,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("account", &["arrivals", "end", "entries", "relay", "watch"]),
+    ("account", &["arrivals", "config", "end", "entries", "relay", "watch"]),
     ("answer", &["config", "load", "relay", "watch"]),
     ("watch", &["config", "end", "gate", "net", "relay", "session_id", "table"]),
     ("relay", &["buffers", "net", "pipes", "ring"]),
