@@ -85,7 +85,7 @@ pub(super) fn rate(key: &Key, node: &Node<'_>) -> Outcome<Option<Rate>> {
 }
 
 /// One network.
-pub(super) fn rule_network(key: &Key, node: &Node<'_>) -> Outcome<IpNet> {
+pub(super) fn network(key: &Key, node: &Node<'_>) -> Outcome<IpNet> {
     formed(key, node, forms::network)
 }
 

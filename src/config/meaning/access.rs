@@ -15,7 +15,7 @@ pub(super) fn access(
     let reader = outer.inner(&keys::ACCESS, table, place, owner);
     let default = reader.get("default", values::choice);
     let refuse = reader.get("refuse", values::choice);
-    let [allow, deny] = ["allow", "deny"].map(|name| list(&reader, name, values::rule_network));
+    let [allow, deny] = ["allow", "deny"].map(|name| list(&reader, name, values::network));
     let [allow_files, deny_files] =
         ["allow_files", "deny_files"].map(|name| list(&reader, name, values::file));
     Some(Access {
