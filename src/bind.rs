@@ -8,12 +8,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::activation::{self, Activation};
-use crate::config::{Config, Listener};
-use crate::net::{self, Listening};
+use crate::config::{Config, Listener, Protocol};
+use crate::net::{self, Inlet, Listening};
+use crate::steering;
 use crate::upgrade::Inherited;
 
 /// The sockets of one worker, each with its listener.
 pub type Sockets = Vec<(usize, Listening)>;
+
+/// The same for datagrams.
+pub type Inlets = Vec<(usize, Inlet)>;
 
 /// A listener cannot have its address.
 #[derive(Debug)]
@@ -101,6 +105,8 @@ pub struct Bound {
     pub addresses: Vec<Vec<SocketAddr>>,
     /// The sockets that are new to this process, by worker.
     pub sockets: Vec<Sockets>,
+    /// The same for datagrams.
+    pub inlets: Vec<Inlets>,
     /// Those that were inherited, which still have the backlog and the options of their last owner.
     pub adjust: Vec<Adjust>,
 }
@@ -150,9 +156,12 @@ pub fn bind(
 ) -> Result<Bound, Error> {
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+    let mut inlets: Vec<Inlets> = (0..workers).map(|_| Vec::new()).collect();
     let mut adjust = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
-        warn_of_small_backlog(listener);
+        if listener.protocol == Protocol::Tcp {
+            warn_of_small_backlog(listener);
+        }
         for (place, &address) in listener.bind.iter().enumerate() {
             if let Some(real) = known(listener, place) {
                 addresses[index].push(real);
@@ -161,6 +170,13 @@ pub fn bind(
             let failed = |error| {
                 Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
             };
+            if listener.protocol == Protocol::Udp {
+                let group = patiently(|| net::bind_inlets(address, workers)).map_err(failed)?;
+                steer(listener, &group);
+                addresses[index].push(group[0].local_addr().map_err(failed)?);
+                inlets.iter_mut().zip(group).for_each(|(worker, inlet)| worker.push((index, inlet)));
+                continue;
+            }
             let group = match inherited(listener, place, workers, &mut passed.inherited).map_err(failed)? {
                 Some((group, adjusts)) => {
                     adjust.extend(adjusts);
@@ -183,7 +199,19 @@ pub fn bind(
         }
     }
     mem::take(&mut passed.activation).finish().map_err(Error::Activation)?;
-    Ok(Bound { addresses, sockets, adjust })
+    Ok(Bound { addresses, sockets, inlets, adjust })
+}
+
+/// Has the kernel keep each client on one worker, however many there come to be.
+fn steer(listener: &Listener, group: &[Inlet]) {
+    let Some(program) = steering::program(group.len()) else { return };
+    if let Err(error) = group[0].steer(&program) {
+        tracing::warn!(
+            listener = %listener.name,
+            %error,
+            "the kernel spreads clients over workers by itself: the same until ringway is started with another number of them"
+        );
+    }
 }
 
 /// What each worker gets of the sockets that the process before leaves at a listener's address, and what is to be done to

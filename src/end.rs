@@ -35,11 +35,15 @@ pub enum End {
     Panicked,
     /// An operator ended it.
     Killed,
+    /// The backend sent no reply at all for `udp.idle_timeout`, and `udp.responses` says that it should.
+    NoReply,
+    /// It was the one that had been idle longest when there was no room for another one over UDP.
+    Evicted,
 }
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 16] = [
+    pub const ALL: [End; 18] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -56,6 +60,8 @@ impl End {
         End::Drained,
         End::Panicked,
         End::Killed,
+        End::NoReply,
+        End::Evicted,
     ];
     /// How many there are.
     pub const COUNT: usize = End::ALL.len();
@@ -79,6 +85,8 @@ impl End {
             End::Drained => "drained",
             End::Panicked => "panicked",
             End::Killed => "killed",
+            End::NoReply => "no-reply",
+            End::Evicted => "evicted",
         }
     }
 }

@@ -5,7 +5,9 @@
 #![allow(unsafe_code)]
 
 mod channel;
+mod datagrams;
 mod listening;
+mod readiness;
 
 use std::io;
 use std::mem;
@@ -20,7 +22,12 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use crate::config::TcpOptions;
 
 pub use channel::{BYTES_MAX, Channel, DESCRIPTORS_MAX};
+pub use datagrams::{
+    Batch, Inlet, Instruction, Outgoing, Piece, Received, SLOTS, TRAIN_BYTES_MAX, TRAIN_MAX, bind_inlets,
+    datagrams_to, is_no_train, is_too_large,
+};
 pub use listening::Listening;
+pub use readiness::Readiness;
 
 /// A connected or connecting TCP socket of one worker.
 ///
@@ -39,6 +46,12 @@ impl Socket {
 impl From<OwnedFd> for Socket {
     fn from(descriptor: OwnedFd) -> Socket {
         Socket(Rc::new(descriptor))
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw()
     }
 }
 

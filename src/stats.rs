@@ -4,6 +4,7 @@
 //! another core. A reader sees each counter whole, but not all of them at one moment: sums agree exactly only when the
 //! process is quiet.
 
+mod datagrams;
 mod shadows;
 mod timings;
 
@@ -18,6 +19,7 @@ use crate::end::End;
 use crate::lineage::Lineage;
 use crate::table::BackendId;
 
+pub use datagrams::{DatagramStats, Dropped};
 pub use shadows::{Choosers, Chosen, PoolShadows, SERVING, ShadowStats};
 pub use timings::{BOUNDS, BUCKETS, Timing, Timings};
 
@@ -140,7 +142,7 @@ pub struct RingStats {
     pub in_flight: Counter,
 }
 
-/// How one worker's relays have carried bytes: each byte in one of the first three.
+/// How one worker's relays have carried bytes: each byte in one of the first four.
 #[derive(Debug, Default)]
 pub struct CarriedStats {
     /// Bytes through small buffers.
@@ -149,6 +151,8 @@ pub struct CarriedStats {
     pub large: Counter,
     /// Bytes through pipes, without a copy.
     pub spliced: Counter,
+    /// Bytes in datagrams.
+    pub datagrams: Counter,
     /// Times that a direction waited without a buffer, because it had been silent.
     pub parked: Counter,
 }
@@ -167,6 +171,8 @@ pub struct ListenerStats {
     pub bytes_to_backend: Counter,
     /// Bytes carried to clients.
     pub bytes_to_client: Counter,
+    /// What it counts of datagrams, if it is of those.
+    pub datagrams: DatagramStats,
 }
 
 /// What one worker counts of one backend. Aligned: the lists of two workers can lie side by side.

@@ -4,6 +4,7 @@
 //! breaking its sockets: its operations then complete by themselves, and none is ever dropped in flight.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,8 +50,10 @@ pub struct Watch {
     pool: Cell<usize>,
     /// When it was accepted, on the worker's clock.
     pub accepted: Duration,
-    /// The client's connection.
+    /// The client's connection; of a session over datagrams the socket by which many clients are spoken to.
     pub client: Socket,
+    /// Of a session over datagrams: its client. Boxed: sessions over connections are many and have none.
+    pub peer: Option<Box<Peer>>,
     /// The backend's connection, once there is one, connected or not.
     pub backend: RefCell<Option<Socket>>,
     /// What it is about.
@@ -71,6 +74,41 @@ pub struct Watch {
     pub marks: Cell<Marks>,
     seen: Cell<Seen>,
     verdict: Cell<Option<End>>,
+}
+
+/// The client of a session over datagrams, which has no connection that could be broken.
+#[derive(Debug)]
+pub struct Peer {
+    /// Who.
+    pub address: SocketAddr,
+    /// What its session is told by when it is to end.
+    pub calls: Calls,
+    /// The number of its session there.
+    pub key: usize,
+    /// When the last datagram moved, on the worker's clock.
+    pub moved: Cell<Duration>,
+    /// Whether the backend owes a reply.
+    pub is_owed: Cell<bool>,
+    /// Whether it has sent a datagram after it had got a reply: its address is its own.
+    pub is_proven: Cell<bool>,
+    /// Whether nobody listens to it any more.
+    pub is_leaving: Rc<Cell<bool>>,
+}
+
+/// Sessions over datagrams that are to end, by their numbers.
+pub type Calls = Rc<RefCell<Vec<usize>>>;
+
+impl Peer {
+    /// A session that nobody listens to any more ends when no reply is owed and nothing has moved for as long as this.
+    const LEAVE_SILENCE: Duration = Duration::from_millis(500);
+
+    fn due(&self, limits: &Listener, now: Duration) -> Option<End> {
+        let silence = now.saturating_sub(self.moved.get());
+        if self.is_leaving.get() && !self.is_owed.get() && silence >= Peer::LEAVE_SILENCE {
+            return Some(End::Complete);
+        }
+        limits.idle_timeout.is_some_and(|limit| silence >= limit).then_some(End::IdleTimeout)
+    }
 }
 
 /// When what happened to a session. In microseconds, an hour at most: there are very many sessions.
@@ -120,6 +158,7 @@ impl Watch {
             pool: Cell::new(pool),
             accepted: now,
             client,
+            peer: None,
             backend: RefCell::new(None),
             stage: Cell::new(Stage::Connecting),
             served_by: Cell::new(None),
@@ -132,6 +171,17 @@ impl Watch {
             seen: Cell::new(Seen { progress: 0, since: now }),
             verdict: Cell::new(None),
         }
+    }
+
+    /// A session over datagrams that begins now; `socket` is the one by which its client is spoken to.
+    pub fn of_datagrams(
+        id: SessionId,
+        places: (usize, usize),
+        socket: Socket,
+        peer: Peer,
+        now: Duration,
+    ) -> Watch {
+        Watch { peer: Some(Box::new(peer)), ..Watch::new(id, places, socket, now) }
     }
 
     /// The listener that accepted it: an index into the configuration's listeners.
@@ -161,12 +211,15 @@ impl Watch {
             return;
         }
         self.verdict.set(Some(reason));
-        self.abort();
+        match &self.peer {
+            Some(peer) => peer.calls.borrow_mut().push(peer.key),
+            None => self.abort(),
+        }
     }
 
     /// Since when no byte has moved, as far as the sweeps have seen.
     pub fn silent_since(&self) -> Duration {
-        self.seen.get().since
+        self.peer.as_ref().map_or(self.seen.get().since, |peer| peer.moved.get())
     }
 
     /// Why it was ended from outside, if it was.
@@ -174,8 +227,11 @@ impl Watch {
         self.verdict.get()
     }
 
-    /// Breaks both connections.
+    /// Breaks both connections. Where there are none, whoever has the session lets go of it.
     pub fn abort(&self) {
+        if self.peer.is_some() {
+            return;
+        }
         net::abort(&self.client);
         if let Ok(backend) = self.backend.try_borrow()
             && let Some(backend) = &*backend
@@ -208,6 +264,9 @@ impl Watch {
     fn due(&self, limits: &Listener, now: Duration) -> Option<End> {
         if limits.lifetime_max.is_some_and(|limit| now - self.accepted >= limit) {
             return Some(End::LifetimeMax);
+        }
+        if let Some(peer) = &self.peer {
+            return peer.due(limits, now);
         }
         match self.stage.get() {
             Stage::Connecting => {

@@ -22,8 +22,8 @@ fn who(entry: &Entry) -> u8 {
         End::Complete => b'-',
         End::ClientReset => b'C',
         End::BackendReset | End::NoBackend => b'S',
-        End::QueueFull | End::LifetimeMax => b'P',
-        End::QueueTimeout => b's',
+        End::QueueFull | End::LifetimeMax | End::Evicted => b'P',
+        End::QueueTimeout | End::NoReply => b's',
         End::ConnectFailed if entry.unanswered => b's',
         End::ConnectFailed => b'S',
         End::NoResources => b'R',
@@ -66,6 +66,8 @@ mod tests {
             (End::BackendRemoved, Data, false, "KD"),
             (End::Killed, Data, false, "KD"),
             (End::Drained, Data, false, "KD"),
+            (End::NoReply, Data, true, "sD"),
+            (End::Evicted, Data, false, "PD"),
             (End::Panicked, Connect, false, "IC"),
         ] {
             let found = termination(&Entry { end, reached, unanswered, ..entry() });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::types::{
     AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck,
-    Listener, LogTo, NoBackend, Only, Pool, RunAs, Server, SyslogAddress, TcpOptions, Workers,
+    Listener, LogTo, NoBackend, Only, Pool, Protocol, RunAs, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -165,6 +165,14 @@ fn listener(f: &mut Section, listener: &Listener, pool: &str) {
     }
     line(f, "protocol", &listener.protocol.word());
     line(f, "pool", &pool);
+    match listener.protocol {
+        Protocol::Tcp => connections(f, listener),
+        Protocol::Udp => datagrams(f, listener),
+    }
+    line(f, "access_log", &listener.access_log);
+}
+
+fn connections(f: &mut Section, listener: &Listener) {
     line(f, "backlog", &listener.backlog);
     line(f, "accept", &listener.accept.word());
     tcp(f, listener.tcp);
@@ -179,7 +187,16 @@ fn listener(f: &mut Section, listener: &Listener, pool: &str) {
             line(f, "no_backend_message", &format!("{text:?}"))
         }
     }
-    line(f, "access_log", &listener.access_log);
+}
+
+fn datagrams(f: &mut Section, listener: &Listener) {
+    let udp = &listener.udp;
+    line(f, "udp.responses", &or(udp.responses, "off"));
+    line(f, "udp.requests", &or(udp.requests, "off"));
+    line(f, "udp.idle_timeout", &or_off(listener.idle_timeout));
+    line(f, "udp.sessions_max", &udp.sessions_max);
+    line(f, "udp.source_ports", &udp.source_ports.word());
+    line(f, "lifetime_max", &or_off(listener.lifetime_max));
 }
 
 fn pool(f: &mut Section, pool: &Pool) {

@@ -34,7 +34,7 @@ pub use types::{
     Accept, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Ejection, Engine,
     Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, LogFormat, LogLevel, LogTo,
     NoBackend, OnDown, Only, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, RunAs, Server, Signal,
-    Statistic, SyslogAddress, TcpOptions, TlsCheck, Workers,
+    SourcePorts, Statistic, SyslogAddress, TcpOptions, TlsCheck, Udp, Workers,
 };
 pub use warnings::warnings;
 

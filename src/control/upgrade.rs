@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use super::{Control, Refused};
+use crate::config::Protocol;
 use crate::generation::Generation;
 use crate::net::Listening;
 use crate::upgrade::Group;
@@ -69,7 +70,8 @@ fn await_all<T>(answers: &Receiver<T>, count: usize) -> Result<Vec<T>, Refused> 
 
 fn by_address(sockets: Vec<Listening>, generation: &Generation) -> std::io::Result<Vec<Group>> {
     let mut groups = Vec::new();
-    for (listener, addresses) in generation.config.listeners.iter().zip(&generation.addresses) {
+    let all = generation.config.listeners.iter().zip(&generation.addresses);
+    for (listener, addresses) in all.filter(|(listener, _)| listener.protocol == Protocol::Tcp) {
         for (place, &address) in addresses.iter().enumerate() {
             let (listener, configured) = (listener.name.clone(), listener.bind[place]);
             groups.push(Group { listener, place, configured, address, sockets: Vec::new() });

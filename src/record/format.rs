@@ -25,11 +25,22 @@ const ADDRESSES: u16 = 1;
 
 /// Bits of the first byte of a session, above its end.
 const END_MASK: u8 = 0x0f;
+/// This one is 16 more: it was free when there came to be more ends than the first four bits can tell.
+const END_HIGH: u8 = 0x80;
 const HAS_BACKEND: u8 = 0x10;
 const HAS_CONNECT: u8 = 0x20;
 const HAS_FIRST_BYTE: u8 = 0x40;
 
-const _: () = assert!(End::COUNT <= END_MASK as usize + 1);
+const _: () = assert!(End::COUNT <= 2 * (END_MASK as usize + 1));
+
+fn end_bits(end: End) -> u8 {
+    let place = end as u8;
+    place & END_MASK | if place > END_MASK { END_HIGH } else { 0 }
+}
+
+fn end_place(first: u8) -> usize {
+    usize::from(first & END_MASK) + if first & END_HIGH != 0 { usize::from(END_MASK) + 1 } else { 0 }
+}
 
 /// What a file begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +125,7 @@ impl Coder {
         let given = |value: Option<u64>, flag: u8| if value.is_some() { flag } else { 0 };
         let backend = arrival.backend.map(|backend| backend.index() as u64);
         bytes.push(
-            arrival.end as u8
+            end_bits(arrival.end)
                 | given(backend, HAS_BACKEND)
                 | given(arrival.connect_us, HAS_CONNECT)
                 | given(arrival.first_byte_us, HAS_FIRST_BYTE),
@@ -151,9 +162,8 @@ impl Coder {
     pub fn decode(&mut self, bytes: &mut &[u8], addresses: bool) -> Result<Arrival, Fault> {
         let mut rest = *bytes;
         let [first] = fixed(&mut rest)?;
-        let end =
-            End::ALL.get(usize::from(first & END_MASK)).ok_or(Fault::Damaged("the end of a session"))?;
-        if first & !(END_MASK | HAS_BACKEND | HAS_CONNECT | HAS_FIRST_BYTE) != 0 {
+        let end = End::ALL.get(end_place(first)).ok_or(Fault::Damaged("the end of a session"))?;
+        if first & !(END_MASK | END_HIGH | HAS_BACKEND | HAS_CONNECT | HAS_FIRST_BYTE) != 0 {
             return Err(Fault::Damaged("the first byte of a session"));
         }
         let ended_us = self.ended_us.wrapping_add(unzigzag(take(&mut rest)?) as u64);

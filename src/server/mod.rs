@@ -257,12 +257,15 @@ impl Server {
 
         let boxes = boxes(workers);
         let mut errands = Vec::with_capacity(workers);
-        for (((id, core), sockets), boxes) in cores.into_iter().enumerate().zip(bound.sockets).zip(boxes) {
+        let sockets = bound.sockets.into_iter().zip(bound.inlets);
+        for (((id, core), (sockets, inlets)), boxes) in cores.into_iter().enumerate().zip(sockets).zip(boxes)
+        {
             let (sender, receiver) = mpsc::channel();
             errands.push(sender);
             let setup = worker::Setup {
                 id,
                 sockets,
+                inlets,
                 engine,
                 generation: Arc::clone(&generation),
                 samples: samples.clone(),
@@ -390,6 +393,7 @@ impl Server {
                     %address,
                     pool = %pool.name,
                     backends = pool.backends.len(),
+                    protocol = listener.protocol.word(),
                     accept = listener.accept.word(),
                     "listening"
                 );

@@ -15,9 +15,10 @@ use super::Worker;
 use super::accepting::Accepting;
 use super::listing::Listing;
 use crate::arrivals::Setting;
+use crate::config::Protocol;
 use crate::end::End;
 use crate::generation::Generation;
-use crate::net::Listening;
+use crate::net::{Inlet, Listening};
 use crate::phase::Phase;
 use crate::session_id::SessionId;
 use crate::shared::Shared;
@@ -49,6 +50,8 @@ pub struct Adoption {
     pub generation: Arc<Generation>,
     /// The worker's sockets at addresses that it did not have, each with its listener.
     pub sockets: Vec<(usize, Listening)>,
+    /// The same for datagrams.
+    pub inlets: Vec<(usize, Inlet)>,
     /// Sessions at once in the whole process.
     pub sessions_max: usize,
     /// The same as the record keeps it, if there is one.
@@ -94,7 +97,7 @@ impl Worker {
             let _ = adoption.done.send(());
             return;
         }
-        let Adoption { generation, sockets, sessions_max, setting, done } = adoption;
+        let Adoption { generation, sockets, inlets, sessions_max, setting, done } = adoption;
         // They name backends by their places.
         self.core.samples.begin(generation.number);
         if let (Some(arrivals), Some(setting)) = (&self.core.arrivals, setting) {
@@ -110,6 +113,9 @@ impl Worker {
         self.earlier.borrow_mut().push(before);
 
         self.reassign_sockets(&generation);
+        if let Some(datagrams) = &*self.datagrams.borrow() {
+            datagrams.adopt(Rc::clone(&next), &generation, sessions_max);
+        }
         *self.shared.borrow_mut() = next;
         self.sessions_max.set(sessions_max);
         for (listener, socket) in sockets {
@@ -117,6 +123,7 @@ impl Worker {
             self.sockets.borrow_mut().push(Rc::clone(&socket));
             self.accept_from(socket);
         }
+        self.take_datagrams(inlets);
         // There may be room now.
         self.core.freed.notify_waiters();
         // The server may have given up waiting.
@@ -128,7 +135,8 @@ impl Worker {
     fn reassign_sockets(&self, generation: &Generation) {
         let listener_of = |socket: &Accepting| {
             let address = socket.address?;
-            generation.addresses.iter().position(|addresses| addresses.contains(&address))
+            let mut all = generation.config.listeners.iter().zip(&generation.addresses);
+            all.position(|(spec, addresses)| spec.protocol == Protocol::Tcp && addresses.contains(&address))
         };
         let (kept, removed): (Vec<_>, Vec<_>) =
             self.sockets.take().into_iter().partition(|socket| listener_of(socket).is_some());

@@ -95,7 +95,7 @@ fn listed(shared: &Shared, watch: &Watch, wanted: &Wanted) -> Option<Listed> {
     Some(Listed {
         id: watch.id,
         listener: listener.name.clone(),
-        client: net::peer(&watch.client),
+        client: watch.peer.as_ref().map_or_else(|| net::peer(&watch.client), |peer| Some(peer.address)),
         pool: pool.name.clone(),
         backend: backend.map(str::to_owned),
         stage: watch.stage.get(),

@@ -26,4 +26,5 @@ mod shadow;
 mod spreading;
 mod stages;
 mod tiers;
+mod udp;
 mod upgrading;

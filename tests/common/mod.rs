@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ringway::config::{
     Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Health, InitialState, Listener,
     LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic,
-    TcpOptions, Workers,
+    TcpOptions, Udp, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -79,6 +79,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             half_closed_timeout: None,
             lifetime_max: None,
             no_backend: NoBackend::Reset,
+            udp: Udp::DEFAULT,
             access_log: true,
         }],
         pools: vec![Pool {
@@ -209,12 +210,13 @@ pub struct Carried {
     pub small: u64,
     pub large: u64,
     pub spliced: u64,
+    pub datagrams: u64,
     pub parked: u64,
 }
 
 impl Carried {
     pub fn bytes(&self) -> u64 {
-        self.small + self.large + self.spliced
+        self.small + self.large + self.spliced + self.datagrams
     }
 }
 
@@ -223,6 +225,7 @@ fn carried(stats: &Stats) -> Carried {
         small: stats.sum(|worker| &worker.core.carried.small),
         large: stats.sum(|worker| &worker.core.carried.large),
         spliced: stats.sum(|worker| &worker.core.carried.spliced),
+        datagrams: stats.sum(|worker| &worker.core.carried.datagrams),
         parked: stats.sum(|worker| &worker.core.carried.parked),
     }
 }

@@ -10,6 +10,7 @@ mod health;
 mod listener;
 mod pool;
 mod server;
+mod udp;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use health::HEALTH;
 pub use listener::LISTENER;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
 pub use server::SERVER;
+pub use udp::UDP;
 
 use super::forms::{METHOD_BYTES_MAX, PATH_BYTES_MAX};
 use super::units::{format_duration, format_size};
@@ -234,7 +236,7 @@ const CHECK_INTERVAL: Kind = time(times(100, MILLISECOND), DAY);
 
 /// Every section with every key.
 pub const SECTIONS: &[Section] =
-    &[SERVER, ACCESS_LOG, ADMIN, LISTENER, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
+    &[SERVER, ACCESS_LOG, ADMIN, LISTENER, UDP, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
 
 /// What may stand at the top of a file.
 pub const ROOT: Section = Section {

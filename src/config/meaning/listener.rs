@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::udp::{refuse_unused, udp};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys;
@@ -21,20 +22,23 @@ pub(super) fn listeners(
     let mut binds = HashMap::new();
     all(tables.iter().map(|(table, place)| {
         let owner = owner("listener", table);
-        let reader = Reader::new(&keys::LISTENER, table, place.clone(), owner, report);
-        listener(&reader, pools, &mut names, &mut binds)
+        let reader = Reader::new(&keys::LISTENER, table, place.clone(), owner.clone(), report);
+        listener(&reader, &owner, pools, (&mut names, &mut binds), report)
     }))
 }
 
 fn listener(
     reader: &Reader<'_, '_>,
+    owner: &str,
     pools: Option<&PoolNames>,
-    names: &mut HashMap<String, Place>,
-    binds: &mut HashMap<SocketAddr, Place>,
+    (names, binds): (&mut HashMap<String, Place>, &mut Binds),
+    report: &Report,
 ) -> Option<Listener> {
+    let empty = Table::new();
     let name = unique_name(reader, names, "among listeners");
-    let bind = reader.list("bind", values::address).and_then(|found| unique_binds(reader, binds, found));
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
+    let bind = reader.list("bind", values::address);
+    let bind = bind.and_then(|found| unique_binds(reader, protocol, binds, found));
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
     let backlog = count(reader, "backlog");
@@ -45,6 +49,12 @@ fn listener(
     let lifetime_max = reader.get("lifetime_max", values::duration);
     let no_backend = no_backend(reader);
     let access_log = reader.get("access_log", values::switch);
+    let udp = reader.table("udp", &empty).and_then(|(table, place)| {
+        let inner = Reader::new(&keys::UDP, table, place, owner.to_owned(), report);
+        protocol.iter().for_each(|&protocol| refuse_unused(reader, &inner, protocol));
+        udp(&inner)
+    });
+    let (udp, silence_max) = udp?;
     Some(Listener {
         name: name?,
         bind: bind?,
@@ -53,17 +63,22 @@ fn listener(
         backlog: to_u32(backlog?),
         accept: accept?,
         tcp: tcp?,
-        idle_timeout: idle_timeout?,
+        idle_timeout: if protocol == Some(Protocol::Udp) { Some(silence_max) } else { idle_timeout? },
         half_closed_timeout: half_closed_timeout?,
         lifetime_max: lifetime_max?,
         no_backend: no_backend?,
+        udp,
         access_log: access_log?,
     })
 }
 
+/// Where each address stands. TCP and UDP each have all of them.
+type Binds = HashMap<(SocketAddr, Protocol), Place>;
+
 fn unique_binds(
     reader: &Reader<'_, '_>,
-    seen: &mut HashMap<SocketAddr, Place>,
+    protocol: Option<Protocol>,
+    seen: &mut Binds,
     found: Vec<Option<(SocketAddr, Place)>>,
 ) -> Option<Vec<SocketAddr>> {
     for (address, place) in found.iter().flatten() {
@@ -73,7 +88,7 @@ fn unique_binds(
             reader.unique(
                 seen,
                 "bind",
-                *address,
+                (*address, protocol.unwrap_or(Protocol::Tcp)),
                 shown,
                 place.clone(),
                 "among the addresses of all listeners",

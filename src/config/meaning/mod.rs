@@ -12,6 +12,7 @@ mod listener;
 mod pool;
 mod response_time;
 mod shadow;
+mod udp;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -207,7 +208,7 @@ mod tests {
     use super::super::types::{
         Accept, Algorithm, Check, Choice, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
         InitialState, LogFormat, LogLevel, OnDown, Only, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal,
-        Statistic, TlsCheck,
+        SourcePorts, Statistic, TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -228,6 +229,7 @@ mod tests {
         same::<Facility>(&keys::ACCESS_LOG, "facility");
         same::<Protocol>(&keys::LISTENER, "protocol");
         same::<Accept>(&keys::LISTENER, "accept");
+        same::<SourcePorts>(&keys::UDP, "source_ports");
         same::<NoBackendWord>(&keys::LISTENER, "no_backend");
         same::<Algorithm>(&keys::POOL, "algorithm");
         same::<PowerOfTwoBy>(&keys::POOL, "power_of_two_by");

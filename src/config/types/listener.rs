@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Choice, TcpOptions};
+use super::{Choice, TcpOptions, Udp};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Listener {
     pub accept: Accept,
     /// TCP options of the client connections.
     pub tcp: TcpOptions,
-    /// Ends a session in which no byte moved for this long.
+    /// Ends a session in which no byte, or no datagram, moved for this long.
     pub idle_timeout: Option<Duration>,
     /// The same, once one side has ended its stream.
     pub half_closed_timeout: Option<Duration>,
@@ -30,23 +30,28 @@ pub struct Listener {
     pub lifetime_max: Option<Duration>,
     /// What a client gets when no backend could be reached.
     pub no_backend: NoBackend,
+    /// What holds for sessions over datagrams.
+    pub udp: Udp,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
 }
 
 /// What a listener accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// TCP connections.
     Tcp,
+    /// UDP datagrams.
+    Udp,
 }
 
 impl Choice for Protocol {
-    const ALL: &'static [Self] = &[Self::Tcp];
+    const ALL: &'static [Self] = &[Self::Tcp, Self::Udp];
 
     fn word(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
     }
 }

@@ -10,6 +10,7 @@ mod listener;
 mod pool;
 mod server;
 mod tcp_options;
+mod udp;
 
 pub use access_log::{AccessLog, Facility, LogFormat, LogTo, Only, SyslogAddress};
 pub use admin::{Admin, AdminAddress};
@@ -19,6 +20,7 @@ pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
 pub use tcp_options::TcpOptions;
+pub use udp::{SourcePorts, Udp};
 
 /// Everything that one run of ringway needs to know.
 #[derive(Debug, Clone, PartialEq)]
