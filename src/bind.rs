@@ -171,10 +171,17 @@ pub fn bind(
                 Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
             };
             if listener.protocol == Protocol::Udp {
-                let group = patiently(|| net::bind_inlets(address, workers)).map_err(failed)?;
-                steer(listener, &group);
+                let group = match passed.inherited.take(listener, place) {
+                    Some(group) => inherited_inlets(listener, workers, group.inlets),
+                    None => {
+                        let group = patiently(|| net::bind_inlets(address, workers)).map_err(failed)?;
+                        steer(listener, &group);
+                        group
+                    }
+                };
                 addresses[index].push(group[0].local_addr().map_err(failed)?);
-                inlets.iter_mut().zip(group).for_each(|(worker, inlet)| worker.push((index, inlet)));
+                let places = group.into_iter().enumerate();
+                places.for_each(|(nth, inlet)| inlets[nth % workers].push((index, inlet)));
                 continue;
             }
             let group = match inherited(listener, place, workers, &mut passed.inherited).map_err(failed)? {
@@ -200,6 +207,16 @@ pub fn bind(
     }
     mem::take(&mut passed.activation).finish().map_err(Error::Activation)?;
     Ok(Bound { addresses, sockets, inlets, adjust })
+}
+
+/// Those of the process before, as many as there are. One more would get its share of the clients at once, while nobody takes
+/// anything from it yet.
+fn inherited_inlets(listener: &Listener, workers: usize, inlets: Vec<Inlet>) -> Vec<Inlet> {
+    if inlets.len() < workers {
+        let (listener, sockets) = (&listener.name, inlets.len());
+        tracing::warn!(%listener, "only {sockets} of {workers} workers take datagrams, until ringway is started anew");
+    }
+    inlets
 }
 
 /// Has the kernel keep each client on one worker, however many there come to be.

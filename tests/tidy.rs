@@ -114,7 +114,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("output", &[]),
     ("access_log", &["moment", "config", "end", "entries", "generation", "net", "stats", "table"]),
     ("record", &["arrivals", "config", "end", "table"]),
-    ("limits", &["admin", "config", "figures", "health", "pipes", "worker"]),
+    ("limits", &["admin", "config", "datagrams", "figures", "health", "pipes", "worker"]),
     ("status", &["config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
     ("operate", &["admin", "status"]),

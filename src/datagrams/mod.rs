@@ -93,6 +93,11 @@ impl Datagrams {
         self.world.borrow_mut().watch(listener, inlet)
     }
 
+    /// Another descriptor of each socket.
+    pub fn inlets(&self) -> io::Result<Vec<Inlet>> {
+        self.world.borrow().inlets()
+    }
+
     /// Goes on under another configuration. Sessions keep theirs; sockets go to the listener that has their address now, and
     /// those that none has take nothing more.
     pub fn adopt(&self, present: Rc<Shared>, generation: &Generation, sessions_max: usize) {

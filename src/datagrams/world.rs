@@ -104,6 +104,11 @@ impl World {
         self.readiness.another()
     }
 
+    /// Another descriptor of each socket.
+    pub(super) fn inlets(&self) -> io::Result<Vec<Inlet>> {
+        self.entrances.iter().map(|(_, entrance)| Inlet::of(&entrance.way.socket)).collect()
+    }
+
     /// Takes datagrams from this socket from now on.
     pub(super) fn watch(&mut self, listener: usize, inlet: Inlet) -> io::Result<()> {
         let address = inlet.local_addr()?;

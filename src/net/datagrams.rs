@@ -61,6 +61,11 @@ impl Inlet {
         Ok(Inlet { socket: descriptor })
     }
 
+    /// Another descriptor of a socket that is in use.
+    pub fn of(socket: &Socket) -> io::Result<Inlet> {
+        Ok(Inlet { socket: socket.as_fd().try_clone_to_owned()? })
+    }
+
     /// One more at an address where others of ours are.
     pub fn beside(address: SocketAddr) -> io::Result<Inlet> {
         let socket = new_inlet(address)?;
@@ -74,16 +79,6 @@ impl Inlet {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let address = SockRef::from(&self.socket).local_addr()?;
         address.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
-    }
-
-    /// Another descriptor of the same socket, with the same queue.
-    pub fn another(&self) -> io::Result<Inlet> {
-        Ok(Inlet { socket: self.socket.try_clone()? })
-    }
-
-    /// The same number for all descriptors of one socket, and for no other socket.
-    pub fn identity(&self) -> io::Result<u64> {
-        SockRef::from(&self.socket).cookie()
     }
 
     /// Has this program say which socket of the group gets a datagram. The sockets are numbered as they were bound.
@@ -117,6 +112,11 @@ impl AsFd for Inlet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Whether it is a UDP socket.
+pub fn is_inlet(descriptor: &OwnedFd) -> bool {
+    SockRef::from(descriptor).r#type().is_ok_and(|kind| kind == Type::DGRAM)
 }
 
 /// Opens `count` sockets that share `address`, one for each worker. Fails if anybody else has it; see [`super::listen`] for how.

@@ -417,6 +417,12 @@ impl Server {
             limits.buffer_bytes / (1024 * 1024),
             limits.spill_bytes / (1024 * 1024)
         );
+        if limits.datagram_bytes > 0 {
+            tracing::info!(
+                "datagrams: {workers} workers have buffers for {} MiB, of which the kernel gives as much as is used",
+                limits.datagram_bytes / (1024 * 1024)
+            );
+        }
         tracing::info!(
             "splicing: up to {workers} workers x {} pipes = {} MiB of the kernel's memory while all are full; fs.pipe-user-pages-soft \
              is {}",

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::config::Listener;
-use crate::net::Listening;
+use crate::config::{Listener, Protocol};
+use crate::net::{Inlet, Listening};
 
 /// The sockets at one address.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Group {
     pub address: SocketAddr,
     /// One for each worker of the process before, as a rule.
     pub sockets: Vec<Listening>,
+    /// The same over UDP. An address has sockets of one kind only: those of the other kind are another group.
+    pub inlets: Vec<Inlet>,
 }
 
 /// What no listener has taken yet.
@@ -34,7 +36,10 @@ impl Inherited {
     /// of the listener with the same name.
     pub fn take(&mut self, listener: &Listener, place: usize) -> Option<Group> {
         let wanted = listener.bind[place];
+        let is_udp = listener.protocol == Protocol::Udp;
+        let is_same_kind = |group: &Group| group.inlets.is_empty() != is_udp;
         let is_it = |group: &Group| match wanted.port() {
+            _ if !is_same_kind(group) => false,
             0 => group.listener == listener.name && group.place == place && group.configured == wanted,
             _ => group.address == wanted,
         };
@@ -42,8 +47,8 @@ impl Inherited {
         Some(self.0.swap_remove(at))
     }
 
-    /// Addresses that no listener has asked for.
+    /// Addresses that no listener has asked for. Not those of UDP: the process before takes nothing more there, whoever does.
     pub fn left(&self) -> Vec<SocketAddr> {
-        self.0.iter().map(|group| group.address).collect()
+        self.0.iter().filter(|group| group.inlets.is_empty()).map(|group| group.address).collect()
     }
 }

@@ -233,7 +233,7 @@ impl Worker {
     /// What it takes now it serves itself: another worker may have ended its inbox only because this one hands over nothing.
     pub(super) fn stop_accepting(&self) {
         self.boxes.as_ref().inspect(|boxes| boxes.outbox.shut());
-        self.datagrams.borrow().iter().for_each(|datagrams| datagrams.stop(self.has_lent.get()));
+        self.datagrams.borrow().iter().for_each(|datagrams| datagrams.stop(self.is_replaced.get()));
         let shared = Rc::clone(&self.shared.borrow());
         for from in &*self.sockets.borrow() {
             // Who waits at a socket that is somebody else's waits for that one.

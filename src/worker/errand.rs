@@ -30,7 +30,7 @@ pub enum Errand {
     /// That it goes on under another configuration.
     Adopt(Adoption),
     /// That it shows its listening sockets: another descriptor of each.
-    Show(Sender<io::Result<Vec<Listening>>>),
+    Show(Sender<io::Result<Shown>>),
     /// That it treats its sockets as somebody else's, but for those at some addresses.
     Lend {
         /// Nobody has taken those.
@@ -43,6 +43,9 @@ pub enum Errand {
     /// That it ends a session, and tells whether it was there.
     Kill(SessionId, oneshot::Sender<bool>),
 }
+
+/// A worker's sockets, for connections and for datagrams.
+pub type Shown = (Vec<Listening>, Vec<Inlet>);
 
 /// Another configuration.
 pub struct Adoption {
@@ -69,7 +72,11 @@ impl Worker {
                 Errand::Show(to) => {
                     let sockets = self.sockets.borrow();
                     // The server may have given up waiting, here and below.
-                    let _ = to.send(sockets.iter().map(|from| from.socket.another()).collect());
+                    let of_connections = sockets.iter().map(|from| from.socket.another());
+                    let of_connections = of_connections.collect::<io::Result<Vec<Listening>>>();
+                    let of_datagrams =
+                        self.datagrams.borrow().as_ref().map_or(Ok(Vec::new()), |all| all.inlets());
+                    let _ = to.send(of_connections.and_then(|sockets| Ok((sockets, of_datagrams?))));
                 }
                 Errand::Lend { but, done } => {
                     let sockets = self.sockets.borrow();
@@ -78,6 +85,7 @@ impl Worker {
                         .filter(|from| from.address.is_none_or(|address| !but.contains(&address)));
                     taken.for_each(|from| from.socket.lend());
                     self.has_lent.set(true);
+                    self.is_replaced.set(true);
                     let _ = done.send(());
                 }
                 Errand::List(listing) => self.list(listing),

@@ -40,7 +40,7 @@ use crate::table::{BackendId, BackendTable};
 use crate::watch::{Stage, Watch};
 
 use accepting::{Accepting, Leaving};
-pub use errand::{Adoption, Errand};
+pub use errand::{Adoption, Errand, Shown};
 pub use listing::{LISTED_MAX, Listed, Listing, Wanted};
 
 /// From one housekeeping to the next: how late a deadline can be.
@@ -176,6 +176,8 @@ struct Worker {
     leaving: RefCell<Vec<Leaving>>,
     /// Whether one of its sockets is or was somebody else's.
     has_lent: Cell<bool>,
+    /// Whether another process has taken them over.
+    is_replaced: Cell<bool>,
     boxes: Option<Boxes>,
     errands: Receiver<Errand>,
     /// Its accept loops and the like.
@@ -244,6 +246,7 @@ impl Worker {
             sockets: RefCell::new(sockets.collect()),
             leaving: RefCell::default(),
             has_lent: Cell::new(has_lent),
+            is_replaced: Cell::new(false),
             boxes: setup.boxes,
             errands: setup.errands,
             tasks: RefCell::default(),

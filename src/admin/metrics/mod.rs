@@ -17,13 +17,13 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::config::{Choice, Signal};
+use crate::config::{Choice, Protocol, Signal};
 use crate::control::Control;
 use crate::end::End;
 use crate::generation::Generation;
 use crate::net;
 use crate::phase::Phase;
-use crate::stats::{BOUNDS, BackendStats, CoreStats, Counter, ListenerStats, Timing};
+use crate::stats::{BOUNDS, BackendStats, CoreStats, Counter, Dropped, ListenerStats, Timing};
 use crate::table::{Backend, Mode, State};
 
 use catalogue as of;
@@ -241,6 +241,37 @@ fn listeners(page: &mut Page<'_, '_>) -> fmt::Result {
             series.number(&labels("to_backend"), sum(generation, place, |one| &one.bytes_to_backend))?;
             series.number(&labels("to_client"), sum(generation, place, |one| &one.bytes_to_client))
         })
+    })?;
+    let datagrams =
+        |generation: &Generation, place: usize| generation.config.listeners[place].protocol == Protocol::Udp;
+    page.metric(of::DATAGRAMS, |series, generation| {
+        let all = names(generation).filter(|(place, _)| datagrams(generation, *place));
+        all.into_iter().try_for_each(|(place, name)| {
+            let counters: [(&str, fn(&ListenerStats) -> &Counter); 4] = [
+                ("from_clients", |one| &one.datagrams.from_clients),
+                ("to_backends", |one| &one.datagrams.to_backends),
+                ("from_backends", |one| &one.datagrams.from_backends),
+                ("to_clients", |one| &one.datagrams.to_clients),
+            ];
+            counters.into_iter().try_for_each(|(way, counter)| {
+                series.number(&[("listener", name), ("way", way)], sum(generation, place, counter))
+            })
+        })
+    })?;
+    page.metric(of::DATAGRAMS_DROPPED, |series, generation| {
+        let all = names(generation).filter(|(place, _)| datagrams(generation, *place));
+        all.into_iter().try_for_each(|(place, name)| {
+            Dropped::ALL.into_iter().try_for_each(|why| {
+                let count = sum(generation, place, |one| &one.datagrams.dropped[why as usize]);
+                series.number(&[("listener", name), ("reason", why.name())], count)
+            })
+        })
+    })?;
+    page.metric(of::REBALANCED, |series, generation| {
+        let all = names(generation).filter(|(place, _)| datagrams(generation, *place));
+        all.into_iter().try_for_each(|(place, name)| {
+            series.number(&[("listener", name)], sum(generation, place, |one| &one.datagrams.rebalanced))
+        })
     })
 }
 
@@ -345,9 +376,14 @@ fn workers(page: &mut Page<'_, '_>) -> fmt::Result {
     page.metric(of::CARRIED, |series, generation| {
         each(generation, |core, worker| {
             let carried = &core.carried;
-            [("small", &carried.small), ("large", &carried.large), ("spliced", &carried.spliced)]
-                .into_iter()
-                .try_for_each(|(way, bytes)| series.number(&[("worker", worker), ("way", way)], bytes.get()))
+            [
+                ("small", &carried.small),
+                ("large", &carried.large),
+                ("spliced", &carried.spliced),
+                ("datagrams", &carried.datagrams),
+            ]
+            .into_iter()
+            .try_for_each(|(way, bytes)| series.number(&[("worker", worker), ("way", way)], bytes.get()))
         })
     })?;
     let mut plain = |metric, counter: fn(&CoreStats) -> &Counter| {
