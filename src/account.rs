@@ -15,6 +15,7 @@ pub fn arrival(watch: &Watch, client: Client, accepted: Duration, now: Duration,
     let duration_us = us(now.saturating_sub(accepted));
     Arrival {
         listener: watch.listener() as u32,
+        pool: watch.pool() as u32,
         backend: watch.served_by.get(),
         client,
         accepted_us: us(accepted),
@@ -37,6 +38,7 @@ pub fn entry(watch: &Watch, client: SocketAddr, accepted: Duration, now: Duratio
         id: watch.id,
         client,
         listener: watch.listener() as u32,
+        pool: watch.pool() as u32,
         backend: watch.served_by.get(),
         accepted_us: us(accepted),
         waited_us,
@@ -62,6 +64,7 @@ fn reached(watch: &Watch, end: End) -> Reached {
         // The farewell has taken the place of the stage in which it waited.
         End::QueueFull | End::QueueTimeout => Reached::Queue,
         _ if watch.marks.get().connect_us.is_some() => Reached::Data,
+        _ if watch.stage.get() == Stage::Greeting => Reached::Greeting,
         _ if watch.stage.get() == Stage::Queued => Reached::Queue,
         _ => Reached::Connect,
     }

@@ -35,6 +35,8 @@ pub enum Client {
 pub struct Arrival {
     /// Which listener accepted it.
     pub listener: u32,
+    /// The pool that served it, or would have.
+    pub pool: u32,
     /// The backend that it was given last, if any.
     pub backend: Option<BackendId>,
     /// Who it was.
@@ -232,6 +234,7 @@ mod tests {
     fn arrival(accepted_us: u64) -> Arrival {
         Arrival {
             listener: 0,
+            pool: 0,
             backend: None,
             client: Client::Hash(0),
             accepted_us,

@@ -35,6 +35,8 @@ pub enum End {
     Panicked,
     /// An operator ended it.
     Killed,
+    /// No route of its listener is for what the client said, and the listener refuses those.
+    Unrouted,
     /// The backend sent no reply at all for `udp.idle_timeout`, and `udp.responses` says that it should.
     NoReply,
     /// It was the one that had been idle longest when there was no room for another one over UDP.
@@ -43,7 +45,7 @@ pub enum End {
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 18] = [
+    pub const ALL: [End; 19] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -60,6 +62,7 @@ impl End {
         End::Drained,
         End::Panicked,
         End::Killed,
+        End::Unrouted,
         End::NoReply,
         End::Evicted,
     ];
@@ -85,6 +88,7 @@ impl End {
             End::Drained => "drained",
             End::Panicked => "panicked",
             End::Killed => "killed",
+            End::Unrouted => "unrouted",
             End::NoReply => "no-reply",
             End::Evicted => "evicted",
         }

@@ -32,6 +32,8 @@ pub struct Entry {
     pub client: SocketAddr,
     /// Which listener accepted it.
     pub listener: u32,
+    /// The pool that served it, or would have.
+    pub pool: u32,
     /// The backend that was picked for it last, if any.
     pub backend: Option<BackendId>,
     /// When it was accepted, since the process began to serve.
@@ -63,6 +65,8 @@ pub struct Entry {
 /// How far a session came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
+    /// Its client had to say first where it wants to go.
+    Greeting,
     /// It waited for a backend that was not at its limit.
     Queue,
     /// It chose and connected.
@@ -234,6 +238,7 @@ mod tests {
             id: SessionId::new(0, number),
             client: "127.0.0.1:1".parse().unwrap(),
             listener: 0,
+            pool: 0,
             backend: None,
             accepted_us: 0,
             waited_us: None,

@@ -87,6 +87,7 @@ pub mod datagrams;
 pub mod peek;
 pub mod pipes;
 pub mod relay;
+pub mod routing;
 pub mod session;
 pub mod shared;
 pub mod watch;

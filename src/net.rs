@@ -424,13 +424,25 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
 
 /// Keeps the calling thread on one core.
 pub fn pin_to(core: usize) -> io::Result<()> {
-    if core >= libc::CPU_SETSIZE as usize {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
+    keep_to(&[core])
+}
+
+/// Keeps the calling thread off these cores, if it may run on any other.
+pub fn keep_off(cores: &[usize]) -> io::Result<()> {
+    let others: Vec<usize> = allowed_cores()?.into_iter().filter(|core| !cores.contains(core)).collect();
+    if others.is_empty() { Ok(()) } else { keep_to(&others) }
+}
+
+fn keep_to(cores: &[usize]) -> io::Result<()> {
     // SAFETY: as in `allowed_cores`.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: `core` is below CPU_SETSIZE: the bit lies inside the set.
-    unsafe { libc::CPU_SET(core, &mut set) };
+    for &core in cores {
+        if core >= libc::CPU_SETSIZE as usize {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        // SAFETY: `core` is below CPU_SETSIZE: the bit lies inside the set.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
     // SAFETY: the kernel reads the size given from the set on the stack; 0 names the calling thread.
     let result = unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw const set) };
     if result != 0 {

@@ -13,15 +13,17 @@ use crate::answer::Answer;
 use crate::arrivals::{Arrival, Arrivals};
 use crate::balance::Tried;
 use crate::buffers::Chunk;
-use crate::config::{self, NoBackend, Signal};
+use crate::config::{self, NoBackend, Otherwise, Signal, Tls};
 use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
 use crate::entries::Entries;
 use crate::load::Lease;
 use crate::net::{self, Socket};
+use crate::peek::{Peeked, peek};
 use crate::pool::{Nobody, Request};
 use crate::relay::{self, Direction, Outcome, Side};
 use crate::ring;
+use crate::routing::{self, Heard, Hello, Malformed, RECORD_HEADERS_MAX, Reading};
 use crate::shadow;
 use crate::shared::{Core, Shared};
 use crate::watch::{Marks, Peer, Stage, Watch, micros};
@@ -39,6 +41,8 @@ pub struct Admitted {
     accepted: Duration,
     /// The last pick, if it is one of those that are written down, and when it was.
     note: Cell<Option<(Number, Duration)>>,
+    /// What it said of where it wants to go, if its listener asks for that.
+    hello: OnceCell<Box<Hello>>,
     /// What the shadows of the pool chose for it, from its first pick to its end.
     shadows: OnceCell<shadow::Lease>,
     end: Option<End>,
@@ -64,14 +68,14 @@ impl Admitted {
         let (listener, watch) = (watch.listener(), Rc::new(watch));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.core.elapsed();
-        let (note, shadows) = (Cell::new(None), OnceCell::new());
+        let (note, hello, shadows) = (Cell::new(None), OnceCell::new(), OnceCell::new());
         let counters = &shared.stats.listeners[listener];
         shared.stats.core.admitted.add(1);
         shared.stats.core.active.add(1);
         counters.accepted.add(1);
         counters.active.add(1);
         let (key, shared, client) = (Cell::new(key), RefCell::new(shared), Cell::new(address));
-        Admitted { shared, watch, key, client, accepted, note, shadows, end: None }
+        Admitted { shared, watch, key, client, accepted, note, hello, shadows, end: None }
     }
 
     /// What it shares with others of its configuration.
@@ -104,7 +108,8 @@ impl Admitted {
         *tried = tried.translate(|id| before.heir(id));
         self.watch.served_by.set(self.watch.served_by.get().and_then(|id| before.heir(id)));
         before.watches.remove(self.key.get());
-        self.watch.move_to(listener, next.config.listeners[listener].pool);
+        let pool = next.route(listener, self.hello.get().map(|hello| &**hello));
+        self.watch.move_to(listener, pool);
         self.key.set(next.watches.insert(Rc::clone(&self.watch)));
         self.shared.replace(next);
     }
@@ -227,7 +232,7 @@ pub async fn run(mut session: Admitted) {
         Ok(connected) => serve(&session, &connected).await,
         Err(end) => {
             let shared = session.shared();
-            Box::pin(say_farewell(&shared, &session.watch)).await;
+            Box::pin(say_farewell(&shared, &session.watch, end)).await;
             end
         }
     };
@@ -259,8 +264,58 @@ async fn reach_backend(session: &Admitted) -> Result<Connected, End> {
 /// Hears what the client says before a backend can be chosen, where it has to say something.
 ///
 /// Boxed where it waits: what few listeners ask for must not make every session larger.
-async fn greet(_session: &Admitted) -> Result<(), End> {
+async fn greet(session: &Admitted) -> Result<(), End> {
+    let shared = session.shared();
+    if !shared.routes[session.watch.listener()].is_empty() {
+        Box::pin(hear_hello(session, &shared)).await?;
+    }
     Ok(())
+}
+
+/// Waits for the client's TLS hello, leaves it where it is, and chooses the pool by it.
+async fn hear_hello(session: &Admitted, shared: &Shared) -> Result<(), End> {
+    let (watch, listener) = (&*session.watch, session.watch.listener());
+    let Tls { hello_timeout, hello_bytes_max, unmatched, no_hello } = shared.config.listeners[listener].tls;
+    watch.stage.set(Stage::Greeting);
+    let read = |bytes: &[u8]| match routing::read(bytes, hello_bytes_max) {
+        Reading::More => None,
+        reading => Some(reading),
+    };
+    // The record that holds it is longer than the message by its header.
+    let peeked = peek(&watch.client, hello_bytes_max + RECORD_HEADERS_MAX, hello_timeout, read).await;
+    if let Some(verdict) = watch.verdict() {
+        return Err(verdict);
+    }
+    if net::is_reset(&watch.client) {
+        return Err(End::ClientReset);
+    }
+    let heard = match peeked {
+        Ok(Peeked::Decided(Reading::Hello(hello))) => {
+            let pool = shared.routes[listener].choose(&hello);
+            let _ = session.hello.set(Box::new(hello));
+            watch.route_to(pool.unwrap_or(watch.pool()));
+            if pool.is_some() { Heard::Matched } else { Heard::Unmatched }
+        }
+        Ok(Peeked::Decided(Reading::Malformed(Malformed::TooLong)) | Peeked::TooLong) => Heard::TooLong,
+        Ok(Peeked::Decided(Reading::NotTls)) => Heard::NotTls,
+        Ok(Peeked::Decided(_)) => Heard::Malformed,
+        Ok(Peeked::Late) => Heard::Late,
+        Ok(Peeked::Ended) | Err(_) => Heard::Ended,
+    };
+    shared.stats.listeners[listener].heard[heard as usize].add(1);
+    let otherwise = match heard {
+        Heard::Matched => Otherwise::Pool,
+        Heard::Unmatched => unmatched,
+        _ => no_hello,
+    };
+    match otherwise {
+        // Its bytes are all still there, and go to whoever serves it.
+        Otherwise::Pool => {
+            watch.stage.set(Stage::Connecting);
+            Ok(())
+        }
+        Otherwise::Reset => Err(End::Unrouted),
+    }
 }
 
 /// A backend that has been picked and connected to.
@@ -512,9 +567,12 @@ async fn connect(
 }
 
 /// Tells a client that nobody could be reached, in the way that its listener says.
-async fn say_farewell(shared: &Shared, watch: &Watch) {
+async fn say_farewell(shared: &Shared, watch: &Watch, end: End) {
     if watch.verdict().is_some() {
         return;
+    }
+    if matches!(end, End::Unrouted | End::ClientReset) {
+        return net::abort(&watch.client);
     }
     let text = match &shared.listener(watch).no_backend {
         NoBackend::Reset => return net::abort(&watch.client),

@@ -23,6 +23,7 @@ use crate::load::{Links, Loads};
 use crate::pool::{self, Pool};
 use crate::queue::Queue;
 use crate::relay::Supplies;
+use crate::routing::{Hello, Routes};
 use crate::samples::Samples;
 use crate::session_id::SessionId;
 use crate::stats::WorkerStats;
@@ -97,6 +98,8 @@ pub struct Shared {
     pub watches: Watches,
     /// Where sessions wait, by pool.
     pub queues: Arc<[Arc<Queue>]>,
+    /// Who goes to another pool, by listener.
+    pub routes: Vec<Routes>,
     /// Whether the backends of each pool speak first.
     pub speaks_first: Vec<SpeaksFirst>,
     /// The sessions that ended since the last tick, if there is an access log.
@@ -150,6 +153,12 @@ impl Shared {
             stats: Arc::clone(&generation.stats.workers[core.worker]),
             watches: Watches::default(),
             queues: Arc::clone(&generation.queues),
+            routes: generation
+                .config
+                .listeners
+                .iter()
+                .map(|listener| Routes::new(&listener.routes))
+                .collect(),
             speaks_first: generation.config.pools.iter().map(|_| SpeaksFirst::default()).collect(),
             entries: core.entries.clone().map(|sender| Entries::new(sender, Arc::clone(generation))),
             epoch: Cell::new(0),
@@ -166,6 +175,12 @@ impl Shared {
     /// The pool that serves a session.
     pub fn pool(&self, watch: &Watch) -> &config::Pool {
         &self.config.pools[watch.pool()]
+    }
+
+    /// The pool for a client of this listener, by its hello if it said one.
+    pub fn route(&self, listener: usize, hello: Option<&Hello>) -> usize {
+        let routed = hello.and_then(|hello| self.routes[listener].choose(hello));
+        routed.unwrap_or(self.config.listeners[listener].pool)
     }
 
     /// Where a session waits if it has to.

@@ -17,6 +17,7 @@ use crate::config::Pool;
 use crate::decision::Decisions;
 use crate::end::End;
 use crate::lineage::Lineage;
+use crate::routing::Heard;
 use crate::table::BackendId;
 
 pub use datagrams::{DatagramStats, Dropped};
@@ -171,6 +172,8 @@ pub struct ListenerStats {
     pub bytes_to_backend: Counter,
     /// Bytes carried to clients.
     pub bytes_to_client: Counter,
+    /// Clients by what came of their hello, in the order of [`Heard::ALL`].
+    pub heard: [Counter; Heard::COUNT],
     /// What it counts of datagrams, if it is of those.
     pub datagrams: DatagramStats,
 }

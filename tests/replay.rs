@@ -50,6 +50,7 @@ fn arrivals(count: u64) -> impl Iterator<Item = Arrival> {
         let first_byte_us = dice.u64(1_000..5_000) * if backend == 0 { 10 } else { 1 };
         Arrival {
             listener: 0,
+            pool: 1,
             backend: Some(BackendId::new(1 + backend as usize)),
             client: Client::Hash(dice.u64(0..1_000)),
             accepted_us: number * 500,
@@ -258,7 +259,7 @@ fn what_cannot_be_replayed_says_why_and_what_to_do() {
     write(&path("record"), setting_of(""), arrivals(100));
     write(&path("empty"), setting_of(""), arrivals(0));
     write(&path("other"), setting_of("algorithm = 'random'"), arrivals(100));
-    let both = arrivals(100).chain(arrivals(50).map(|arrival| Arrival { listener: 1, ..arrival }));
+    let both = arrivals(100).chain(arrivals(50).map(|arrival| Arrival { listener: 1, pool: 0, ..arrival }));
     write(&path("both"), setting_of(""), both);
     let unserved =
         arrivals(10).map(|arrival| Arrival { connect_us: None, end: End::ConnectFailed, ..arrival });
@@ -266,7 +267,7 @@ fn what_cannot_be_replayed_says_why_and_what_to_do() {
     fs::write(path("ringway.toml"), "[server]\n").unwrap();
     let mut bytes = fs::read(path("record")).unwrap();
     fs::write(path("short"), &bytes[..20]).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     fs::write(path("newer"), bytes).unwrap();
     for (args, words) in [
         (
@@ -283,7 +284,7 @@ fn what_cannot_be_replayed_says_why_and_what_to_do() {
         ),
         (
             &["newer"],
-            "newer: is a record of version 2, and this ringway reads version 1; use the one that wrote it",
+            "newer: is a record of version 3, and this ringway reads version 2; use the one that wrote it",
         ),
         (&["short"], "short: ends within its header, so nothing is in it; leave it out"),
         (

@@ -51,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "routing",
             "moment",
             "changes",
             "config",
@@ -125,7 +126,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("generation", &["config", "epoch", "lineage", "queue", "stats", "table", "times"]),
     ("lineage", &["config", "table"]),
     ("phase", &[]),
-    ("stats", &["config", "decision", "end", "lineage", "table"]),
+    ("stats", &["routing", "routing", "config", "decision", "end", "lineage", "table"]),
     ("changes", &[]),
     ("decision", &["end", "table"]),
     ("end", &[]),
@@ -140,6 +141,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("samples", &["config", "table"]),
     // CHOICE: pure
     ("pool", &["balance", "config", "decision", "load", "shadow", "table", "times"]),
+    ("routing", &["config"]),
     ("shadow", &["balance", "config", "stats", "table", "times"]),
     ("balance", &["config", "gate", "table", "times"]),
     ("load", &["config", "gate", "queue", "samples", "stats", "table"]),
@@ -173,8 +175,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "session",
         &[
-            "account", "answer", "arrivals", "balance", "buffers", "config", "decision", "end", "entries",
-            "load", "net", "pool", "relay", "ring", "shadow", "shared", "watch",
+            "routing", "peek", "routing", "peek", "account", "answer", "arrivals", "balance", "buffers",
+            "config", "decision", "end", "entries", "load", "net", "pool", "relay", "ring", "shadow",
+            "shared", "watch",
         ],
     ),
     (
@@ -200,6 +203,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "shared",
         &[
+            "routing",
+            "routing",
             "lineage",
             "answer",
             "arrivals",

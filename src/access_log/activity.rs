@@ -24,7 +24,7 @@ impl Activity {
     /// Those around this entry.
     pub(super) fn busy(&mut self, entry: &Entry, names: &Names) -> Busy {
         let (stats, listener) = (&self.stats, entry.listener as usize);
-        let pool = names.pool(listener);
+        let pool = entry.pool as usize;
         Busy {
             process: *self.process.get_or_insert_with(|| stats.sum(|worker| &worker.core.active)),
             listener: *self.listeners[listener]

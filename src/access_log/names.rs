@@ -9,8 +9,7 @@ use crate::table::BackendId;
 /// What listeners, pools and backends are called, by their numbers.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Each with its pool.
-    listeners: Vec<(String, usize)>,
+    listeners: Vec<String>,
     pools: Vec<Pool>,
     /// Those of all pools, one after the other, as the table of backends has them.
     backends: Vec<(String, SocketAddr)>,
@@ -37,7 +36,7 @@ pub(super) struct Named<'a> {
 impl Names {
     /// Those of a configuration.
     pub(super) fn new(config: &Config) -> Names {
-        let listeners = config.listeners.iter().map(|listener| (listener.name.clone(), listener.pool));
+        let listeners = config.listeners.iter().map(|listener| listener.name.clone());
         let mut backends = Vec::new();
         let pools = config.pools.iter().map(|pool| {
             let first = backends.len();
@@ -50,8 +49,8 @@ impl Names {
     }
 
     pub(super) fn of(&self, entry: &Entry) -> Named<'_> {
-        let (listener, pool) = &self.listeners[entry.listener as usize];
-        let pool = &self.pools[*pool];
+        let listener = &self.listeners[entry.listener as usize];
+        let pool = &self.pools[entry.pool as usize];
         let backend = entry.backend.map(|id| &self.backends[id.index()]);
         Named {
             listener,
@@ -59,11 +58,6 @@ impl Names {
             algorithm: pool.algorithm,
             backend: backend.map(|(name, address)| (name.as_str(), *address)),
         }
-    }
-
-    /// The pool of a listener.
-    pub(super) fn pool(&self, listener: usize) -> usize {
-        self.listeners[listener].1
     }
 
     /// The backends of a pool.

@@ -10,6 +10,7 @@ pub(super) fn termination(entry: &Entry) -> [u8; 2] {
     let who = who(entry);
     let when = match (who, entry.reached) {
         (b'-', _) => b'-',
+        (_, Reached::Greeting) => b'R',
         (_, Reached::Queue) => b'Q',
         (_, Reached::Connect) => b'C',
         (_, Reached::Data) => b'D',
@@ -22,7 +23,7 @@ fn who(entry: &Entry) -> u8 {
         End::Complete => b'-',
         End::ClientReset => b'C',
         End::BackendReset | End::NoBackend => b'S',
-        End::QueueFull | End::LifetimeMax | End::Evicted => b'P',
+        End::QueueFull | End::LifetimeMax | End::Unrouted | End::Evicted => b'P',
         End::QueueTimeout | End::NoReply => b's',
         End::ConnectFailed if entry.unanswered => b's',
         End::ConnectFailed => b'S',
@@ -43,10 +44,12 @@ mod tests {
 
     #[test]
     fn each_end_has_its_letters() {
-        use Reached::{Connect, Data, Queue};
+        use Reached::{Connect, Data, Greeting, Queue};
         for (end, reached, unanswered, letters) in [
             (End::Complete, Data, false, "--"),
+            (End::ClientReset, Greeting, false, "CR"),
             (End::ClientReset, Queue, false, "CQ"),
+            (End::Unrouted, Greeting, false, "PR"),
             (End::ClientReset, Connect, false, "CC"),
             (End::ClientReset, Data, false, "CD"),
             (End::BackendReset, Data, false, "SD"),

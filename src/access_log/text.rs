@@ -146,6 +146,7 @@ pub(crate) mod testing {
             id: SessionId::new(1, 17),
             client: "192.0.2.7:50123".parse().unwrap(),
             listener: 0,
+            pool: 0,
             backend: Some(BackendId::new(0)),
             accepted_us: 0,
             waited_us: Some(1_250),

@@ -75,12 +75,16 @@ struct App {
 }
 
 impl Admin {
-    /// Listens where it is asked to and starts the thread.
+    /// Listens where it is asked to and starts the thread, which keeps off the cores that workers have if there are others.
     ///
     /// # Errors
     ///
     /// Why there is none, and what to do about it.
-    pub fn start(spec: &config::Admin, control: Arc<Control>) -> Result<Admin, Unusable> {
+    pub fn start(
+        spec: &config::Admin,
+        control: Arc<Control>,
+        busy_cores: Vec<usize>,
+    ) -> Result<Admin, Unusable> {
         let read = |path: &std::path::PathBuf| {
             Token::read(path).map_err(|error| Unusable::Token(path.clone(), error))
         };
@@ -114,6 +118,9 @@ impl Admin {
             let _lives: mpsc::Sender<()> = lives;
             // Where a core is short of time, sessions go first.
             net::step_back();
+            if let Err(error) = net::keep_off(&busy_cores) {
+                tracing::warn!(%error, "the admin API may run on the cores of workers");
+            }
             runtime.block_on(async {
                 let door = match Door::open(bound) {
                     Ok(door) => door,

@@ -59,7 +59,7 @@ impl Config {
     pub fn listener_section(&self, index: usize) -> Section {
         let spec = &self.listeners[index];
         let mut section = Section::new(format!("listener {}", spec.name));
-        listener(&mut section, spec, self.pools.get(spec.pool).map_or("", |pool| &pool.name));
+        listener(&mut section, spec, &self.pools);
         section
     }
 
@@ -159,20 +159,21 @@ fn admin(f: &mut Section, admin: Option<&Admin>) {
     line(f, "quorum", &admin.quorum);
 }
 
-fn listener(f: &mut Section, listener: &Listener, pool: &str) {
+fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     for (index, bind) in listener.bind.iter().enumerate() {
         line(f, if index == 0 { "bind" } else { "" }, bind);
     }
     line(f, "protocol", &listener.protocol.word());
-    line(f, "pool", &pool);
+    line(f, "pool", &pool_name(pools, listener.pool));
     match listener.protocol {
-        Protocol::Tcp => connections(f, listener),
+        Protocol::Tcp => connections(f, listener, pools),
         Protocol::Udp => datagrams(f, listener),
     }
     line(f, "access_log", &listener.access_log);
 }
 
-fn connections(f: &mut Section, listener: &Listener) {
+fn connections(f: &mut Section, listener: &Listener, pools: &[Pool]) {
+    routes(f, listener, pools);
     line(f, "backlog", &listener.backlog);
     line(f, "accept", &listener.accept.word());
     tcp(f, listener.tcp);
@@ -197,6 +198,28 @@ fn datagrams(f: &mut Section, listener: &Listener) {
     line(f, "udp.sessions_max", &udp.sessions_max);
     line(f, "udp.source_ports", &udp.source_ports.word());
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
+}
+
+fn pool_name(pools: &[Pool], index: usize) -> &str {
+    pools.get(index).map_or("", |pool| &pool.name)
+}
+
+fn routes(f: &mut Section, listener: &Listener, pools: &[Pool]) {
+    for (index, route) in listener.routes.iter().enumerate() {
+        let names: Vec<String> = route.server_names.iter().map(ToString::to_string).collect();
+        let asked = [("", names.join(", ")), ("alpn ", route.alpn.join(", "))];
+        let asked =
+            asked.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what}{list}"));
+        let asked: Vec<String> = asked.collect();
+        let shown = format!("{} -> {}", asked.join(", "), pool_name(pools, route.pool));
+        line(f, if index == 0 { "route" } else { "" }, &shown);
+    }
+    if !listener.routes.is_empty() {
+        line(f, "tls.hello_timeout", &format_duration(listener.tls.hello_timeout));
+        line(f, "tls.hello_bytes_max", &format_size(bytes(listener.tls.hello_bytes_max)));
+        line(f, "tls.unmatched", &listener.tls.unmatched.word());
+        line(f, "tls.no_hello", &listener.tls.no_hello.word());
+    }
 }
 
 fn pool(f: &mut Section, pool: &Pool) {

@@ -33,8 +33,9 @@ pub use flags::Flags;
 pub use types::{
     Accept, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Ejection, Engine,
     Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, LogFormat, LogLevel, LogTo,
-    NoBackend, OnDown, Only, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, RunAs, Server, Signal,
-    SourcePorts, Statistic, SyslogAddress, TcpOptions, TlsCheck, Udp, Workers,
+    NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, Route, RunAs,
+    Server, ServerName, Signal, SourcePorts, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp,
+    Workers,
 };
 pub use warnings::warnings;
 

@@ -15,7 +15,7 @@ use super::forms;
 use super::keys::{CORE_MAX, Key, Kind, LOG_TARGETS, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
 use super::typed::{Node, Value, shown};
-use super::types::{AccessLog, AdminAddress, Choice, SyslogAddress, Workers};
+use super::types::{AccessLog, AdminAddress, Choice, ServerName, SyslogAddress, Workers};
 use super::units::{self, UnitFault};
 
 type Outcome<T> = Result<T, Reason>;
@@ -179,6 +179,28 @@ pub(super) fn host_name(key: &Key, node: &Node<'_>) -> Outcome<String> {
 /// The path of a file.
 pub(super) fn file(key: &Key, node: &Node<'_>) -> Outcome<PathBuf> {
     formed(key, node, forms::file).map(PathBuf::from)
+}
+
+/// A name of servers, or a wildcard for those below one.
+pub(super) fn server_name(key: &Key, node: &Node<'_>) -> Outcome<ServerName> {
+    formed(key, node, |text| {
+        let lower = text.to_ascii_lowercase();
+        let (rest, is_wildcard) = lower.strip_prefix("*.").map_or((&*lower, false), |rest| (rest, true));
+        let name = forms::host_name(rest).map_err(|why| match text.contains('*') {
+            true => "may have a `*` only in front, as in \"*.example.com\"".to_owned(),
+            false => why,
+        })?;
+        Ok(if is_wildcard { ServerName::Below(name.into()) } else { ServerName::Exact(name.into()) })
+    })
+}
+
+/// What ALPN calls a protocol.
+pub(super) fn protocol(key: &Key, node: &Node<'_>) -> Outcome<Box<str>> {
+    formed(key, node, |text| match text.len() {
+        1..=255 => Ok(text.into()),
+        0 => Err("is empty; give a protocol such as \"h2\"".to_owned()),
+        _ => Err("is longer than the 255 bytes that a name of a protocol may have".to_owned()),
+    })
 }
 
 /// Where lines go, before the keys of a syslog server join it.

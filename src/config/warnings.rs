@@ -8,7 +8,7 @@ use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let used: HashSet<usize> = config.listeners.iter().map(|listener| listener.pool).collect();
+    let used: HashSet<usize> = config.listeners.iter().flat_map(Listener::pools).collect();
     let binds: HashMap<SocketAddr, &Listener> = config
         .listeners
         .iter()
@@ -109,7 +109,8 @@ fn slow_fast_interval(pool: &Pool) -> Option<String> {
 /// A backend that serves datagrams alone refuses every connection, and would be down for ever.
 fn check_by_connections(config: &Config, index: usize) -> Option<String> {
     let pool = &config.pools[index];
-    let mut users = config.listeners.iter().filter(|listener| listener.pool == index).peekable();
+    let uses = |listener: &&Listener| listener.pools().any(|pool| pool == index);
+    let mut users = config.listeners.iter().filter(uses).peekable();
     let is_of_datagrams = users.peek().is_some() && users.all(|listener| listener.protocol == Protocol::Udp);
     (is_of_datagrams
         && matches!(&pool.health.check, Check::Tcp(exchange) if *exchange == Exchange::default()))

@@ -12,7 +12,7 @@ use crate::table::BackendId;
 /// What each file begins with.
 pub(super) const MAGIC: [u8; 8] = *b"RINGREC\n";
 /// Of the format that this reads and writes.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 /// Up to the text of the setting.
 const FIXED_BYTES: usize = 32;
 /// The longest text of a setting: as long as a configuration may be.
@@ -24,23 +24,12 @@ pub(super) const HEADER_BYTES_MAX: usize = FIXED_BYTES + SETTING_BYTES_MAX;
 const ADDRESSES: u16 = 1;
 
 /// Bits of the first byte of a session, above its end.
-const END_MASK: u8 = 0x0f;
-/// This one is 16 more: it was free when there came to be more ends than the first four bits can tell.
-const END_HIGH: u8 = 0x80;
-const HAS_BACKEND: u8 = 0x10;
-const HAS_CONNECT: u8 = 0x20;
-const HAS_FIRST_BYTE: u8 = 0x40;
+const END_MASK: u8 = 0x1f;
+const HAS_BACKEND: u8 = 0x20;
+const HAS_CONNECT: u8 = 0x40;
+const HAS_FIRST_BYTE: u8 = 0x80;
 
-const _: () = assert!(End::COUNT <= 2 * (END_MASK as usize + 1));
-
-fn end_bits(end: End) -> u8 {
-    let place = end as u8;
-    place & END_MASK | if place > END_MASK { END_HIGH } else { 0 }
-}
-
-fn end_place(first: u8) -> usize {
-    usize::from(first & END_MASK) + if first & END_HIGH != 0 { usize::from(END_MASK) + 1 } else { 0 }
-}
+const _: () = assert!(End::COUNT <= END_MASK as usize + 1);
 
 /// What a file begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +114,7 @@ impl Coder {
         let given = |value: Option<u64>, flag: u8| if value.is_some() { flag } else { 0 };
         let backend = arrival.backend.map(|backend| backend.index() as u64);
         bytes.push(
-            end_bits(arrival.end)
+            arrival.end as u8
                 | given(backend, HAS_BACKEND)
                 | given(arrival.connect_us, HAS_CONNECT)
                 | given(arrival.first_byte_us, HAS_FIRST_BYTE),
@@ -136,6 +125,7 @@ impl Coder {
         put(arrival.duration_us, bytes);
         put(arrival.waited_us, bytes);
         put(u64::from(arrival.listener), bytes);
+        put(u64::from(arrival.pool), bytes);
         for value in [backend, arrival.connect_us, arrival.first_byte_us].into_iter().flatten() {
             put(value, bytes);
         }
@@ -162,10 +152,8 @@ impl Coder {
     pub fn decode(&mut self, bytes: &mut &[u8], addresses: bool) -> Result<Arrival, Fault> {
         let mut rest = *bytes;
         let [first] = fixed(&mut rest)?;
-        let end = End::ALL.get(end_place(first)).ok_or(Fault::Damaged("the end of a session"))?;
-        if first & !(END_MASK | END_HIGH | HAS_BACKEND | HAS_CONNECT | HAS_FIRST_BYTE) != 0 {
-            return Err(Fault::Damaged("the first byte of a session"));
-        }
+        let end =
+            End::ALL.get(usize::from(first & END_MASK)).ok_or(Fault::Damaged("the end of a session"))?;
         let ended_us = self.ended_us.wrapping_add(unzigzag(take(&mut rest)?) as u64);
         let duration_us = take(&mut rest)?;
         let accepted_us = ended_us.checked_sub(duration_us).ok_or(Fault::Damaged("the time of a session"))?;
@@ -174,6 +162,7 @@ impl Coder {
             return Err(Fault::Damaged("the times of a session"));
         }
         let listener = u32::try_from(take(&mut rest)?).map_err(|_| Fault::Damaged("a listener"))?;
+        let pool = u32::try_from(take(&mut rest)?).map_err(|_| Fault::Damaged("a pool"))?;
         let mut optional = |flag: u8| (first & flag != 0).then(|| take(&mut rest)).transpose();
         let backend = optional(HAS_BACKEND)?.map(u32::try_from).transpose();
         let backend = backend.map_err(|_| Fault::Damaged("a backend"))?;
@@ -184,6 +173,7 @@ impl Coder {
         }
         let arrival = Arrival {
             listener,
+            pool,
             backend: backend.map(|backend| BackendId::new(backend as usize)),
             accepted_us,
             waited_us,
@@ -272,6 +262,7 @@ mod tests {
         let (has_backend, has_connect) = (has(), has());
         Arrival {
             listener: dice.u32(..) >> dice.u32(0..32),
+            pool: dice.u32(..) >> dice.u32(0..32),
             backend: has_backend.then(|| BackendId::new(dice.usize(0..65_535))),
             client,
             accepted_us: numbers[0],
@@ -332,6 +323,7 @@ mod tests {
         for number in 0..1_000 {
             let arrival = Arrival {
                 listener: 0,
+                pool: 0,
                 backend: Some(BackendId::new(5)),
                 client: Client::Hash(u64::MAX),
                 accepted_us: 1_000_000_000 + number * 137,
@@ -345,7 +337,7 @@ mod tests {
             };
             coder.encode(&arrival, &mut bytes);
         }
-        assert_eq!(bytes.len() / 1_000, 24);
+        assert_eq!(bytes.len() / 1_000, 25);
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub fn read(path: &Path) -> Result<Recorded, Unreadable> {
     while !rest.is_empty() {
         let at = bytes.len() - rest.len();
         let arrival = coder.decode(&mut rest, header.addresses);
-        match arrival.and_then(|arrival| known(arrival, config.listeners.len(), backends)) {
+        match arrival.and_then(|arrival| known(arrival, &config, backends)) {
             Ok(arrival) => arrivals.push(arrival),
             Err(fault) => {
                 cut = Some(Cut { at, fault });
@@ -127,10 +127,13 @@ fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The session, if its listener and its backend are those of the header.
-fn known(arrival: Arrival, listeners: usize, backends: usize) -> Result<Arrival, Fault> {
-    if arrival.listener as usize >= listeners {
+/// The session, if its listener, its pool and its backend are those of the header.
+fn known(arrival: Arrival, config: &Config, backends: usize) -> Result<Arrival, Fault> {
+    if arrival.listener as usize >= config.listeners.len() {
         return Err(Fault::Damaged("a listener"));
+    }
+    if arrival.pool as usize >= config.pools.len() {
+        return Err(Fault::Damaged("a pool"));
     }
     if arrival.backend.is_some_and(|backend| backend.index() >= backends) {
         return Err(Fault::Damaged("a backend"));

@@ -225,6 +225,7 @@ mod tests {
     fn arrival(number: u64) -> Arrival {
         Arrival {
             listener: 0,
+            pool: 0,
             backend: Some(BackendId::new(0)),
             client: Client::Hash(number),
             accepted_us: number * 100,

@@ -156,6 +156,8 @@ pub struct Server {
     events: Receiver<Event>,
     /// What the kernel's counter stood at when we started.
     listen_drops_before: u64,
+    /// Those that workers have.
+    cores: Vec<usize>,
     /// The admin API, if there is one. Dropped before what it asks.
     admin: Option<Admin>,
     /// The record, if one is written.
@@ -217,7 +219,7 @@ impl Server {
         // Before any thread of ours, and before any file that is written: what cannot be written later fails now.
         leave_root(&config)?;
 
-        let workers = cores.len();
+        let (workers, busy_cores) = (cores.len(), cores.clone());
         let (generation, publisher) = Generation::first(config, bound.addresses, workers);
         let generation = Arc::new(generation);
         let (config, stats) = (&generation.config, &generation.stats);
@@ -299,6 +301,7 @@ impl Server {
         });
         let mut server = Server {
             admin: None,
+            cores: busy_cores,
             control,
             phase,
             events,
@@ -329,7 +332,7 @@ impl Server {
 
     fn start_admin(&self) -> Result<Option<Admin>, admin::Unusable> {
         let spec = self.control.generation().config.admin.clone();
-        spec.map(|spec| Admin::start(&spec, Arc::clone(&self.control))).transpose()
+        spec.map(|spec| Admin::start(&spec, Arc::clone(&self.control), self.cores.clone())).transpose()
     }
 
     /// The process before leaves its address when it hears that this one serves. Clients are served by then: without an

@@ -21,6 +21,7 @@ mod process;
 mod recording;
 mod relaying;
 mod reloading;
+mod routing;
 mod service;
 mod shadow;
 mod spreading;

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use ringway::config::{
     Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Health, InitialState, Listener,
-    LogLevel, NoBackend, OnDown, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic,
-    TcpOptions, Udp, Workers,
+    LogLevel, NoBackend, OnDown, Otherwise, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal,
+    Statistic, TcpOptions, Tls, Udp, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -72,6 +72,13 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             bind: vec![any_port()],
             protocol: Protocol::Tcp,
             pool: 0,
+            tls: Tls {
+                hello_timeout: DEADLINE,
+                hello_bytes_max: 16 << 10,
+                unmatched: Otherwise::Pool,
+                no_hello: Otherwise::Pool,
+            },
+            routes: Vec::new(),
             backlog: 4096,
             accept: Accept::Reuseport,
             tcp,

@@ -44,6 +44,7 @@ metrics! {
     LISTENER_ACTIVE = Gauge "ringway_listener_sessions" ["listener"] "sessions now";
     ENDS = Counter "ringway_listener_session_ends_total" ["listener", "reason"] "sessions that have ended, by how";
     LISTENER_BYTES = Counter "ringway_listener_bytes_total" ["listener", "direction"] "bytes carried by sessions that have ended";
+    HELLOS = Counter "ringway_listener_hellos_total" ["listener", "result"] "clients by what came of their TLS hello; only of listeners with routes";
     DATAGRAMS = Counter "ringway_listener_datagrams_total" ["listener", "way"] "datagrams by where they came from or went to; a listener over UDP";
     DATAGRAMS_DROPPED = Counter "ringway_listener_datagrams_dropped_total" ["listener", "reason"] "datagrams that went nowhere, by why";
     REBALANCED = Counter "ringway_listener_rebalanced_total" ["listener"] "clients over UDP whose session left a backend that was lost or refused them";

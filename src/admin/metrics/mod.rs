@@ -4,6 +4,7 @@
 //! moment, so that whoever asks a thousand times a second costs no more than ten.
 
 mod catalogue;
+mod datagrams;
 mod text;
 
 use std::fmt;
@@ -17,13 +18,14 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::config::{Choice, Protocol, Signal};
+use crate::config::{Choice, Signal};
 use crate::control::Control;
 use crate::end::End;
 use crate::generation::Generation;
 use crate::net;
 use crate::phase::Phase;
-use crate::stats::{BOUNDS, BackendStats, CoreStats, Counter, Dropped, ListenerStats, Timing};
+use crate::routing::Heard;
+use crate::stats::{BOUNDS, BackendStats, CoreStats, Counter, ListenerStats, Timing};
 use crate::table::{Backend, Mode, State};
 
 use catalogue as of;
@@ -120,6 +122,7 @@ impl Collector for Counters {
         let mut page = Page { encoder, generation: &generation };
         self.process(&mut page)?;
         listeners(&mut page)?;
+        datagrams::datagrams(&mut page)?;
         pools(&mut page)?;
         backends(&mut page)?;
         workers(&mut page)
@@ -242,36 +245,16 @@ fn listeners(page: &mut Page<'_, '_>) -> fmt::Result {
             series.number(&labels("to_client"), sum(generation, place, |one| &one.bytes_to_client))
         })
     })?;
-    let datagrams =
-        |generation: &Generation, place: usize| generation.config.listeners[place].protocol == Protocol::Udp;
-    page.metric(of::DATAGRAMS, |series, generation| {
-        let all = names(generation).filter(|(place, _)| datagrams(generation, *place));
-        all.into_iter().try_for_each(|(place, name)| {
-            let counters: [(&str, fn(&ListenerStats) -> &Counter); 4] = [
-                ("from_clients", |one| &one.datagrams.from_clients),
-                ("to_backends", |one| &one.datagrams.to_backends),
-                ("from_backends", |one| &one.datagrams.from_backends),
-                ("to_clients", |one| &one.datagrams.to_clients),
-            ];
-            counters.into_iter().try_for_each(|(way, counter)| {
-                series.number(&[("listener", name), ("way", way)], sum(generation, place, counter))
-            })
-        })
-    })?;
-    page.metric(of::DATAGRAMS_DROPPED, |series, generation| {
-        let all = names(generation).filter(|(place, _)| datagrams(generation, *place));
-        all.into_iter().try_for_each(|(place, name)| {
-            Dropped::ALL.into_iter().try_for_each(|why| {
-                let count = sum(generation, place, |one| &one.datagrams.dropped[why as usize]);
-                series.number(&[("listener", name), ("reason", why.name())], count)
-            })
-        })
-    })?;
-    page.metric(of::REBALANCED, |series, generation| {
-        let all = names(generation).filter(|(place, _)| datagrams(generation, *place));
-        all.into_iter().try_for_each(|(place, name)| {
-            series.number(&[("listener", name)], sum(generation, place, |one| &one.datagrams.rebalanced))
-        })
+    page.metric(of::HELLOS, |series, generation| {
+        let routed =
+            names(generation).filter(|(place, _)| !generation.config.listeners[*place].routes.is_empty());
+        for (place, name) in routed {
+            for heard in Heard::ALL {
+                let count = sum(generation, place, |one| &one.heard[heard as usize]);
+                series.number(&[("listener", name), ("result", heard.name())], count)?;
+            }
+        }
+        Ok(())
     })
 }
 

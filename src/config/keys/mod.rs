@@ -9,6 +9,7 @@ mod backend;
 mod health;
 mod listener;
 mod pool;
+mod route;
 mod server;
 mod udp;
 
@@ -20,6 +21,7 @@ pub use backend::BACKEND;
 pub use health::HEALTH;
 pub use listener::LISTENER;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
+pub use route::{ROUTE, TLS};
 pub use server::SERVER;
 pub use udp::UDP;
 
@@ -124,6 +126,10 @@ pub enum Kind {
     Statuses(usize),
     /// At most so many algorithms.
     Algorithms(usize),
+    /// At most so many names of servers.
+    ServerNames(usize),
+    /// At most so many names of protocols.
+    Protocols(usize),
     /// Where lines go: a word, or the path of a file.
     LogTarget,
     /// A Unix socket's path, or an `ip:port`.
@@ -170,6 +176,12 @@ pub const EXPECT_BYTES_MAX: usize = 1_024;
 pub const COMMAND_TEXTS_MAX: usize = 64;
 /// At most this many shadows in one pool.
 pub const SHADOWS_MAX: usize = 4;
+/// At most this many names in one `server_name`.
+pub const SERVER_NAMES_MAX: usize = 1_024;
+/// At most this many protocols in one `alpn`.
+pub const ALPN_MAX: usize = 16;
+/// At most this many `[[listener.route]]` in one listener.
+pub const ROUTES_MAX: usize = 4_096;
 /// At most this many statuses and ranges in one `status`.
 pub const STATUSES_MAX: usize = 64;
 
@@ -236,7 +248,7 @@ const CHECK_INTERVAL: Kind = time(times(100, MILLISECOND), DAY);
 
 /// Every section with every key.
 pub const SECTIONS: &[Section] =
-    &[SERVER, ACCESS_LOG, ADMIN, LISTENER, UDP, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
+    &[SERVER, ACCESS_LOG, ADMIN, LISTENER, TLS, ROUTE, UDP, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
 
 /// What may stand at the top of a file.
 pub const ROOT: Section = Section {
@@ -312,6 +324,10 @@ impl Kind {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
             }
             Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
+            Self::ServerNames(max) => {
+                format!("a host name, or \"*.\" and one, or a list of 1 to {max} of them")
+            }
+            Self::Protocols(max) => format!("1 to 255 bytes such as \"h2\", or a list of 1 to {max} of them"),
             Self::LogTarget => format!(
                 "{}, or the path of a file, with a slash in it",
                 LOG_TARGETS.map(|word| format!("\"{word}\"")).join(", ")
@@ -328,6 +344,8 @@ impl Kind {
             Self::Addresses(max) => Some(("addresses in one listener", "\"ip:port\"", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
+            Self::ServerNames(max) => Some(("names in one route", "name, or remove it", *max)),
+            Self::Protocols(max) => Some(("protocols in one route", "protocol, or remove it", *max)),
             Self::Algorithms(max) => Some(("shadows in one pool", "algorithm, or remove it", *max)),
             _ => None,
         }
@@ -371,6 +389,8 @@ impl Kind {
             | Self::Texts(_)
             | Self::Statuses(_)
             | Self::Algorithms(_)
+            | Self::ServerNames(_)
+            | Self::Protocols(_)
             | Self::AdminAddress => "",
         };
         format!("{noun}{}", self.range())

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::route::{routes, tls};
 use super::udp::{refuse_unused, udp};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
@@ -23,16 +24,16 @@ pub(super) fn listeners(
     all(tables.iter().map(|(table, place)| {
         let owner = owner("listener", table);
         let reader = Reader::new(&keys::LISTENER, table, place.clone(), owner.clone(), report);
-        listener(&reader, &owner, pools, (&mut names, &mut binds), report)
+        listener(&reader, (table, &owner, report), pools, &mut names, &mut binds)
     }))
 }
 
 fn listener(
     reader: &Reader<'_, '_>,
-    owner: &str,
+    (table, owner, report): (&Table<'_>, &str, &Report),
     pools: Option<&PoolNames>,
-    (names, binds): (&mut HashMap<String, Place>, &mut Binds),
-    report: &Report,
+    names: &mut HashMap<String, Place>,
+    binds: &mut Binds,
 ) -> Option<Listener> {
     let empty = Table::new();
     let name = unique_name(reader, names, "among listeners");
@@ -41,6 +42,8 @@ fn listener(
     let bind = bind.and_then(|found| unique_binds(reader, protocol, binds, found));
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
+    let tls = tls(reader, table, report);
+    let routes = routes(reader, table, pools, report);
     let backlog = count(reader, "backlog");
     let accept: Option<Accept> = reader.get("accept", values::choice);
     let tcp = tcp_options(reader);
@@ -60,6 +63,8 @@ fn listener(
         bind: bind?,
         protocol: protocol?,
         pool: pool?,
+        tls: tls?,
+        routes: routes?,
         backlog: to_u32(backlog?),
         accept: accept?,
         tcp: tcp?,
@@ -113,7 +118,7 @@ impl PoolNames {
         Self { in_order, index: found.collect() }
     }
 
-    fn find(&self, reader: &Reader<'_, '_>, name: &str) -> Option<usize> {
+    pub(super) fn find(&self, reader: &Reader<'_, '_>, name: &str) -> Option<usize> {
         const KNOWN_MAX: usize = 8;
         let found = self.index.get(name).copied();
         if found.is_none() {

@@ -11,6 +11,7 @@ mod health;
 mod listener;
 mod pool;
 mod response_time;
+mod route;
 mod shadow;
 mod udp;
 

@@ -19,6 +19,8 @@ const OF_CONNECTIONS: &[(&str, &str)] = &[
     ("user_timeout", "remove it"),
     ("idle_timeout", "write it into [listener.udp]"),
     ("half_closed_timeout", "remove it"),
+    ("tls", "remove it"),
+    ("route", "remove it: a datagram says no hello"),
     ("no_backend", "remove it: the datagram is dropped"),
     ("no_backend_message", "remove it: the datagram is dropped"),
 ];

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Choice, TcpOptions, Udp};
+use super::{Choice, Route, TcpOptions, Tls, Udp};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,10 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The pool that serves it: an index into [`Config::pools`].
     pub pool: usize,
+    /// `[listener.tls]`
+    pub tls: Tls,
+    /// `[[listener.route]]`, in file order: who goes to another pool.
+    pub routes: Vec<Route>,
     /// Connections that the kernel holds for us before they are accepted, per worker and address.
     pub backlog: u32,
     /// Which worker serves a connection.
@@ -34,6 +38,13 @@ pub struct Listener {
     pub udp: Udp,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
+}
+
+impl Listener {
+    /// The pools that serve it: its own first, then those of its routes.
+    pub fn pools(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.pool).chain(self.routes.iter().map(|route| route.pool))
+    }
 }
 
 /// What a listener accepts.

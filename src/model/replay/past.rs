@@ -91,7 +91,7 @@ impl Past {
         files: &[Recorded],
         mut notes: Vec<String>,
     ) -> Result<Past, Error> {
-        let is_here = |arrival: &&Arrival| config.listeners[arrival.listener as usize].pool == pool;
+        let is_here = |arrival: &&Arrival| arrival.pool as usize == pool;
         let mut sessions: Vec<(u64, Arrival)> = Vec::new();
         for file in files {
             let at = |arrival: &Arrival| file.header.begun_unix_us.saturating_add(arrival.accepted_us);
@@ -147,7 +147,7 @@ impl Past {
 fn choose_pool(config: &Config, files: &[Recorded], name: Option<&str>) -> Result<usize, Error> {
     let mut counts = vec![0_u64; config.pools.len()];
     for arrival in files.iter().flat_map(|file| &file.arrivals) {
-        counts[config.listeners[arrival.listener as usize].pool] += 1;
+        counts[arrival.pool as usize] += 1;
     }
     let pools = || {
         let told = |(pool, count): (&crate::config::Pool, &u64)| format!("{} ({count} sessions)", pool.name);

@@ -2,8 +2,11 @@
 
 mod backends;
 mod exact;
+mod peers;
+mod reloading;
 mod sessions;
 mod spreading;
+mod upgrading;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
