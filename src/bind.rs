@@ -171,8 +171,9 @@ pub fn bind(
                 Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
             };
             if listener.protocol == Protocol::Udp {
-                let group = match passed.inherited.take(listener, place) {
-                    Some(group) => inherited_inlets(listener, workers, group.inlets),
+                let inherited = passed.inherited.take(listener, place).map(|group| group.inlets);
+                let group = match inherited.or_else(|| passed.activation.inlets(address)) {
+                    Some(group) => shared_inlets(listener, workers, group),
                     None => {
                         let group = patiently(|| net::bind_inlets(address, workers)).map_err(failed)?;
                         steer(listener, &group);
@@ -209,12 +210,12 @@ pub fn bind(
     Ok(Bound { addresses, sockets, inlets, adjust })
 }
 
-/// Those of the process before, as many as there are. One more would get its share of the clients at once, while nobody takes
+/// Those of the process before or of a service manager, as many as there are. One more would get its share of the clients at once, while nobody takes
 /// anything from it yet.
-fn inherited_inlets(listener: &Listener, workers: usize, inlets: Vec<Inlet>) -> Vec<Inlet> {
+fn shared_inlets(listener: &Listener, workers: usize, inlets: Vec<Inlet>) -> Vec<Inlet> {
     if inlets.len() < workers {
         let (listener, sockets) = (&listener.name, inlets.len());
-        tracing::warn!(%listener, "only {sockets} of {workers} workers take datagrams, until ringway is started anew");
+        tracing::warn!(%listener, "only {sockets} of {workers} workers take datagrams: there are no more sockets");
     }
     inlets
 }

@@ -184,9 +184,10 @@ pub struct ListenerStats {
 pub struct BackendStats {
     /// Times picked.
     pub picked: Counter,
-    /// Connections made.
+    /// Connections made; over UDP sessions whose first reply has come.
     pub connected: Counter,
-    /// Sessions that were served in time: the first byte came, or all went well without one. Once or twice for each.
+    /// Sessions that were served in time: the first byte came, or all went well without one. Once or twice for each; over UDP
+    /// for each reply.
     pub served: Counter,
     /// Connects that failed by the backend's doing: refused, unreachable, not answered in time.
     pub connect_failures: Counter,

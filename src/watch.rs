@@ -101,10 +101,13 @@ pub type Calls = Rc<RefCell<Vec<usize>>>;
 impl Peer {
     /// A session that nobody listens to any more ends when no reply is owed and nothing has moved for as long as this.
     const LEAVE_SILENCE: Duration = Duration::from_millis(500);
+    /// The same when one is owed: perhaps no reply was ever to come.
+    const LEAVE_SILENCE_MAX: Duration = Duration::from_secs(10);
 
     fn due(&self, limits: &Listener, now: Duration) -> Option<End> {
         let silence = now.saturating_sub(self.moved.get());
-        if self.is_leaving.get() && !self.is_owed.get() && silence >= Peer::LEAVE_SILENCE {
+        let patience = if self.is_owed.get() { Peer::LEAVE_SILENCE_MAX } else { Peer::LEAVE_SILENCE };
+        if self.is_leaving.get() && silence >= patience {
             return Some(End::Complete);
         }
         limits.idle_timeout.is_some_and(|limit| silence >= limit).then_some(End::IdleTimeout)

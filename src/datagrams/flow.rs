@@ -153,7 +153,9 @@ impl Flow {
             peer.is_proven.set(true);
         }
         if self.pairing.ask(count, now) {
-            self.lease.expect(Signal::Connect, now);
+            if self.pairing.replies() == 0 {
+                self.lease.expect(Signal::Connect, now);
+            }
             self.lease.expect(Signal::FirstByte, now);
             let watch = self.session.watch();
             watch.is_late.set(false);
@@ -174,10 +176,10 @@ impl Flow {
         let is_first = self.pairing.replies() == 0;
         self.pairing.reply(count, |asked| {
             let took = now.saturating_sub(asked);
-            // Nobody connects: that it answers is what shows that it is there.
-            lease.measured(Signal::Connect, took);
             lease.measured(Signal::FirstByte, took);
             if is_first && watch.marks.get().first_byte_us.is_none() {
+                // Nobody connects: the first answer is what shows that it is there.
+                lease.measured(Signal::Connect, took);
                 watch.marks.set(Marks { first_byte_us: Some(micros(took)), ..watch.marks.get() });
             }
         });
@@ -187,7 +189,6 @@ impl Flow {
         match self.pairing.owed() {
             None => watch.owed.set(None),
             Some(since) => {
-                lease.expect(Signal::Connect, since);
                 lease.expect(Signal::FirstByte, since);
                 watch.owed.set(Some(self.session.shared().core.now.get()));
             }

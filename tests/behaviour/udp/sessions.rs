@@ -135,7 +135,7 @@ fn datagrams_from_low_ports_are_dropped_where_that_is_asked_for() {
 }
 
 #[test]
-fn without_a_backend_datagrams_are_dropped_and_counted() {
+fn while_every_backend_is_full_datagrams_are_dropped_and_counted() {
     let backend = UdpBackend::echo();
     let mut config = config(&[backend.address]);
     config.pools[0].backends[0].max_connections = NonZeroU32::new(1);
