@@ -57,6 +57,8 @@ pub(super) struct Flow {
     /// Whether the client's next datagram is of this session.
     pub(super) is_bound: bool,
     picked: Duration,
+    /// When the last datagram moved.
+    touched: Cell<Duration>,
     /// The epoch of the table in which its backend was last looked up, and what came of it.
     looked: Cell<(u64, bool)>,
 }
@@ -90,6 +92,7 @@ impl Flow {
                     pairing: Pairing::new(udp.responses),
                     is_bound: true,
                     picked,
+                    touched: Cell::new(picked),
                     looked: Cell::new((0, false)),
                 })
             }
@@ -147,6 +150,7 @@ impl Flow {
 
     /// Its client sends so many datagrams, and they are to be sent on now.
     pub(super) fn ask(&mut self, count: usize, now: Duration) {
+        self.touched.set(now);
         if self.pairing.replies() > 0
             && let Some(peer) = &self.session.watch().peer
         {
@@ -171,6 +175,7 @@ impl Flow {
 
     /// Its backend has sent so many datagrams.
     pub(super) fn replied(&mut self, count: usize, bytes: usize, now: Duration) {
+        self.touched.set(now);
         self.way.counters.borrow().datagrams.from_backends.add(count as u64);
         let (watch, lease) = (self.session.watch(), &self.lease);
         let is_first = self.pairing.replies() == 0;
@@ -224,9 +229,9 @@ impl Flow {
         if is_proven { Standing::Proven } else { Standing::New }
     }
 
-    /// Since when nothing has moved.
-    pub(super) fn silent_since(&self) -> Duration {
-        self.session.watch().silent_since()
+    /// When the last datagram moved.
+    pub(super) fn touched(&self) -> Duration {
+        self.touched.get()
     }
 
     /// The backend that serves it, and under which configuration.

@@ -5,8 +5,23 @@
 
 use std::time::Duration;
 
-/// Who has sent a datagram after a reply is not pushed out before it has been idle for this long.
-pub(super) const PROVEN_IDLE_MIN: Duration = Duration::from_secs(1);
+/// While there is one that has shown nothing, one that has goes only if it has been idle for longer than this,
+const PROVEN_IDLE_MIN: Duration = Duration::from_millis(500);
+/// and so many times as long as the other. If it never went, new clients would push each other out before their replies come,
+/// as long as those that are there do not expire.
+const PROVEN_IDLE_TIMES: u32 = 64;
+
+/// Which of the two that have been idle longest, one of each standing, is to make room.
+pub(super) fn makes_room(new: Option<Duration>, proven: Option<Duration>) -> Option<Standing> {
+    match (new, proven) {
+        (Some(new), Some(proven)) if proven > PROVEN_IDLE_MIN && proven > new * PROVEN_IDLE_TIMES => {
+            Some(Standing::Proven)
+        }
+        (Some(_), _) => Some(Standing::New),
+        (None, Some(_)) => Some(Standing::Proven),
+        (None, None) => None,
+    }
+}
 
 /// What a session has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +114,18 @@ mod tests {
             recency.remove(session);
         }
         assert_eq!((recency.oldest(New), recency.oldest(Proven)), (None, None));
+    }
+
+    #[test]
+    fn who_has_shown_nothing_goes_first_unless_others_have_been_idle_for_very_much_longer() {
+        let millis = |count| Some(Duration::from_millis(count));
+        assert_eq!(makes_room(None, None), None);
+        assert_eq!(makes_room(None, millis(0)), Some(Proven));
+        assert_eq!(makes_room(millis(0), None), Some(New));
+        assert_eq!(makes_room(millis(0), millis(400)), Some(New));
+        assert_eq!(makes_room(millis(0), millis(600)), Some(Proven));
+        assert_eq!(makes_room(millis(100), millis(6_000)), Some(New));
+        assert_eq!(makes_room(millis(100), millis(7_000)), Some(Proven));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::flow::{Flow, Key, Unopened, Way};
-use super::recency::{PROVEN_IDLE_MIN, Standing};
+use super::recency::{Standing, makes_room};
 use super::world::World;
 use crate::balance::Tried;
 use crate::end::End;
@@ -90,11 +90,13 @@ impl World {
             return Ok(());
         }
         let recency = &self.entrances.get(inlet).ok_or(Dropped::NoRoom)?.recency;
-        let now = self.present.core.now.get();
-        let is_idle = |session: &usize| {
-            self.flows.get(*session).is_some_and(|flow| now - flow.silent_since() >= PROVEN_IDLE_MIN)
+        let now = self.present.core.elapsed();
+        let idle = |standing| {
+            let session = recency.oldest(standing)?;
+            Some(now.saturating_sub(self.flows.get(session)?.touched()))
         };
-        let oldest = recency.oldest(Standing::New).or(recency.oldest(Standing::Proven).filter(is_idle));
+        let standing = makes_room(idle(Standing::New), idle(Standing::Proven));
+        let oldest = standing.and_then(|standing| recency.oldest(standing));
         self.close(oldest.ok_or(Dropped::NoRoom)?, End::Evicted);
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::thread;
 use ringway::config::Config;
 
 use super::{UdpBackend, assert_echo, client_of, config, receive};
-use crate::common::{Ringway, any_port, await_that, one_worker};
+use crate::common::{DEADLINE, Ringway, any_port, await_that, one_worker};
 
 /// Goes on with the present configuration, changed.
 fn change(ringway: &Ringway, change: impl FnOnce(&mut Config)) {
@@ -46,8 +46,8 @@ fn sessions_go_on_at_their_backend_through_reloads_and_lose_nothing() {
     };
     for round in 0..5 {
         change(&ringway, |config| {
-            config.listeners[0].name = format!("name-{round}");
-            config.pools[0].on_down = ringway::config::OnDown::Close;
+            config.listeners[0].idle_timeout = Some(DEADLINE * (2 + round));
+            config.pools[0].queue_max = round;
         });
         ask(b"first");
     }
