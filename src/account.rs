@@ -1,9 +1,9 @@
 //! Account: what is told of a session that has ended.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::arrivals::{Arrival, Client};
+use crate::config::Address;
 use crate::end::End;
 use crate::entries::{Entry, Reached};
 use crate::relay::Direction;
@@ -30,7 +30,7 @@ pub fn arrival(watch: &Watch, client: Client, accepted: Duration, now: Duration,
 }
 
 /// For the access log.
-pub fn entry(watch: &Watch, client: SocketAddr, accepted: Duration, now: Duration, end: End) -> Entry {
+pub fn entry(watch: &Watch, client: Address, accepted: Duration, now: Duration, end: End) -> Entry {
     let marks = watch.marks.get();
     let (reached, duration_us) = (reached(watch, end), us(now.saturating_sub(accepted)));
     let waited_us = marks.picked_us.map(u64::from).or((reached == Reached::Queue).then_some(duration_us));
@@ -63,6 +63,7 @@ fn reached(watch: &Watch, end: End) -> Reached {
     match end {
         // The farewell has taken the place of the stage in which it waited.
         End::QueueFull | End::QueueTimeout => Reached::Queue,
+        End::ProxyUntrusted => Reached::Greeting,
         _ if watch.marks.get().connect_us.is_some() => Reached::Data,
         _ if watch.stage.get() == Stage::Greeting => Reached::Greeting,
         _ if watch.stage.get() == Stage::Queued => Reached::Queue,

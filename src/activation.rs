@@ -9,7 +9,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process;
 
-use crate::config::TcpOptions;
+use crate::config::{Address, Listener};
 use crate::net::{self, Inlet, Listening};
 
 /// At most so many sockets are taken: as many as listeners can have addresses, and far more than a unit names.
@@ -22,13 +22,13 @@ pub struct Activation {
     /// The same for datagrams: the name of each, and where it is.
     inlets: Vec<(String, SocketAddr, Inlet)>,
     /// Dual-stack ones that a listener has taken.
-    dual: Vec<SocketAddr>,
+    dual: Vec<Address>,
 }
 
 #[derive(Debug)]
 struct Passed {
     name: String,
-    address: SocketAddr,
+    address: Address,
     listening: Listening,
 }
 
@@ -39,7 +39,7 @@ pub enum Unusable {
     Variables(String),
     /// A descriptor that was promised is not there.
     Descriptors(io::Error),
-    /// It is neither a TCP socket that listens nor a UDP socket.
+    /// It is neither a socket of streams that listens nor a UDP socket.
     NotListening {
         /// As the manager calls it.
         name: String,
@@ -51,14 +51,14 @@ pub enum Unusable {
         /// As the manager calls it.
         name: String,
         /// Where it listens.
-        address: SocketAddr,
+        address: Address,
     },
     /// It takes the clients of a listener that is to have a socket of its own.
     DualStack {
         /// Where it listens.
-        passed: SocketAddr,
+        passed: Address,
         /// The listener's address.
-        wanted: SocketAddr,
+        wanted: Address,
     },
     /// The kernel refused something.
     Kernel(io::Error),
@@ -102,9 +102,9 @@ impl Activation {
     /// When one that was passed takes the clients of this address as well.
     pub fn share(
         &mut self,
-        address: SocketAddr,
+        address: Address,
         workers: usize,
-        tcp: TcpOptions,
+        listener: &Listener,
     ) -> Result<Option<Vec<Vec<Listening>>>, Unusable> {
         let (ours, others): (Vec<_>, Vec<_>) =
             self.sockets.drain(..).partition(|passed| passed.address == address);
@@ -120,7 +120,7 @@ impl Activation {
         let names: Vec<&str> = ours.iter().map(|passed| passed.name.as_str()).collect();
         tracing::info!(%address, sockets = names.len(), names = names.join(","), "listens on what the service manager passed");
         for passed in &ours {
-            passed.listening.set_options(tcp).map_err(Unusable::Kernel)?;
+            passed.listening.set_options(listener).map_err(Unusable::Kernel)?;
             self.dual.extend(passed.listening.is_dual_stack().then_some(passed.address));
         }
         let ours: Vec<Listening> = ours.into_iter().map(|passed| passed.listening).collect();
@@ -130,9 +130,9 @@ impl Activation {
     }
 
     /// The sockets for datagrams with this address; `None` if there are none.
-    pub fn inlets(&mut self, address: SocketAddr) -> Option<Vec<Inlet>> {
+    pub fn inlets(&mut self, address: Address) -> Option<Vec<Inlet>> {
         let (ours, others): (Vec<_>, Vec<_>) =
-            self.inlets.drain(..).partition(|(_, passed, _)| *passed == address);
+            self.inlets.drain(..).partition(|(_, passed, _)| Address::Ip(*passed) == address);
         self.inlets = others;
         let ours: Vec<Inlet> = ours.into_iter().map(|(_, _, inlet)| inlet).collect();
         (!ours.is_empty()).then_some(ours)
@@ -145,7 +145,8 @@ impl Activation {
     /// When one is.
     pub fn finish(self) -> Result<(), Unusable> {
         let left = self.sockets.into_iter().map(|Passed { name, address, .. }| (name, address));
-        let left = left.chain(self.inlets.into_iter().map(|(name, address, _)| (name, address))).next();
+        let left =
+            left.chain(self.inlets.into_iter().map(|(name, address, _)| (name, Address::Ip(address)))).next();
         left.map_or(Ok(()), |(name, address)| Err(Unusable::Unasked { name, address }))
     }
 }
@@ -161,7 +162,8 @@ pub fn shares(sockets: usize, workers: usize) -> Vec<Vec<usize>> {
 }
 
 /// Whether a dual-stack socket there gets the clients of an IPv4 address.
-fn takes_clients_of(dual: SocketAddr, address: SocketAddr) -> bool {
+fn takes_clients_of(dual: Address, address: Address) -> bool {
+    let (Address::Ip(dual), Address::Ip(address)) = (dual, address) else { return false };
     let all = dual.ip() == Ipv6Addr::UNSPECIFIED && dual.port() == address.port();
     all && address.ip() == Ipv4Addr::UNSPECIFIED
 }
@@ -198,8 +200,8 @@ impl fmt::Display for Unusable {
             ),
             Unusable::NotListening { name, why } => write!(
                 f,
-                "socket {name} of the service manager: {why}; ringway takes TCP sockets that listen (ListenStream=IP:PORT \
-                 with Accept=no) and UDP sockets (ListenDatagram=IP:PORT)"
+                "socket {name} of the service manager: {why}; ringway takes sockets that listen (ListenStream=IP:PORT or \
+                 a path, with Accept=no) and UDP sockets (ListenDatagram=IP:PORT)"
             ),
             Unusable::Unasked { name, address } => write!(
                 f,

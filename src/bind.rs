@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::activation::{self, Activation};
-use crate::config::{Config, Listener, Protocol};
+use crate::config::{Address, Config, Listener, Protocol, UnixName};
 use crate::net::{self, Inlet, Listening};
 use crate::steering;
 use crate::upgrade::Inherited;
@@ -25,7 +25,7 @@ pub struct Unbound {
     /// The listener's name.
     pub listener: String,
     /// The address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What the kernel said.
     pub error: io::Error,
     /// An address at the same port where this process listens itself.
@@ -34,9 +34,10 @@ pub struct Unbound {
 
 impl Unbound {
     /// The same, known to be asked by a process that listens there.
-    fn among(mut self, own: &[Vec<SocketAddr>]) -> Unbound {
-        let is_rival = |other: &&SocketAddr| other.port() == self.address.port();
-        self.own = own.iter().flatten().find(is_rival).copied();
+    fn among(mut self, own: &[Vec<Address>]) -> Unbound {
+        let Address::Ip(wanted) = self.address else { return self };
+        let others = own.iter().flatten().filter_map(|other| other.as_ip());
+        self.own = others.into_iter().find(|other| other.port() == wanted.port());
         self
     }
 }
@@ -51,7 +52,10 @@ impl fmt::Display for Unbound {
                 "this ringway itself listens on {own}, and the kernel does not allow both at a time; take {own} away in a first \
                  reload, or start ringway anew"
             ),
-            _ => listen_cure(f, address, error),
+            _ => match address {
+                Address::Ip(address) => listen_cure(f, address, error),
+                Address::Unix(name) => unix_cure(f, *name, error),
+            },
         }
     }
 }
@@ -78,9 +82,32 @@ fn listen_cure(f: &mut fmt::Formatter<'_>, address: &SocketAddr, error: &io::Err
     }
 }
 
+fn unix_cure(f: &mut fmt::Formatter<'_>, name: UnixName, error: &io::Error) -> fmt::Result {
+    let shown = name.path().map_or_else(|| name.to_string().replace("unix:", ""), str::to_owned);
+    match error.raw_os_error().or(match error.kind() {
+        io::ErrorKind::AlreadyExists => Some(libc::EEXIST),
+        _ => None,
+    }) {
+        Some(libc::EADDRINUSE) => write!(
+            f,
+            "another process, perhaps a second ringway, listens there (ss -lxp 'src {shown}' shows which): stop that one or choose \
+             another name with listener.bind (--listen)"
+        ),
+        Some(libc::EEXIST) => {
+            write!(f, "remove {shown} or choose another name with listener.bind (--listen)")
+        }
+        Some(libc::EACCES | libc::EPERM | libc::ENOENT | libc::ENOTDIR | libc::EROFS) => write!(
+            f,
+            "the folder of a socket must be there and be writable for the user of ringway (RuntimeDirectory=ringway in a systemd \
+             unit makes /run/ringway)"
+        ),
+        _ => write!(f, "choose another name with listener.bind (--listen), or other keys of listener.socket"),
+    }
+}
+
 impl Error {
     /// The same, known to be asked by a process that listens there already.
-    pub fn among(self, own: &[Vec<SocketAddr>]) -> Error {
+    pub fn among(self, own: &[Vec<Address>]) -> Error {
         match self {
             Error::Unbound(unbound) => Error::Unbound(unbound.among(own)),
             other @ Error::Activation(_) => other,
@@ -102,7 +129,7 @@ impl std::error::Error for Error {}
 /// What is bound.
 pub struct Bound {
     /// The addresses of each listener, with the real ports.
-    pub addresses: Vec<Vec<SocketAddr>>,
+    pub addresses: Vec<Vec<Address>>,
     /// The sockets that are new to this process, by worker.
     pub sockets: Vec<Sockets>,
     /// The same for datagrams.
@@ -130,9 +157,9 @@ pub struct Adjust {
 impl Adjust {
     /// Does it.
     pub fn run(&self) {
-        let Listener { name, backlog, tcp, .. } = &self.listener;
-        if let Err(error) = self.socket.adjust(*backlog, *tcp) {
-            tracing::warn!(listener = %name, %error, "the listener keeps its old backlog and TCP options");
+        let name = &self.listener.name;
+        if let Err(error) = self.socket.adjust(&self.listener) {
+            tracing::warn!(listener = %name, %error, "the listener keeps its old backlog and options");
         }
     }
 }
@@ -152,7 +179,7 @@ pub fn bind(
     config: &Config,
     workers: usize,
     passed: &mut Passed,
-    known: impl Fn(&Listener, usize) -> Option<SocketAddr>,
+    known: impl Fn(&Listener, usize) -> Option<Address>,
 ) -> Result<Bound, Error> {
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
@@ -180,7 +207,7 @@ pub fn bind(
                         group
                     }
                 };
-                addresses[index].push(group[0].local_addr().map_err(failed)?);
+                addresses[index].push(Address::Ip(group[0].local_addr().map_err(failed)?));
                 let places = group.into_iter().enumerate();
                 places.for_each(|(nth, inlet)| inlets[nth % workers].push((index, inlet)));
                 continue;
@@ -190,14 +217,14 @@ pub fn bind(
                     adjust.extend(adjusts);
                     Some(group)
                 }
-                None => passed.activation.share(address, workers, listener.tcp).map_err(Error::Activation)?,
+                None => passed.activation.share(address, workers, listener).map_err(Error::Activation)?,
             };
             let group = match group {
                 Some(group) => group,
-                None => patiently(|| net::listen(address, workers, listener.backlog, listener.tcp))
+                None => patiently(|| net::listen(address, workers, listener))
                     .map_err(failed)?
                     .into_iter()
-                    .map(|socket| vec![Listening::own(socket)])
+                    .map(|socket| vec![socket])
                     .collect(),
             };
             addresses[index].push(group[0][0].local_addr().map_err(failed)?);
@@ -255,14 +282,16 @@ fn inherited(
 fn complete(
     mut group: Vec<Listening>,
     workers: usize,
-    address: SocketAddr,
+    address: Address,
     listener: &Listener,
 ) -> Vec<Listening> {
+    // The workers share a Unix socket.
+    let Address::Ip(address) = address else { return group };
     if group.iter().any(Listening::is_lent) {
         return group;
     }
     while group.len() < workers {
-        match Listening::beside(address, listener.backlog, listener.tcp) {
+        match Listening::beside(address, listener) {
             Ok(socket) => group.push(socket),
             Err(error) => {
                 let (listener, sockets) = (&listener.name, group.len());

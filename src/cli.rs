@@ -163,7 +163,8 @@ mod tests {
             panic!("not a demo")
         };
         let config = args.config().unwrap();
-        let ports: Vec<u16> = config.pools[0].backends.iter().map(|backend| backend.address.port()).collect();
+        let ports: Vec<u16> =
+            config.pools[0].backends.iter().map(|backend| backend.address.as_ip().unwrap().port()).collect();
         assert_eq!(ports, [9000, 9001, 9002, 9003]);
         assert!(parsed("demo --backend-port 65533").is_err());
     }

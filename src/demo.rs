@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::config::{Choice, Config, NoBackend};
+use crate::config::{Address, Choice, Config, NoBackend};
 use crate::output::Output;
 use crate::server::{self, Error, Request, Server};
 
@@ -25,12 +25,14 @@ pub fn run(mut config: Config, output: Output) -> Result<(), Error> {
     config.listeners[0].no_backend = NoBackend::Message("no backend available\n".into());
     let (requests, sender) = server::requests()?;
     let mut backends = Vec::new();
-    for (backend, number) in config.pools[0].backends.iter().zip(1..) {
-        backends.push(DemoBackend::start(number, backend.address)?);
+    let addresses = config.pools[0].backends.iter().filter_map(|backend| backend.address.as_ip());
+    for (address, number) in addresses.zip(1..) {
+        backends.push(DemoBackend::start(number, address)?);
     }
     let algorithm = config.pools[0].algorithm;
     let server = Server::start(config, 2 * SESSIONS_MAX as u64)?;
-    print_hints(&backends, server.addresses(0)[0], server.admin_address(), algorithm.word());
+    let listening = server.control().generation().addresses[0][0];
+    print_hints(&backends, listening, server.admin_address(), algorithm.word());
     thread::Builder::new()
         .name("keys".into())
         .spawn(move || obey_keys(backends, &sender))
@@ -38,10 +40,13 @@ pub fn run(mut config: Config, output: Output) -> Result<(), Error> {
     server.serve(&requests, output)
 }
 
-fn print_hints(backends: &[DemoBackend], address: SocketAddr, admin: Option<SocketAddr>, algorithm: &str) {
+fn print_hints(backends: &[DemoBackend], address: Address, admin: Option<SocketAddr>, algorithm: &str) {
     let (first, last) = (backends[0].address, backends[backends.len() - 1].address);
     let curl = format!("curl http://{address}/");
-    let nc = format!("nc {} {}", address.ip(), address.port());
+    let nc = match address {
+        Address::Ip(address) => format!("nc {} {}", address.ip(), address.port()),
+        Address::Unix(name) => format!("nc -U {}", name.path().unwrap_or_default()),
+    };
     let kill = format!("kill -USR1 {}", std::process::id());
     let page = admin.map_or_else(String::new, |admin| {
         format!(

@@ -37,6 +37,12 @@ pub enum End {
     Killed,
     /// No route of its listener is for what the client said, and the listener refuses those.
     Unrouted,
+    /// It came from nobody who may say by PROXY protocol who the client is.
+    ProxyUntrusted,
+    /// No whole header of PROXY protocol came within `proxy_protocol.timeout`.
+    ProxyTimeout,
+    /// What came was no header of PROXY protocol.
+    ProxyMalformed,
     /// The backend sent no reply at all for `udp.idle_timeout`, and `udp.responses` says that it should.
     NoReply,
     /// It was the one that had been idle longest when there was no room for another one over UDP.
@@ -45,7 +51,7 @@ pub enum End {
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 19] = [
+    pub const ALL: [End; 22] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -63,6 +69,9 @@ impl End {
         End::Panicked,
         End::Killed,
         End::Unrouted,
+        End::ProxyUntrusted,
+        End::ProxyTimeout,
+        End::ProxyMalformed,
         End::NoReply,
         End::Evicted,
     ];
@@ -89,6 +98,9 @@ impl End {
             End::Panicked => "panicked",
             End::Killed => "killed",
             End::Unrouted => "unrouted",
+            End::ProxyUntrusted => "proxy-untrusted",
+            End::ProxyTimeout => "proxy-timeout",
+            End::ProxyMalformed => "proxy-malformed",
             End::NoReply => "no-reply",
             End::Evicted => "evicted",
         }

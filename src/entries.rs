@@ -4,12 +4,11 @@
 //! finds no room is counted and dropped: no session waits for whoever reads the log.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 
-use crate::config::{AccessLog, Only};
+use crate::config::{AccessLog, Address, Only};
 use crate::end::End;
 use crate::generation::Generation;
 use crate::session_id::SessionId;
@@ -29,7 +28,7 @@ pub struct Entry {
     /// Which one it was.
     pub id: SessionId,
     /// Who it was.
-    pub client: SocketAddr,
+    pub client: Address,
     /// Which listener accepted it.
     pub listener: u32,
     /// The pool that served it, or would have.
@@ -65,7 +64,7 @@ pub struct Entry {
 /// How far a session came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// Its client had to say first where it wants to go.
+    /// It had still to be said who its client is, or where that wants to go.
     Greeting,
     /// It waited for a backend that was not at its limit.
     Queue,

@@ -4,11 +4,10 @@
 //! A process begins with one; each reload makes another that carries on what is in both ([`Lineage`]). Sessions keep theirs
 //! to the end. The last session that has gone takes its generation with it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::epoch::{self, Publisher, Subscriber};
 use crate::lineage::Lineage;
 use crate::queue::Queue;
@@ -26,7 +25,7 @@ pub struct Generation {
     /// What it has of the one before.
     pub lineage: Lineage,
     /// The addresses of each listener, with the real ports.
-    pub addresses: Vec<Vec<SocketAddr>>,
+    pub addresses: Vec<Vec<Address>>,
     /// The counters of all workers.
     pub stats: Arc<Stats>,
     /// How fast each backend answers.
@@ -39,7 +38,7 @@ pub struct Generation {
 
 impl Generation {
     /// The one with which a process begins, and where its tables are published.
-    pub fn first(config: Config, addresses: Vec<Vec<SocketAddr>>, workers: usize) -> (Generation, Publisher) {
+    pub fn first(config: Config, addresses: Vec<Vec<Address>>, workers: usize) -> (Generation, Publisher) {
         let table = BackendTable::first(&config.pools, Instant::now());
         let backends = table.backends.len();
         let (publisher, tables) = epoch::channel(table);

@@ -6,12 +6,13 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::config::Address;
 
 /// Connections in one inbox, at most. They count as sessions, so that the limit on these bounds them too.
 pub const INBOX_MAX: usize = 256;
@@ -22,7 +23,7 @@ pub struct Connection {
     /// The client's socket.
     pub client: OwnedFd,
     /// The client's address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Which listener accepted it: an index into the configuration's listeners.
     pub listener: usize,
     /// Which configuration that is.
@@ -153,7 +154,7 @@ mod tests {
     fn connection(listener: usize) -> Connection {
         let client = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = client.local_addr().unwrap();
-        Connection { client: client.into(), address, listener, generation: 1 }
+        Connection { client: client.into(), address: address.into(), listener, generation: 1 }
     }
 
     fn poll(inbox: &Inbox) -> Poll<Option<Handed>> {

@@ -78,6 +78,7 @@ pub mod times;
 pub mod balance;
 pub mod load;
 pub mod pool;
+pub mod proxy_protocol;
 pub mod shadow;
 
 pub mod account;

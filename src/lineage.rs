@@ -5,9 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::net::SocketAddr;
 
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::table::BackendId;
 
 /// For each thing of a configuration its place in the one before, if it was there.
@@ -77,7 +76,7 @@ impl Config {
 }
 
 /// Pool and address of each, in the order of the table.
-fn backends(config: &Config) -> Vec<(&str, SocketAddr)> {
+fn backends(config: &Config) -> Vec<(&str, Address)> {
     config.backends().map(|(pool, backend)| (pool.name.as_str(), backend.address)).collect()
 }
 

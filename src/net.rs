@@ -8,10 +8,11 @@ mod channel;
 mod datagrams;
 mod listening;
 mod readiness;
+mod unix;
 
 use std::io;
 use std::mem;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
-use crate::config::TcpOptions;
+use crate::config::{Address, Listener, TcpOptions};
 
 pub use channel::{BYTES_MAX, Channel, DESCRIPTORS_MAX};
 pub use datagrams::{
@@ -28,8 +29,9 @@ pub use datagrams::{
 };
 pub use listening::Listening;
 pub use readiness::Readiness;
+pub use unix::connect_now as connect_unix_now;
 
-/// A connected or connecting TCP socket of one worker.
+/// A connected or connecting socket of one worker: of TCP, or of this machine.
 ///
 /// Clones share the descriptor. It closes when the last clone is gone, and each operation in flight holds one: a
 /// descriptor is therefore never closed, and its number never reused, under an operation of ours.
@@ -62,42 +64,57 @@ impl AsFd for Socket {
 }
 
 /// Who is at the other end, while there is one.
-pub fn peer(socket: &Socket) -> Option<SocketAddr> {
-    SockRef::from(socket).peer_addr().ok()?.as_socket()
+pub fn peer(socket: &Socket) -> Option<Address> {
+    unix::address_of(&SockRef::from(socket).peer_addr().ok()?)
 }
 
-/// Opens `count` listening sockets that share `address`, one for each worker. Fails if anybody else listens there.
+/// What the other end has connected to, or we from.
+pub fn local(socket: &Socket) -> Option<SocketAddr> {
+    SockRef::from(socket).local_addr().ok()?.as_socket().map(canonical)
+}
+
+/// Opens what `count` workers listen with at `address`, one for each. Fails if anybody else listens there.
 ///
+/// At a Unix socket the workers share one, because the kernel does not spread its clients over several.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn listen(address: Address, count: usize, listener: &Listener) -> io::Result<Vec<Listening>> {
+    assert!(count > 0);
+    match address {
+        Address::Ip(address) => listen_tcp(address, count, listener),
+        Address::Unix(name) => {
+            let (socket, door) = unix::listen(name, listener)?;
+            let shared = Listening::own_unix(socket, door);
+            (0..count).map(|_| shared.another()).collect()
+        }
+    }
+}
+
 /// SO_REUSEPORT would let a second instance of ours (same user) share the port silently and take half of the clients.
 /// So the first socket binds and listens without it, which fails with EADDRINUSE if the address is taken at all, and
 /// gets the option only afterwards; the others then join it. The kernel decides at the first bind and listen: there is
 /// no moment at which two instances both succeed.
-pub fn listen(
-    address: SocketAddr,
-    count: usize,
-    backlog: u32,
-    tcp: TcpOptions,
-) -> io::Result<Vec<TcpListener>> {
-    assert!(count > 0);
-    let first = prepare_listener(address, tcp)?;
+fn listen_tcp(address: SocketAddr, count: usize, listener: &Listener) -> io::Result<Vec<Listening>> {
+    let first = prepare_listener(address, listener)?;
     first.bind(&address.into())?;
-    first.listen(backlog as i32)?;
+    first.listen(listener.backlog as i32)?;
     first.set_reuse_port(true)?;
-    let first = TcpListener::from(first);
     // Port 0 asks for any free port: the others must join the one that the first was given.
     let shared = first.local_addr()?;
-    let mut sockets = vec![first];
+    let mut sockets = vec![Listening::own(first)];
     for _ in 1..count {
-        let socket = prepare_listener(address, tcp)?;
+        let socket = prepare_listener(address, listener)?;
         socket.set_reuse_port(true)?;
-        socket.bind(&shared.into())?;
-        socket.listen(backlog as i32)?;
-        sockets.push(TcpListener::from(socket));
+        socket.bind(&shared)?;
+        socket.listen(listener.backlog as i32)?;
+        sockets.push(Listening::own(socket));
     }
     Ok(sockets)
 }
 
-fn prepare_listener(address: SocketAddr, tcp: TcpOptions) -> io::Result<socket2::Socket> {
+fn prepare_listener(address: SocketAddr, listener: &Listener) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Restarts must not wait for the connections of the last run to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -106,7 +123,7 @@ fn prepare_listener(address: SocketAddr, tcp: TcpOptions) -> io::Result<socket2:
         socket.set_only_v6(true)?;
     }
     // Accepted sockets inherit these: no system call for each connection.
-    set_tcp_options(&socket, tcp)?;
+    set_tcp_options(&socket, listener.tcp)?;
     // Only the listener: it is drained until it would block. Accepted sockets do not inherit it on Linux, and must
     // not have it: io_uring waits by itself on blocking sockets.
     socket.set_nonblocking(true)?;
@@ -114,9 +131,16 @@ fn prepare_listener(address: SocketAddr, tcp: TcpOptions) -> io::Result<socket2:
 }
 
 /// A socket that is ready to connect to `address`, with its options set before the first packet.
-pub fn prepare_stream(address: SocketAddr, tcp: TcpOptions) -> io::Result<Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    set_tcp_options(&socket, tcp)?;
+pub fn prepare_stream(address: Address, tcp: TcpOptions) -> io::Result<Socket> {
+    let socket = match address {
+        Address::Ip(address) => {
+            let socket =
+                socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            set_tcp_options(&socket, tcp)?;
+            socket
+        }
+        Address::Unix(_) => socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?,
+    };
     Ok(Socket::from(OwnedFd::from(socket)))
 }
 
@@ -140,9 +164,9 @@ fn set_tcp_options(socket: &socket2::Socket, tcp: TcpOptions) -> io::Result<()> 
 /// Takes one waiting connection, or `None` when there is none.
 ///
 /// The address is the one that accept returned: asking later fails for a connection that was reset meanwhile.
-pub fn accept(listener: &TcpListener) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
+pub fn accept(listener: &Listening) -> io::Result<Option<(OwnedFd, Address)>> {
     match listener.accept() {
-        Ok((stream, address)) => Ok(Some((OwnedFd::from(stream), plain(address)))),
+        Ok((stream, address)) => Ok(Some((stream, plain(address)))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
     }
@@ -150,7 +174,11 @@ pub fn accept(listener: &TcpListener) -> io::Result<Option<(OwnedFd, SocketAddr)
 
 /// A client over IPv4 is the same one whichever socket it came by: a dual-stack one, which we do not make but may be given,
 /// tells it as an IPv6 address.
-fn plain(address: SocketAddr) -> SocketAddr {
+fn plain(address: Address) -> Address {
+    address.as_ip().map_or(address, |address| Address::Ip(canonical(address)))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
         IpAddr::V6(_) => address,
@@ -202,6 +230,9 @@ pub fn stop_connecting(socket: &Socket) {
 ///
 /// shutdown(2) would send FIN first, and a transfer that was cut would look whole to the peer. Connecting to AF_UNSPEC
 /// is TCP's disconnect: it sends RST, drops what was not yet sent and wakes whoever waits on the socket.
+///
+/// A Unix socket has no reset. Its peer can write nothing more (EPIPE); it reads what was sent and then the end of the stream,
+/// or ECONNRESET, once the socket is closed, if it had sent what nobody has read. More the kernel cannot show.
 pub fn abort(socket: &Socket) {
     let unspecified = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
     // SAFETY: the kernel reads `sa_family` and nothing behind the size given, which is that of the local it points to;
@@ -214,7 +245,7 @@ pub fn abort(socket: &Socket) {
         )
     };
     if result != 0 {
-        // The kernel refuses while another thread waits inside the socket, which nobody does here. Should a kernel
+        // That of a Unix socket always refuses. Otherwise the kernel refuses while another thread waits inside the socket, which nobody does here. Should a kernel
         // refuse for another reason: linger 0 makes the close send RST, and shutdown wakes the pending operations.
         let socket = SockRef::from(socket);
         let _ = socket.set_linger(Some(Duration::ZERO));
@@ -299,7 +330,8 @@ pub fn is_out_of_ports(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EADDRNOTAVAIL)
 }
 
-/// Whether the connection is over: reset, timed out, or ended by both sides. Takes nothing from the socket.
+/// Whether the connection is over: reset, timed out, or ended by both sides. Takes nothing from the socket. One of a Unix
+/// socket never counts as over.
 pub fn is_over(socket: &Socket) -> bool {
     const TCP_CLOSE: u8 = 7;
     // The state is the first byte of struct tcp_info; the kernel copies no more than it is asked for.
@@ -315,7 +347,12 @@ pub fn is_over(socket: &Socket) -> bool {
             &raw mut size,
         )
     };
-    result != 0 || state == TCP_CLOSE
+    if result != 0 {
+        // A Unix socket has no state of TCP. One whose peer has closed it can still be read to its end, and then says by
+        // itself what became of it.
+        return io::Error::last_os_error().raw_os_error() != Some(libc::EOPNOTSUPP);
+    }
+    state == TCP_CLOSE
 }
 
 /// Whether the peer has reset the connection and nobody has been told yet. Takes nothing from the socket.
@@ -338,15 +375,18 @@ pub fn is_at_its_end(socket: &Socket) -> bool {
 
 /// Copies what is there, from the first byte on, and leaves it in the socket. `WouldBlock` if there is nothing, 0 at the end.
 pub fn peek(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, libc::MSG_PEEK)
+}
+
+/// The same, and takes it from the socket.
+pub fn take(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, 0)
+}
+
+fn receive(socket: &Socket, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    let flags = flags | libc::MSG_DONTWAIT;
     // SAFETY: the kernel writes at most `buffer.len()` bytes to the buffer, which is borrowed for the call.
-    let count = unsafe {
-        libc::recv(
-            socket.raw(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            libc::MSG_PEEK | libc::MSG_DONTWAIT,
-        )
-    };
+    let count = unsafe { libc::recv(socket.raw(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
@@ -540,7 +580,7 @@ pub fn kernel_release() -> String {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use std::net::{Ipv4Addr, TcpStream};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
     /// Our end of a connection, and the peer, which waits for ten seconds and not for ever.
     pub(crate) fn connected() -> (Socket, TcpStream) {
@@ -559,18 +599,26 @@ mod tests {
     use std::io::Read;
     use std::net::{Ipv4Addr, TcpStream};
 
-    const PLAIN: TcpOptions = TcpOptions { nodelay: true, keepalive: None, user_timeout: None };
+    fn any_port() -> Address {
+        Address::Ip((Ipv4Addr::LOCALHOST, 0).into())
+    }
 
-    fn any_port() -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    fn listener() -> Listener {
+        let text = "[[listener]]\nname='a'\nbind='127.0.0.1:0'\nbacklog=16\npool='p'\n[[pool]]\nname='p'\n\
+                    [[pool.backend]]\naddress='127.0.0.1:2'\n";
+        crate::config::parse("test", text).unwrap().listeners.remove(0)
+    }
+
+    fn port_of(listening: &Listening) -> u16 {
+        listening.local_addr().unwrap().as_ip().unwrap().port()
     }
 
     #[test]
     fn listeners_of_one_group_share_the_port_and_a_second_group_is_refused() {
-        let group = listen(any_port(), 3, 16, PLAIN).unwrap();
+        let group = listen(any_port(), 3, &listener()).unwrap();
         let address = group[0].local_addr().unwrap();
         assert!(group.iter().all(|each| each.local_addr().unwrap() == address));
-        let refused = listen(address, 1, 16, PLAIN).unwrap_err();
+        let refused = listen(address, 1, &listener()).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     }
 
@@ -639,10 +687,10 @@ mod tests {
         socket.listen(1).unwrap();
         let listening = Listening::lent(OwnedFd::from(socket)).unwrap();
         assert!(listening.is_dual_stack());
-        let port = listening.local_addr().unwrap().port();
+        let port = port_of(&listening);
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         let (_, address) = accept(&listening).unwrap().unwrap();
-        assert_eq!(address, client.local_addr().unwrap());
+        assert_eq!(address, Address::Ip(client.local_addr().unwrap()));
     }
 
     #[test]
@@ -657,8 +705,8 @@ mod tests {
 
     #[test]
     fn accepted_connections_inherit_nodelay() {
-        let group = listen(any_port(), 1, 16, PLAIN).unwrap();
-        let _client = TcpStream::connect(group[0].local_addr().unwrap()).unwrap();
+        let group = listen(any_port(), 1, &listener()).unwrap();
+        let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(&group[0]))).unwrap();
         let accepted = loop {
             if let Some((socket, _)) = accept(&group[0]).unwrap() {
                 break socket;

@@ -152,7 +152,7 @@ impl Plan {
             };
             let (_, before) = old[*was];
             let limit = |max: Option<std::num::NonZeroU32>| max.map_or("off".into(), |max| max.to_string());
-            let check = |address: Option<std::net::SocketAddr>| {
+            let check = |address: Option<crate::config::Address>| {
                 address.map_or("that of the pool".into(), |address| address.to_string())
             };
             for (name, before, next) in [

@@ -3,7 +3,7 @@
 //! Work that belongs to a change of the table (who is open, in which tier, with which weight) is done once, when a new
 //! table is adopted. A pick only reads: it does not allocate, lock, look at a clock or touch a socket.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 
 use crate::balance::{Balancer, Choice, Member, Room, Tried};
-use crate::config::Pool as Spec;
+use crate::config::{Address, Pool as Spec};
 use crate::decision::{Candidate, Verdict};
 use crate::load::{Lease, Links, Loads};
 use crate::shadow::{self, Shadows};
@@ -130,7 +130,7 @@ impl Pool {
 
     /// Chooses a backend that is eligible, and counts it.
     #[inline]
-    pub fn pick(&mut self, request: &Request<'_>, dice: &mut Rng) -> Result<(Lease, SocketAddr), Nobody> {
+    pub fn pick(&mut self, request: &Request<'_>, dice: &mut Rng) -> Result<(Lease, Address), Nobody> {
         self.loads.look_around();
         if !self.on_trial.is_empty()
             && let Some(picked) = self.pick_for_trial(request)
@@ -153,7 +153,7 @@ impl Pool {
 
     /// A backend that was ejected gets one session to show that it serves again.
     #[cold]
-    fn pick_for_trial(&self, request: &Request<'_>) -> Option<(Lease, SocketAddr)> {
+    fn pick_for_trial(&self, request: &Request<'_>) -> Option<(Lease, Address)> {
         let mut untried = self.on_trial.iter().filter(|member| !request.tried.contains(member.id));
         untried.find_map(|member| {
             let trial = member.gate.take_trial()?;

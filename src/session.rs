@@ -1,8 +1,9 @@
 //! One session, from the accepted connection to its end. Read [`run`] first.
 
+mod proxy;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::answer::Answer;
 use crate::arrivals::{Arrival, Arrivals};
 use crate::balance::Tried;
 use crate::buffers::Chunk;
-use crate::config::{self, NoBackend, Otherwise, Signal, Tls};
+use crate::config::{self, Address, NoBackend, Otherwise, Signal, Tls, UnixName};
 use crate::decision::{Candidate, Decision, Number, Outcome as PickOutcome};
 use crate::end::End;
 use crate::entries::Entries;
@@ -36,7 +37,9 @@ pub struct Admitted {
     watch: Rc<Watch>,
     key: Cell<usize>,
     /// Who the client is: the address that it came from, or the one that a proxy before us tells.
-    client: Cell<SocketAddr>,
+    client: Cell<Address>,
+    /// What else a proxy before us told of it, until a backend knows it.
+    told: RefCell<Option<Box<proxy::Told>>>,
     /// When, since the process began to serve.
     accepted: Duration,
     /// The last pick, if it is one of those that are written down, and when it was.
@@ -50,7 +53,7 @@ pub struct Admitted {
 
 impl Admitted {
     /// Lets an accepted connection in.
-    pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: SocketAddr) -> Admitted {
+    pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: Address) -> Admitted {
         let (id, pool) = (shared.core.next_id(), shared.config.listeners[listener].pool);
         let watch = Watch::new(id, (listener, pool), client, shared.core.now.get());
         Admitted::with(shared, watch, address)
@@ -59,12 +62,12 @@ impl Admitted {
     /// Lets a client in that has sent a datagram.
     pub fn of_datagrams(shared: Rc<Shared>, listener: usize, socket: Socket, peer: Peer) -> Admitted {
         let (id, pool) = (shared.core.next_id(), shared.config.listeners[listener].pool);
-        let address = peer.address;
+        let address = Address::Ip(peer.address);
         let watch = Watch::of_datagrams(id, (listener, pool), socket, peer, shared.core.now.get());
         Admitted::with(shared, watch, address)
     }
 
-    fn with(shared: Rc<Shared>, watch: Watch, address: SocketAddr) -> Admitted {
+    fn with(shared: Rc<Shared>, watch: Watch, address: Address) -> Admitted {
         let (listener, watch) = (watch.listener(), Rc::new(watch));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.core.elapsed();
@@ -75,7 +78,8 @@ impl Admitted {
         counters.accepted.add(1);
         counters.active.add(1);
         let (key, shared, client) = (Cell::new(key), RefCell::new(shared), Cell::new(address));
-        Admitted { shared, watch, key, client, accepted, note, hello, shadows, end: None }
+        let told = RefCell::default();
+        Admitted { shared, watch, key, client, told, accepted, note, hello, shadows, end: None }
     }
 
     /// What it shares with others of its configuration.
@@ -115,12 +119,12 @@ impl Admitted {
     }
 
     /// Picks a backend, unless others wait for one: those who came first go first.
-    fn pick(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
+    fn pick(&self, tried: &Tried) -> Result<(Lease, Address), Nobody> {
         if self.shared().queue(&self.watch).is_empty() { self.pick_now(tried) } else { Err(Nobody::Full) }
     }
 
     /// Looks for news once, then picks from one whole table.
-    pub fn pick_now(&self, tried: &Tried) -> Result<(Lease, SocketAddr), Nobody> {
+    pub fn pick_now(&self, tried: &Tried) -> Result<(Lease, Address), Nobody> {
         let shared = &*self.shared();
         let index = self.watch.pool();
         let (mut tables, mut pools) = (shared.tables.borrow_mut(), shared.pools.borrow_mut());
@@ -148,7 +152,7 @@ impl Admitted {
         pool: usize,
         candidates: Vec<Candidate>,
         tried: &Tried,
-        picked: &Result<(Lease, SocketAddr), Nobody>,
+        picked: &Result<(Lease, Address), Nobody>,
     ) {
         let chosen = picked.as_ref().ok().map(|(lease, _)| lease.backend());
         let at = self.shared().core.elapsed();
@@ -265,6 +269,7 @@ async fn reach_backend(session: &Admitted) -> Result<Connected, End> {
 ///
 /// Boxed where it waits: what few listeners ask for must not make every session larger.
 async fn greet(session: &Admitted) -> Result<(), End> {
+    proxy::hear(session).await?;
     let shared = session.shared();
     if !shared.routes[session.watch.listener()].is_empty() {
         Box::pin(hear_hello(session, &shared)).await?;
@@ -371,7 +376,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         lease.expect(Signal::Connect, attempt);
         watch.marks.set(watch.marks.get().picked(attempt - session.accepted));
         let limit = pool.connect_timeout.min(left);
-        let error = match connect(watch, address, pool.tcp, limit).await {
+        let connected = connect(watch, address, pool.tcp, limit).await;
+        let error = match connected.and_then(|socket| proxy::tell(session, &socket).map(|()| socket)) {
             Ok(socket) => {
                 let took = shared.core.elapsed() - attempt;
                 lease.measured(Signal::Connect, took);
@@ -414,7 +420,7 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
 /// What came of waiting.
 enum Waited {
     /// There was a place at a backend.
-    Called((Lease, SocketAddr)),
+    Called((Lease, Address)),
     /// There is nobody left to wait for.
     Nobody,
     /// A reload has given the listener another pool.
@@ -534,7 +540,7 @@ async fn wait_for_resources(core: &Core) {
 /// Connects, or fails when `limit` is over.
 async fn connect(
     watch: &Watch,
-    address: SocketAddr,
+    address: Address,
     tcp: config::TcpOptions,
     limit: Duration,
 ) -> io::Result<Socket> {
@@ -544,7 +550,7 @@ async fn connect(
     // From here on the tick can end it.
     watch.backend.replace(Some(socket.clone()));
     {
-        let mut operation = pin!(ring::connect(&socket, address));
+        let mut operation = pin!(connected(watch, &socket, address));
         let mut result = tokio::time::timeout(limit, operation.as_mut()).await;
         if result.is_err() {
             result = tokio::time::timeout(GRACE, operation.as_mut()).await;
@@ -554,16 +560,44 @@ async fn connect(
             Err(_) => {
                 net::stop_connecting(&socket);
                 // It completes at once. Even if it connected in that very moment, it has been shut down.
-                let _ = operation.await;
+                if !address.is_unix() {
+                    let _ = operation.await;
+                }
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
     }
-    if address.ip().is_loopback() && net::is_connected_to_itself(&socket, address) {
+    if let Address::Ip(ip) = address
+        && ip.ip().is_loopback()
+        && net::is_connected_to_itself(&socket, ip)
+    {
         net::abort(&socket);
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(socket)
+}
+
+/// Until it is connected. Only what leads to an IP address is an operation on the ring, and ends by
+/// [`net::stop_connecting`]; the rest may be left at any moment.
+async fn connected(watch: &Watch, socket: &Socket, address: Address) -> io::Result<()> {
+    match address {
+        Address::Ip(address) => ring::connect(socket, address).await,
+        // Boxed: it must not make every session larger.
+        Address::Unix(name) => Box::pin(connected_here(watch, socket, name)).await,
+    }
+}
+
+async fn connected_here(watch: &Watch, socket: &Socket, name: UnixName) -> io::Result<()> {
+    /// From one try to the next while the queue of who listens there is full. The kernel tells nobody of room.
+    const PAUSE: Duration = Duration::from_millis(2);
+    loop {
+        match net::connect_unix_now(socket, name) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && watch.verdict().is_none() => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Tells a client that nobody could be reached, in the way that its listener says.
@@ -628,7 +662,7 @@ mod tests {
                 client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 let (accepted, address) = listener.accept().unwrap();
                 let socket = Socket::from(OwnedFd::from(accepted));
-                (Admitted::new(Rc::clone(shared), 0, socket, address), client)
+                (Admitted::new(Rc::clone(shared), 0, socket, address.into()), client)
             };
             let shared = shared();
             let (healthy, _other_client) = admit(&shared);

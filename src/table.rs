@@ -3,13 +3,12 @@
 //! The health thread makes a new table for each change of state and publishes it; nobody alters one that is published.
 //! A worker reads whichever table it last took, whole: a pick never mixes two states of the world.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::{self, Check, InitialState};
+use crate::config::{self, Address, Check, InitialState};
 use crate::gate::Gate;
 
 /// Which backend: its place in [`BackendTable::backends`], the same for the life of the process.
@@ -49,7 +48,7 @@ pub struct Backend {
     /// What it is called.
     pub name: Arc<str>,
     /// Where it serves.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share, against the other weights of its pool. 0 gets nothing: it can be set so while running.
     pub weight: u32,
     /// How many percent of its share it gets, 1 to 100: less after a recovery, if the pool starts slowly.

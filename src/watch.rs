@@ -52,6 +52,8 @@ pub struct Watch {
     pub accepted: Duration,
     /// The client's connection; of a session over datagrams the socket by which many clients are spoken to.
     pub client: Socket,
+    /// Who the client is, if a proxy before us told it.
+    pub told_client: Cell<Option<SocketAddr>>,
     /// Of a session over datagrams: its client. Boxed: sessions over connections are many and have none.
     pub peer: Option<Box<Peer>>,
     /// The backend's connection, once there is one, connected or not.
@@ -161,6 +163,7 @@ impl Watch {
             pool: Cell::new(pool),
             accepted: now,
             client,
+            told_client: Cell::new(None),
             peer: None,
             backend: RefCell::new(None),
             stage: Cell::new(Stage::Connecting),

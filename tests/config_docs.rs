@@ -77,9 +77,10 @@ fn the_example_with_everything_has_every_key_with_its_default() {
 #[test]
 fn the_example_with_everything_does_what_the_smallest_does() {
     let mut everything = ringway::config::parse("everything.toml", EVERYTHING).unwrap();
-    // The two tables that do something by being there.
+    // The tables that do something by being there.
     assert!(everything.admin.take().is_some());
     assert_eq!(everything.listeners[0].routes.drain(..).count(), 1);
+    assert!(everything.listeners[0].proxy_protocol.take().is_some());
     let minimal = ringway::config::parse("minimal.toml", include_str!("../examples/minimal.toml")).unwrap();
     assert_eq!(everything, minimal);
 }

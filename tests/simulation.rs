@@ -6,14 +6,14 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ringway::balance::Tried;
-use ringway::config::{self, Algorithm, Choice, Config};
+use ringway::config::{self, Address, Algorithm, Choice, Config};
 use ringway::epoch;
 use ringway::load::{Lease, Links};
 use ringway::pool::{self, Nobody, Pool, Request};
@@ -110,7 +110,7 @@ impl World {
         index: usize,
         client: IpAddr,
         tried: &Tried,
-    ) -> Result<(Lease, SocketAddr), Nobody> {
+    ) -> Result<(Lease, Address), Nobody> {
         let pool = &mut self.pools[worker][index];
         let before = pool.epoch();
         pool.adopt(self.subscribers[worker].refresh());

@@ -1,5 +1,6 @@
 //! Backends to measure against: accept, serve, count, end on a signal.
 
+mod datagrams;
 mod echo;
 mod reply;
 mod service_time;
@@ -26,6 +27,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
+    datagrams::{DatagramBackend, run as run_datagrams},
     reply::serve as serve_replies,
     service_time::{ServiceTime, Spread, Wait},
     totals::Totals,
@@ -33,7 +35,7 @@ pub(crate) use self::{
 use self::{service_time::Delay, totals::End};
 use crate::alarm::Alarm;
 
-/// What a backend does with the bytes it gets.
+/// What a backend does with the bytes it gets, over TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// Sends every byte back, and the end of the stream after the last

@@ -1,6 +1,7 @@
 //! The command line: as typed, then what it means. Wrong values are all told at once, with exit code 2.
 
 mod compare;
+mod udp;
 mod versus;
 
 use std::{
@@ -19,10 +20,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind
 
 use self::{
     compare::{Asked, TypedCompare},
+    udp::TypedUdp,
     versus::TypedVersus,
 };
 use crate::{
-    backend::{Backend, Kind, ServiceTime, Spread},
+    backend::{Backend, DatagramBackend, Kind, ServiceTime, Spread},
     client::{Exchange, Load, Protocol, Run},
     descriptors,
     frame::{DELAY_MAX, HEAD_LEN, LENGTH_MAX},
@@ -36,6 +38,15 @@ use crate::{
 pub(crate) enum Command {
     /// Be a backend.
     Backend(Backend),
+    /// Be a backend of datagrams.
+    DatagramBackend(DatagramBackend),
+    /// Send datagrams and report.
+    Udp {
+        /// What to send.
+        run: Box<crate::udp::Run>,
+        /// The report as JSON.
+        json: bool,
+    },
     /// Send requests and report.
     Client {
         /// What to send.
@@ -58,7 +69,7 @@ pub(crate) enum Command {
 /// Reads the command line; tells what is wrong with it and exits if it cannot be done.
 pub(crate) fn parse() -> Command {
     let (name, meant) = match Typed::parse().command {
-        TypedCommand::Backend(typed) => ("backend", typed.meaning().map(Command::Backend)),
+        TypedCommand::Backend(typed) => ("backend", typed.meaning()),
         TypedCommand::Closed(typed) => {
             let json = typed.client.json;
             ("closed", typed.meaning().map(|run| Command::Client { run, json }))
@@ -66,6 +77,10 @@ pub(crate) fn parse() -> Command {
         TypedCommand::Open(typed) => {
             let json = typed.client.json;
             ("open", typed.meaning().map(|run| Command::Client { run, json }))
+        }
+        TypedCommand::Udp(typed) => {
+            let json = typed.json;
+            ("udp", typed.meaning().map(|run| Command::Udp { run: Box::new(run), json }))
         }
         TypedCommand::Compare(typed) => (
             "compare",
@@ -88,7 +103,7 @@ pub(crate) fn parse() -> Command {
     })
 }
 
-/// Measures a TCP service from outside
+/// Measures a service of TCP or UDP from outside
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110, after_help = EXAMPLES, after_long_help = EXAMPLES)]
 struct Typed {
@@ -104,6 +119,8 @@ enum TypedCommand {
     Closed(TypedClosed),
     #[command(after_help = OPEN_EXAMPLES)]
     Open(TypedOpen),
+    #[command(after_help = UDP_EXAMPLES)]
+    Udp(TypedUdp),
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(TypedCompare),
     #[command(after_help = PAGE_EXAMPLES)]
@@ -142,7 +159,7 @@ impl FromStr for TypedCores {
 #[derive(Debug, Args)]
 struct TypedBackend {
     /// What to do with the bytes
-    kind: Kind,
+    kind: TypedKind,
     /// Address to listen on; port 0 takes a free one and prints it
     #[arg(long, value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -152,6 +169,15 @@ struct TypedBackend {
     /// Service time before a reply (echo: before each piece goes back), for example 250us or 2ms
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     delay: Duration,
+    /// udp: of a million datagrams, how many are not answered
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    drop_ppm: u32,
+    /// udp: datagrams that answer one
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    replies: u16,
+    /// udp: bytes of an answer [default: as the question]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    size: Option<u64>,
     /// How service times are spread around --delay
     #[arg(long, value_name = "HOW", default_value = "constant")]
     delay_spread: Spread,
@@ -256,6 +282,31 @@ struct TypedOpen {
     client: TypedClient,
 }
 
+/// The kinds of backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TypedKind {
+    /// Sends every byte back, and the end of the stream after the last
+    Echo,
+    /// Answers each request of the reply protocol with as many bytes as it asks for
+    Reply,
+    /// Reads and drops
+    Sink,
+    /// Sends datagrams back
+    Udp,
+}
+
+impl TypedKind {
+    /// `None` is a backend of datagrams.
+    fn of_streams(self) -> Option<Kind> {
+        match self {
+            Self::Echo => Some(Kind::Echo),
+            Self::Reply => Some(Kind::Reply),
+            Self::Sink => Some(Kind::Sink),
+            Self::Udp => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum When {
     Auto,
@@ -264,21 +315,63 @@ enum When {
 }
 
 impl TypedBackend {
-    fn meaning(self) -> Result<Backend, Vec<String>> {
+    fn meaning(self) -> Result<Command, Vec<String>> {
+        match self.kind.of_streams() {
+            Some(kind) => self.of_streams(kind).map(Command::Backend),
+            None => self.of_datagrams().map(Command::DatagramBackend),
+        }
+    }
+
+    fn of_datagrams(self) -> Result<DatagramBackend, Vec<String>> {
+        let mut errors = Errors::default();
+        errors.at_least_one("--threads", self.threads as u64);
+        errors.at_most("--threads", self.threads as u64, THREADS_MAX);
+        errors.no_longer("--delay", self.delay, DELAY_MAX);
+        errors.at_most("--drop-ppm", self.drop_ppm.into(), 1_000_000);
+        errors.at_least_one("--replies", self.replies.into());
+        errors.at_most("--replies", self.replies.into(), udp::REPLIES_MAX);
+        errors.at_most("--size", self.size.unwrap_or(0), crate::udp::DATAGRAM_MAX as u64);
+        if self.delay_spread != Spread::Constant {
+            errors.add("--delay-spread: datagrams are answered in their order, each as late as the last; leave it out");
+        }
+        errors.none_or(DatagramBackend {
+            listen: self.listen,
+            name: self.name.unwrap_or_else(|| "udp".to_owned()),
+            delay: self.delay,
+            drop_ppm: self.drop_ppm,
+            replies: self.replies,
+            size: self.size.map(|size| size as usize),
+            seed: self.seed,
+            threads: self.threads,
+        })
+    }
+
+    fn of_streams(self, kind: Kind) -> Result<Backend, Vec<String>> {
         let mut errors = Errors::default();
         errors.at_least_one("--max-connections", self.max_connections as u64);
         errors.at_most("--max-connections", self.max_connections as u64, CONNECTIONS_MAX);
         errors.at_least_one("--threads", self.threads as u64);
         errors.at_most("--threads", self.threads as u64, THREADS_MAX);
         errors.no_longer("--delay", self.delay, DELAY_MAX);
-        if self.kind == Kind::Sink && !self.delay.is_zero() {
+        for (option, is_given) in [
+            ("--drop-ppm", self.drop_ppm != 0),
+            ("--replies", self.replies != 1),
+            ("--size", self.size.is_some()),
+        ] {
+            if is_given {
+                errors.add(format!(
+                    "{option}: only a backend of datagrams can do that; use udp or leave it out"
+                ));
+            }
+        }
+        if kind == Kind::Sink && !self.delay.is_zero() {
             errors.add("--delay: a sink never answers, so it has no service time; use echo or reply");
         }
         errors.descriptors("--max-connections", self.max_connections, self.threads);
         let backend = Backend {
-            kind: self.kind,
+            kind,
             listen: self.listen,
-            name: self.name.unwrap_or_else(|| value_name(self.kind)),
+            name: self.name.unwrap_or_else(|| value_name(kind)),
             service_time: ServiceTime { mean: self.delay, spread: self.delay_spread, seed: self.seed },
             connections_max: self.max_connections,
             threads: self.threads,
@@ -487,6 +580,8 @@ Examples:
   loadtest backend reply --listen 127.0.0.1:9000
   loadtest closed --target 127.0.0.1:9000 --connections 64 --duration 10s
   loadtest open --target 127.0.0.1:9000 --rate 2000/s --duration 10s
+  loadtest backend udp --listen 127.0.0.1:9001
+  loadtest udp --target 127.0.0.1:9001 --clients 64
   loadtest compare --scenario one-slow
   loadtest versus --quick
 
@@ -513,6 +608,14 @@ Examples:
 
 Exit code: 0 if every request was sent and answered, 1 if not, 2 for wrong usage";
 
+const UDP_EXAMPLES: &str = "\
+Examples:
+  loadtest udp --target 127.0.0.1:9001 --clients 64                                 closed loop
+  loadtest udp --target 127.0.0.1:9001 --clients 1000 --rate 20000/s --size 1200    open loop
+  loadtest udp --target 127.0.0.1:9001 --clients 1000000 --from 127.0.0.0/8 --rate 100000/s --timeout 1s
+
+Exit code: 0 if every datagram was sent and answered as it should be, 1 if not, 2 for wrong usage";
+
 const COMPARE_EXAMPLES: &str = "\
 Examples:
   loadtest compare --list                                             the scenarios
@@ -535,6 +638,7 @@ Examples:
   loadtest versus --quick                                     does everything work?
   loadtest versus                                             all of it, about fifteen minutes
   loadtest versus --work small,churn-32 --peers nginx
+  loadtest versus --udp                                       datagrams, beside nginx
   loadtest versus --variant 'large=buffer_size = \"64KiB\"'   two settings
   loadtest versus --variant old@/tmp/ringway-before           two builds
 

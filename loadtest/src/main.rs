@@ -1,4 +1,4 @@
-//! Measures a TCP service from outside: closed- and open-loop clients, and backends to measure against.
+//! Measures a service of TCP or UDP from outside: closed- and open-loop clients, and backends to measure against.
 //!
 //! It shares no code with what it measures. See `loadtest --help` and the README.
 
@@ -19,6 +19,7 @@ mod process;
 mod report;
 mod schedule;
 mod tally;
+mod udp;
 mod versus;
 
 use std::{
@@ -35,6 +36,8 @@ const EXIT_INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let done = match cli::parse() {
         Command::Backend(backend) => backend::run(&backend).map(|()| ExitCode::SUCCESS),
+        Command::DatagramBackend(backend) => backend::run_datagrams(&backend).map(|()| ExitCode::SUCCESS),
+        Command::Udp { run, json } => udp::run(&run, json),
         Command::Client { run, json } => measure(&run, json),
         Command::Compare(plan) => compare::run(&plan),
         Command::Page(result) => draw_page(&result),

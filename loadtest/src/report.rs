@@ -82,7 +82,7 @@ struct Times {
 
 /// Of nothing there is no percentile: 0 would look like a very good one.
 #[derive(Debug, Serialize)]
-struct Percentiles {
+pub(crate) struct Percentiles {
     count: u64,
     p50: Option<f64>,
     p90: Option<f64>,
@@ -181,7 +181,8 @@ impl Throughput {
 }
 
 impl Percentiles {
-    fn of(times_ns: &Histogram<u64>) -> Self {
+    /// Of times in nanoseconds.
+    pub(crate) fn of(times_ns: &Histogram<u64>) -> Self {
         let at =
             |quantile| (!times_ns.is_empty()).then(|| times_ns.value_at_quantile(quantile) as f64 / 1000.0);
         Self {

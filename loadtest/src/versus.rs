@@ -8,6 +8,7 @@ mod backends;
 mod cell;
 mod counters;
 mod cpu;
+mod datagrams;
 mod figure;
 mod generator;
 mod header;

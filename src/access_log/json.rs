@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::names::Named;
 use super::termination::termination;
 use super::text::Busy;
+use crate::config::Address;
 use crate::entries::Entry;
 use crate::moment::Moment;
 
@@ -16,13 +17,13 @@ struct Object<'a> {
     accepted: &'a str,
     session: &'a str,
     worker: usize,
-    client_ip: IpAddr,
-    client_port: u16,
+    client_ip: Option<IpAddr>,
+    client_port: Option<u16>,
     listener: &'a str,
     pool: &'a str,
     algorithm: &'a str,
     backend: Option<&'a str>,
-    backend_address: Option<std::net::SocketAddr>,
+    backend_address: Option<Address>,
     end: &'a str,
     termination: &'a str,
     wait_us: Option<u64>,
@@ -47,8 +48,8 @@ pub(super) fn json(line: &mut Vec<u8>, entry: &Entry, named: &Named<'_>, accepte
         accepted: str::from_utf8(&date).unwrap_or_default(),
         session: &session,
         worker: entry.id.worker(),
-        client_ip: entry.client.ip().to_canonical(),
-        client_port: entry.client.port(),
+        client_ip: entry.client.as_ip().map(|client| client.ip().to_canonical()),
+        client_port: entry.client.as_ip().map(|client| client.port()),
         listener: named.listener,
         pool: named.pool,
         algorithm: named.algorithm,

@@ -1,8 +1,6 @@
 //! Names: what the numbers in an entry stand for.
 
-use std::net::SocketAddr;
-
-use crate::config::{Choice, Config};
+use crate::config::{Address, Choice, Config};
 use crate::entries::Entry;
 use crate::table::BackendId;
 
@@ -12,7 +10,7 @@ pub(super) struct Names {
     listeners: Vec<String>,
     pools: Vec<Pool>,
     /// Those of all pools, one after the other, as the table of backends has them.
-    backends: Vec<(String, SocketAddr)>,
+    backends: Vec<(String, Address)>,
 }
 
 #[derive(Debug)]
@@ -30,7 +28,7 @@ pub(super) struct Named<'a> {
     pub(super) pool: &'a str,
     pub(super) algorithm: &'static str,
     /// Its name and where it serves, if one was picked.
-    pub(super) backend: Option<(&'a str, SocketAddr)>,
+    pub(super) backend: Option<(&'a str, Address)>,
 }
 
 impl Names {

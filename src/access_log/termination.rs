@@ -24,6 +24,8 @@ fn who(entry: &Entry) -> u8 {
         End::ClientReset => b'C',
         End::BackendReset | End::NoBackend => b'S',
         End::QueueFull | End::LifetimeMax | End::Unrouted | End::Evicted => b'P',
+        End::ProxyUntrusted | End::ProxyMalformed => b'P',
+        End::ProxyTimeout => b'c',
         End::QueueTimeout | End::NoReply => b's',
         End::ConnectFailed if entry.unanswered => b's',
         End::ConnectFailed => b'S',
@@ -72,6 +74,10 @@ mod tests {
             (End::NoReply, Data, true, "sD"),
             (End::Evicted, Data, false, "PD"),
             (End::Panicked, Connect, false, "IC"),
+            (End::ProxyUntrusted, Greeting, false, "PR"),
+            (End::ProxyTimeout, Greeting, false, "cR"),
+            (End::ProxyMalformed, Greeting, false, "PR"),
+            (End::Drained, Greeting, false, "KR"),
         ] {
             let found = termination(&Entry { end, reached, unanswered, ..entry() });
             assert_eq!(str::from_utf8(&found), Ok(letters), "{end:?} {reached:?}");

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use super::names::Named;
 use super::termination::termination;
+use crate::config::Address;
 use crate::entries::Entry;
 use crate::moment::Moment;
 
@@ -38,8 +39,11 @@ fn write_haproxy(
     busy: Busy,
 ) -> std::io::Result<()> {
     let Named { listener, pool, .. } = named;
-    let (address, port) = (entry.client.ip().to_canonical(), entry.client.port());
-    write!(line, "{address}:{port} [")?;
+    match entry.client {
+        Address::Ip(client) => write!(line, "{}:{} [", client.ip().to_canonical(), client.port())?,
+        // As HAProxy writes it, but for its number of the listener in place of the port.
+        Address::Unix(_) => write!(line, "unix:0 [")?,
+    }
     accepted.append_haproxy(line);
     let backend = named.backend.map_or("<NOSRV>", |(name, _)| name);
     write!(line, "] {listener} {pool}/{backend} ")?;

@@ -3,8 +3,9 @@
 //! XXH3 with fixed seeds over the bytes of the address, so that all balancers with the same backends send a client to
 //! the same one. An IPv4 address that came in IPv6 clothes is the IPv4 address.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use crate::config::Address;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The seed of clients' hashes.
@@ -18,8 +19,12 @@ pub(super) fn client(address: IpAddr) -> u64 {
     }
 }
 
-/// Of a backend: its address and its port, in network order.
-pub(super) fn backend(address: SocketAddr, seed: u64) -> u64 {
+/// Of a backend: its address and its port, in network order; of a Unix socket its name, as it is written.
+pub(super) fn backend(address: Address, seed: u64) -> u64 {
+    let address = match address {
+        Address::Ip(address) => address,
+        Address::Unix(name) => return xxh3_64_with_seed(name.to_string().as_bytes(), seed),
+    };
     let mut bytes = [0; 18];
     let count = match address.ip().to_canonical() {
         IpAddr::V4(v4) => {

@@ -8,10 +8,10 @@
 //! their hash gives them, and nobody else moves. So health costs no new table, only a change of the members or of their
 //! weights does: some milliseconds.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::{Choice, Member, hash};
+use crate::config::Address;
 
 /// Places. A prime, so that every step walks through all of them. The size that Katran and Envoy use.
 const PLACES: usize = 65_537;
@@ -28,7 +28,7 @@ const FREE: u16 = u16::MAX;
 pub struct Maglev {
     /// By place: an index into the members. Empty when nobody has a weight.
     table: Rc<[u16]>,
-    made_from: Vec<(SocketAddr, u32)>,
+    made_from: Vec<(Address, u32)>,
 }
 
 impl Maglev {

@@ -20,13 +20,13 @@ mod urn;
 mod weighted_round_robin;
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use fastrand::Rng;
 
-use crate::config::{Algorithm, PowerOfTwoBy};
+use crate::config::{Address, Algorithm, PowerOfTwoBy};
 use crate::gate::Gate;
 use crate::table::BackendId;
 use crate::times::Times;
@@ -50,7 +50,7 @@ pub struct Member {
     /// Its place in the pool: what its load is found by.
     pub place: usize,
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its weight as set.
     pub weight: u32,
     /// Its weight x the percentage of it that it gets now ([`SHARE_OF_WEIGHT`]), so that a slow start goes in fine steps; 1
@@ -299,7 +299,7 @@ pub(crate) mod testing {
             let member = |(index, &weight): (usize, &u32)| Member {
                 id: BackendId::new(index),
                 place: index,
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1000 + index as u16)),
+                address: Address::Ip((Ipv4Addr::LOCALHOST, 1000 + index as u16).into()),
                 weight,
                 share: NonZeroU32::new(weight * 100).unwrap(),
                 per_share: 1.0 / f64::from(weight * 100),

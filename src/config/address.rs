@@ -1,7 +1,10 @@
-//! Addresses as people write them: `"10.0.0.1:8080"`, `"[2001:db8::1]:8080"`.
+//! Addresses as people write them: `"10.0.0.1:8080"`, `"[2001:db8::1]:8080"`, `"unix:/run/app.sock"`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use super::typed::shown;
+use super::types::{Address, UnixFault, UnixName};
 
 /// Why a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +23,26 @@ pub enum AddressFault {
     Scheme(String),
     /// An IPv4 address in IPv6 dress.
     Mapped(Ipv4Addr, u16),
+    /// A path without what says that it is one.
+    Path(String),
+    /// A Unix socket that cannot be.
+    Unix(UnixFault),
+    /// A Unix socket where only an IP address will do.
+    NotIp,
     /// Nothing of the above.
     Nonsense,
+}
+
+/// Reads `ip:port`, or `unix:` and a name.
+///
+/// # Errors
+///
+/// Says what kind of text stands in place of an address.
+pub(super) fn place(text: &str) -> Result<Address, AddressFault> {
+    match text.strip_prefix("unix:") {
+        Some(name) => UnixName::new(name).map(Address::Unix).map_err(AddressFault::Unix),
+        None => address(text).map(Address::Ip),
+    }
 }
 
 /// Reads `ip:port`.
@@ -46,6 +67,12 @@ fn unmapped(v6: SocketAddrV6) -> Result<SocketAddr, AddressFault> {
 }
 
 fn fault(text: &str) -> AddressFault {
+    if text.starts_with("unix:") {
+        return AddressFault::NotIp;
+    }
+    if text.starts_with('/') {
+        return AddressFault::Path(text.to_owned());
+    }
     if let Some((_, rest)) = text.split_once("://") {
         return AddressFault::Scheme(rest.trim_end_matches('/').to_owned());
     }
@@ -109,6 +136,11 @@ impl fmt::Display for AddressFault {
             Self::Mapped(ip, port) => {
                 write!(f, "is an IPv4 address written as IPv6; write \"{ip}:{port}\"")
             }
+            Self::Path(path) => write!(f, "is a path; for a Unix socket write \"unix:{}\"", shown(path)),
+            Self::Unix(fault) => fault.fmt(f),
+            Self::NotIp => f.write_str(
+                "is a Unix socket, and only an IP address will do here; give ip:port, such as \"10.0.0.1:8080\"",
+            ),
             Self::Nonsense => f.write_str(
                 "is not an address; give ip:port, such as \"10.0.0.1:8080\" or \"[2001:db8::1]:8080\"",
             ),
@@ -148,6 +180,8 @@ mod tests {
             ("::1:8000", AddressFault::NoBrackets(v6("::1"), 8000)),
             ("tcp://10.0.0.1:80/", AddressFault::Scheme("10.0.0.1:80".to_owned())),
             ("[::ffff:10.0.0.1]:80", AddressFault::Mapped([10, 0, 0, 1].into(), 80)),
+            ("/run/app.sock", AddressFault::Path("/run/app.sock".to_owned())),
+            ("unix:/run/app.sock", AddressFault::NotIp),
             ("10.0.0.256:80", AddressFault::Nonsense),
             ("10.0.0.1 :80", AddressFault::Nonsense),
             ("", AddressFault::Nonsense),

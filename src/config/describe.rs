@@ -4,8 +4,9 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::types::{
-    AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health, HttpCheck,
-    Listener, LogTo, NoBackend, Only, Pool, Protocol, RunAs, Server, SyslogAddress, TcpOptions, Workers,
+    AcceptProxy, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health,
+    HttpCheck, Listener, LogTo, NoBackend, Only, Pool, Protocol, ProxyVersion, RunAs, SendProxy, Server,
+    SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -170,6 +171,9 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
         Protocol::Udp => datagrams(f, listener),
     }
     line(f, "access_log", &listener.access_log);
+    if listener.protocol == Protocol::Tcp {
+        accept_proxy(f, listener.proxy_protocol.as_ref());
+    }
 }
 
 fn connections(f: &mut Section, listener: &Listener, pools: &[Pool]) {
@@ -177,6 +181,7 @@ fn connections(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     line(f, "backlog", &listener.backlog);
     line(f, "accept", &listener.accept.word());
     tcp(f, listener.tcp);
+    listening_socket(f, listener);
     line(f, "idle_timeout", &or_off(listener.idle_timeout));
     line(f, "half_closed_timeout", &or_off(listener.half_closed_timeout));
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
@@ -200,6 +205,32 @@ fn datagrams(f: &mut Section, listener: &Listener) {
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
 }
 
+fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>) {
+    let Some(proxy) = proxy else { return line(f, "proxy_protocol", &"off") };
+    for (index, network) in proxy.accept_from.iter().enumerate() {
+        line(f, if index == 0 { "proxy_protocol.accept_from" } else { "" }, network);
+    }
+    line(f, "proxy_protocol.versions", &words(&proxy.versions));
+    line(f, "proxy_protocol.timeout", &format_duration(proxy.timeout));
+}
+
+fn send_proxy(f: &mut Section, proxy: Option<&SendProxy>) {
+    let Some(proxy) = proxy else { return line(f, "proxy_protocol.send", &"off") };
+    line(f, "proxy_protocol.send", &proxy.version.word());
+    if proxy.version == ProxyVersion::V2 {
+        line(f, "proxy_protocol.tlvs", &words(&proxy.tlvs));
+    }
+    for (index, (kind, value)) in proxy.custom.iter().enumerate() {
+        let name = if index == 0 { "proxy_protocol.custom" } else { "" };
+        line(f, name, &format!("{kind:#04X} {}", in_quotes(value)));
+    }
+}
+
+fn words<T: Choice>(choices: &[T]) -> String {
+    let words: Vec<&str> = choices.iter().map(|choice| choice.word()).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
 fn pool_name(pools: &[Pool], index: usize) -> &str {
     pools.get(index).map_or("", |pool| &pool.name)
 }
@@ -219,6 +250,16 @@ fn routes(f: &mut Section, listener: &Listener, pools: &[Pool]) {
         line(f, "tls.hello_bytes_max", &format_size(bytes(listener.tls.hello_bytes_max)));
         line(f, "tls.unmatched", &listener.tls.unmatched.word());
         line(f, "tls.no_hello", &listener.tls.no_hello.word());
+    }
+}
+
+/// Who may connect to its Unix sockets, if it has any.
+fn listening_socket(f: &mut Section, listener: &Listener) {
+    let socket = &listener.socket;
+    if listener.bind.iter().any(|bind| bind.is_unix()) {
+        line(f, "socket.mode", &format!("{:04o}", socket.mode));
+        line(f, "socket.user", &socket.user.as_deref().unwrap_or("that of the process"));
+        line(f, "socket.group", &socket.group.as_deref().unwrap_or("that of the process"));
     }
 }
 
@@ -248,6 +289,7 @@ fn pool(f: &mut Section, pool: &Pool) {
     line(f, "ejection.time_max", &format_duration(pool.ejection.time_max));
     line(f, "ejection.share_max", &pool.ejection.share_max);
     line(f, "ejection.first_byte_timeout", &or_off(pool.ejection.first_byte_timeout));
+    send_proxy(f, pool.proxy_protocol.as_ref());
 }
 
 fn health(f: &mut Section, health: &Health) {
@@ -261,7 +303,8 @@ fn health(f: &mut Section, health: &Health) {
     line(f, "health.rise", &health.rise);
     line(f, "health.fall", &health.fall);
     line(f, "health.initial_state", &health.initial_state.word());
-    line(f, "health.passive", &health.passive)
+    line(f, "health.passive", &health.passive);
+    line(f, "health.proxy_protocol", &health.proxy_protocol)
 }
 
 /// The check with the keys that it has.
@@ -273,6 +316,11 @@ fn check(f: &mut Section, check: &Check) {
             let send = Some(in_quotes(&exchange.send)).filter(|_| !exchange.send.is_empty());
             line(f, "health.send", &or(send, "nothing"));
             expect(f, exchange.expect.as_ref())
+        }
+        Check::Udp(datagrams) => {
+            line(f, "health.check", &"udp");
+            line(f, "health.send", &in_quotes(&datagrams.send));
+            expect(f, datagrams.expect.as_ref())
         }
         Check::Http(request) => {
             line(f, "health.check", &"http");
@@ -333,8 +381,7 @@ fn backends(f: &mut Formatter<'_>, pool: &Pool) -> fmt::Result {
 }
 
 fn cells(pool: &Pool, backend: &Backend) -> [String; 6] {
-    let mut checked_at = backend.address;
-    checked_at.set_port(pool.health.port.unwrap_or(checked_at.port()));
+    let checked_at = backend.address.at_port(pool.health.port);
     [
         backend.name.clone(),
         backend.address.to_string(),

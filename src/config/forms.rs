@@ -130,6 +130,15 @@ pub(super) fn file(text: &str) -> Result<String, String> {
     }
 }
 
+/// The mode of a file, as `chmod` takes it.
+pub(super) fn file_mode(text: &str) -> Result<u32, String> {
+    let digits = matches!(text.len(), 3 | 4) && text.bytes().all(|digit| digit.is_ascii_digit());
+    let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| digits && mode <= 0o777);
+    mode.ok_or_else(|| {
+        "is no mode; write three or four octal digits, such as \"0660\" for user and group".to_owned()
+    })
+}
+
 /// What can be handed to a program.
 pub(super) fn argument(text: &str) -> Result<String, String> {
     match text.len() {

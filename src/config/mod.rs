@@ -31,10 +31,11 @@ pub use describe::Section;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use types::{
-    Accept, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Ejection, Engine,
-    Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener, LogFormat, LogLevel, LogTo,
-    NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy, Protocol, Record, ResponseTime, Route, RunAs,
-    Server, ServerName, Signal, SourcePorts, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp,
+    Accept, AcceptProxy, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config,
+    Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener,
+    ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy,
+    Protocol, ProxyTlv, ProxyVersion, Record, ResponseTime, Route, RunAs, SendProxy, Server, ServerName,
+    Signal, SourcePorts, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault, UnixName,
     Workers,
 };
 pub use warnings::warnings;

@@ -43,6 +43,25 @@ impl<'n, 't> Reader<'n, 't> {
         reader
     }
 
+    /// Such as `pool "api"`.
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// A table inside of this one.
+    pub(super) fn inside(&self, section: &'static Section, table: &'n Table<'t>, place: Place) -> Self {
+        Self::new(section, table, place, self.owner.clone(), self.report)
+    }
+
+    /// Reports more of something than there may be.
+    pub(super) fn at_most(&self, what: &'static str, count: usize, max: usize) -> Option<()> {
+        if count > max {
+            self.report_key(self.place.clone(), "", Reason::TooMany { what, count, max });
+            return None;
+        }
+        Some(())
+    }
+
     /// A value, or its default; a required one that is missing is reported.
     pub(super) fn get<T>(&self, name: &str, parse: fn(&Key, &Node<'_>) -> Result<T, Reason>) -> Option<T> {
         let key = self.key(name);
@@ -232,6 +251,7 @@ fn missing_cure(key: &Key) -> String {
         Kind::Name => "web",
         Kind::PoolName => "api",
         Kind::Addresses(_) => "0.0.0.0:8000",
+        Kind::Networks(_) => "10.0.0.0/8",
         Kind::Address => "10.0.0.1:8080",
         Kind::Texts(_) => return format!("add a line such as: {} = {COMMAND_EXAMPLE}", key.name),
         _ => return format!("write {}", key.kind.range()),

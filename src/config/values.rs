@@ -2,20 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use regex::bytes::Regex;
 
-use super::address::address as parse_address;
+use super::address::{address as parse_address, place as parse_place};
 use super::errors::{Bound, Reason};
 use super::forms;
 use super::keys::{CORE_MAX, Key, Kind, LOG_TARGETS, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
 use super::typed::{Node, Value, shown};
-use super::types::{AccessLog, AdminAddress, Choice, ServerName, SyslogAddress, Workers};
+use super::types::{AccessLog, Address, AdminAddress, Choice, ServerName, SyslogAddress, Workers};
 use super::units::{self, UnitFault};
 
 type Outcome<T> = Result<T, Reason>;
@@ -203,6 +204,11 @@ pub(super) fn protocol(key: &Key, node: &Node<'_>) -> Outcome<Box<str>> {
     })
 }
 
+/// The mode of a file.
+pub(super) fn file_mode(key: &Key, node: &Node<'_>) -> Outcome<u32> {
+    formed(key, node, forms::file_mode)
+}
+
 /// Where lines go, before the keys of a syslog server join it.
 #[derive(Debug)]
 pub(super) enum Target {
@@ -331,10 +337,36 @@ fn bounded(node: &Node<'_>, bytes: Vec<u8>, max: usize) -> Outcome<Vec<u8>> {
     }
 }
 
+/// One `ip:port`, or a Unix socket.
+pub(super) fn place(key: &Key, node: &Node<'_>) -> Outcome<Address> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    parse_place(text).map_err(|fault| Reason::Address { typed: node.shown(), fault })
+}
+
 /// One `ip:port`.
 pub(super) fn address(key: &Key, node: &Node<'_>) -> Outcome<SocketAddr> {
     let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
     parse_address(text).map_err(|fault| Reason::Address { typed: node.shown(), fault })
+}
+
+/// A network, or an address for the network that it alone is.
+pub(super) fn network(key: &Key, node: &Node<'_>) -> Outcome<IpNet> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    let malformed = |why: String| Reason::Malformed { typed: node.shown(), why };
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        malformed(
+            "is no network; write an address and how many of its bits count, as in \"10.0.0.0/8\"".to_owned(),
+        )
+    })?;
+    if network != network.trunc() {
+        let why =
+            format!("has bits behind its first {}; write \"{}\"", network.prefix_len(), network.trunc());
+        return Err(malformed(why));
+    }
+    Ok(network)
 }
 
 /// `auto`, a number of workers, or a list of cores.

@@ -1,15 +1,17 @@
 //! What is allowed but hardly meant.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use super::types::{Algorithm, Check, Choice, Config, Engine, Exchange, Listener, Pool, Protocol, Server};
+use super::types::{
+    Address, Algorithm, Backend, Check, Choice, Config, Engine, Exchange, Listener, Pool, Protocol, Server,
+};
 use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
 pub fn warnings(config: &Config) -> Vec<String> {
     let used: HashSet<usize> = config.listeners.iter().flat_map(Listener::pools).collect();
-    let binds: HashMap<SocketAddr, &Listener> = config
+    let binds: HashMap<Address, &Listener> = config
         .listeners
         .iter()
         .flat_map(|listener| listener.bind.iter().map(move |bind| (*bind, listener)))
@@ -19,6 +21,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     found.extend(unused_access_log(config));
     for listener in &config.listeners {
         found.extend(port_zero(listener));
+        found.extend(clients_all_alike(listener, &config.pools[listener.pool]));
     }
     for (index, pool) in config.pools.iter().enumerate() {
         found
@@ -27,6 +30,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
         found.extend(unused_slow_start(pool));
         found.extend(uncounted_late_bytes(pool));
         found.extend(slow_fast_interval(pool));
+        found.extend(trusted_silence(pool));
+        found.extend(unix_by_datagrams(pool));
         found.extend(check_by_connections(config, index));
         found.extend(single_backend(pool));
         found.extend(odd_addresses(pool, &binds));
@@ -51,11 +56,26 @@ fn unused_access_log(config: &Config) -> Option<String> {
 }
 
 fn port_zero(listener: &Listener) -> Option<String> {
-    let bind = listener.bind.iter().find(|bind| bind.port() == 0)?;
+    let bind = listener.bind.iter().find(|bind| bind.is_any_port())?;
     Some(format!(
         "listener \"{}\": {bind} accepts on a port that the kernel picks anew at each start",
         listener.name
     ))
+}
+
+/// Clients of a Unix socket have no address to tell them apart by.
+fn clients_all_alike(listener: &Listener, pool: &Pool) -> Option<String> {
+    let bind = listener.bind.iter().find(|bind| bind.is_unix())?;
+    let hashes = matches!(pool.algorithm, Algorithm::SourceHash | Algorithm::Maglev);
+    hashes.then(|| {
+        format!(
+            "listener \"{}\": clients of {bind} have no IP address, so that {} sends all of them to one backend of pool \"{}\"; \
+             give the pool another algorithm",
+            listener.name,
+            pool.algorithm.word(),
+            pool.name
+        )
+    })
 }
 
 fn unused_weights(pool: &Pool) -> Option<String> {
@@ -117,7 +137,29 @@ fn check_by_connections(config: &Config, index: usize) -> Option<String> {
     .then(|| {
         format!(
             "pool \"{}\": its listeners are over UDP, but its check connects by TCP; \
-             write health.check = \"none\" where its backends do not accept connections",
+             write health.check = \"udp\", or \"none\", where its backends do not accept connections",
+            pool.name
+        )
+    })
+}
+
+fn unix_by_datagrams(pool: &Pool) -> Option<String> {
+    let is_checked_there = |backend: &&Backend| backend.check_address.is_none() && backend.address.is_unix();
+    let backend = pool.backends.iter().find(is_checked_there)?;
+    matches!(pool.health.check, Check::Udp(_)).then(|| {
+        format!(
+            "pool \"{}\": the backend {} is a Unix socket, which no check over UDP passes; give it a check_address",
+            pool.name, backend.address
+        )
+    })
+}
+
+fn trusted_silence(pool: &Pool) -> Option<String> {
+    let Check::Udp(datagrams) = &pool.health.check else { return None };
+    datagrams.expect.is_none().then(|| {
+        format!(
+            "pool \"{}\": its check over UDP expects nothing, so that a backend whose machine is off passes; \
+             write expect, expect_hex or expect_regex",
             pool.name
         )
     })
@@ -134,7 +176,7 @@ fn single_backend(pool: &Pool) -> Option<String> {
     })
 }
 
-fn odd_addresses(pool: &Pool, binds: &HashMap<SocketAddr, &Listener>) -> Vec<String> {
+fn odd_addresses(pool: &Pool, binds: &HashMap<Address, &Listener>) -> Vec<String> {
     let mut found = Vec::new();
     for backend in &pool.backends {
         let address = backend.address;
@@ -143,10 +185,12 @@ fn odd_addresses(pool: &Pool, binds: &HashMap<SocketAddr, &Listener>) -> Vec<Str
                 "pool \"{}\": the backend {address} is where listener \"{}\" accepts: sessions would go round in circles",
                 pool.name, listener.name
             ));
-        } else if address.ip().is_unspecified() {
-            let this_machine = match address.ip() {
-                IpAddr::V4(_) => format!("127.0.0.1:{}", address.port()),
-                IpAddr::V6(_) => format!("[::1]:{}", address.port()),
+        } else if let Address::Ip(ip) = address
+            && ip.ip().is_unspecified()
+        {
+            let this_machine = match ip.ip() {
+                IpAddr::V4(_) => format!("127.0.0.1:{}", ip.port()),
+                IpAddr::V6(_) => format!("[::1]:{}", ip.port()),
             };
             found.push(format!(
                 "pool \"{}\": the backend {address} means this machine; write {this_machine}",
@@ -230,6 +274,14 @@ mod tests {
         }
         let slow = format!("health.fast_interval=\"3s\"\n{TWO}");
         starts(of("bind=\"127.0.0.1:8000\"", &slow), "pool \"api\": a fast_interval of 3s is slower");
+        let check = |keys: &str| format!("health={{check=\"udp\",send=\"?\"{keys}}}\n{TWO}");
+        starts(of("bind=\"127.0.0.1:8000\"", &check("")), "pool \"api\": its check over UDP expects nothing");
+        assert_eq!(of("bind=\"127.0.0.1:8000\"", &check(",expect=\"!\"")), [""; 0]);
+        let unix = format!("{}[[pool.backend]]\naddress=\"unix:/run/app.sock\"\n", check(",expect=\"!\""));
+        starts(
+            of("bind=\"127.0.0.1:8000\"", &unix),
+            "pool \"api\": the backend unix:/run/app.sock is a Unix",
+        );
         let late = format!("ejection={{failures=\"off\",first_byte_timeout=\"1s\"}}\n{TWO}");
         starts(
             of("bind=\"127.0.0.1:8000\"", &late),

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
@@ -18,7 +17,7 @@ use super::Control;
 use super::upgrade::ERRAND_TIMEOUT;
 use crate::arrivals::Setting;
 use crate::bind;
-use crate::config::{self, Check, Config, Errors, Listener, Pool, Source};
+use crate::config::{self, Address, Check, Config, Errors, Listener, Pool, Source};
 use crate::generation::Generation;
 use crate::health::{self, Probes, Refusal, Unusable, Wish};
 use crate::limits::{self, Limits, TooFewFiles};
@@ -221,7 +220,7 @@ impl Control {
         before: &Generation,
         next: Config,
         lineage: Lineage,
-        addresses: Vec<Vec<SocketAddr>>,
+        addresses: Vec<Vec<Address>>,
         probes: Probes,
     ) -> Result<Arc<Generation>, Refused> {
         let stats = Arc::new(before.stats.succeed(&lineage).with_shadows(&next.pools));
@@ -319,12 +318,12 @@ impl Sessions for Generation {
 
 /// Where a listener's address really is, if it is bound: an address is the same if the file says the same. Of those that ask
 /// for any free port, it is the one at the same place of the listener with the same name.
-fn known_address(before: &Generation, listener: &Listener, place: usize) -> Option<SocketAddr> {
+fn known_address(before: &Generation, listener: &Listener, place: usize) -> Option<Address> {
     let wanted = listener.bind[place];
     let all = before.config.listeners.iter().zip(&before.addresses);
     let mut same = all.filter(|(old, _)| old.protocol == listener.protocol);
     same.find_map(|(old, real)| {
-        let at = if wanted.port() == 0 {
+        let at = if wanted.is_any_port() {
             (old.name == listener.name && old.bind.get(place) == Some(&wanted)).then_some(place)
         } else {
             old.bind.iter().position(|&address| address == wanted)

@@ -2,13 +2,12 @@
 //! reload comes in between, or the two would not speak of the same sockets.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use super::{Control, Refused};
-use crate::config::Protocol;
+use crate::config::{Address, Protocol};
 use crate::generation::Generation;
 use crate::upgrade::Group;
 use crate::worker::{Errand, Shown};
@@ -52,7 +51,7 @@ impl Control {
     /// # Errors
     ///
     /// When a worker does not answer.
-    pub fn give_sockets_away(&self, but: Vec<SocketAddr>) -> Result<(), Refused> {
+    pub fn give_sockets_away(&self, but: Vec<Address>) -> Result<(), Refused> {
         let _changing = self.change();
         let (done, answers) = mpsc::channel();
         for worker in &self.errands {
@@ -92,7 +91,7 @@ fn by_address((sockets, inlets): Shown, generation: &Generation) -> std::io::Res
         }
     }
     for inlet in inlets {
-        let address = inlet.local_addr()?;
+        let address = Address::Ip(inlet.local_addr()?);
         let mut of_udp =
             groups.iter_mut().zip(&protocols).filter(|(_, protocol)| **protocol == Protocol::Udp);
         if let Some((group, _)) = of_udp.find(|(group, _)| group.address == address) {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use tokio::io::unix::AsyncFd;
 
-use crate::config::Protocol;
+use crate::config::{Address, Protocol};
 use crate::generation::Generation;
 use crate::net::{Batch, Inlet};
 use crate::ring;
@@ -104,7 +104,9 @@ impl Datagrams {
         let mut world = self.world.borrow_mut();
         let listener_of = |address: SocketAddr| {
             let mut all = generation.config.listeners.iter().zip(&generation.addresses);
-            all.position(|(spec, addresses)| spec.protocol == Protocol::Udp && addresses.contains(&address))
+            all.position(|(spec, addresses)| {
+                spec.protocol == Protocol::Udp && addresses.contains(&Address::Ip(address))
+            })
         };
         world.adopt(present, listener_of, sessions_max);
     }

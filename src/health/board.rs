@@ -3,7 +3,6 @@
 //! Checks, sessions, time and operators write here. Whatever they change is logged here, once, with its reason.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 
 use crate::changes::{self, Changes};
-use crate::config::{self, Check, Config, InitialState};
+use crate::config::{self, Address, Check, Config, InitialState};
 use crate::epoch::Publisher;
 use crate::stats::Stats;
 use crate::table::{Backend, BackendId, BackendTable, Health, Mode, State};
@@ -167,14 +166,10 @@ impl Board {
     }
 
     /// Where it is checked: its own address for checks goes before the pool's port for them.
-    pub(super) fn check_address(&self, id: BackendId) -> SocketAddr {
+    pub(super) fn check_address(&self, id: BackendId) -> Address {
         let backend = self.backend(id);
         let pool = &self.config.pools[backend.pool];
-        let own_port = || {
-            let port = pool.health.port.unwrap_or(backend.address.port());
-            SocketAddr::new(backend.address.ip(), port)
-        };
-        self.file(id).check_address.unwrap_or_else(own_port)
+        self.file(id).check_address.unwrap_or_else(|| backend.address.at_port(pool.health.port))
     }
 
     /// The name of its pool.

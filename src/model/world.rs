@@ -265,7 +265,12 @@ fn config(plan: &Plan, algorithm: Algorithm) -> Config {
     let backend = |(index, nature): (u32, &Nature)| {
         let address = SocketAddr::from((Ipv4Addr::from(0x0A00_0000 + index), 80));
         let full = NonZeroU32::new(2 * nature.slots as u32).filter(|_| algorithm == Algorithm::First);
-        config::Backend { name: address.to_string(), address, max_connections: full, ..first.clone() }
+        config::Backend {
+            name: address.to_string(),
+            address: address.into(),
+            max_connections: full,
+            ..first.clone()
+        }
     };
     config.pools[0].backends = (0..).zip(&plan.backends).map(backend).collect();
     config

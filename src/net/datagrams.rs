@@ -12,6 +12,7 @@ use std::ptr;
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::Socket;
+use crate::config::Address;
 
 /// Datagrams that one call takes or gives at most.
 pub const SLOTS: usize = 64;
@@ -120,8 +121,9 @@ pub fn is_inlet(descriptor: &OwnedFd) -> bool {
 }
 
 /// Opens `count` sockets that share `address`, one for each worker. Fails if anybody else has it; see [`super::listen`] for how.
-pub fn bind_inlets(address: SocketAddr, count: usize) -> io::Result<Vec<Inlet>> {
+pub fn bind_inlets(address: Address, count: usize) -> io::Result<Vec<Inlet>> {
     assert!(count > 0);
+    let address = address.as_ip().ok_or_else(no_datagrams)?;
     let first = new_inlet(address)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
@@ -133,6 +135,10 @@ pub fn bind_inlets(address: SocketAddr, count: usize) -> io::Result<Vec<Inlet>> 
         inlets.push(Inlet::beside(shared)?);
     }
     Ok(inlets)
+}
+
+fn no_datagrams() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "no datagrams go to a Unix socket")
 }
 
 fn new_inlet(address: SocketAddr) -> io::Result<socket2::Socket> {
@@ -169,7 +175,8 @@ fn receive_trains(descriptor: i32) {
 
 /// A socket from which only this address is reached, and which hears from nobody else. Errors that the network reports about
 /// it are told by the next call.
-pub fn datagrams_to(address: SocketAddr) -> io::Result<Socket> {
+pub fn datagrams_to(address: Address) -> io::Result<Socket> {
+    let address = address.as_ip().ok_or_else(no_datagrams)?;
     let socket =
         socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     socket.connect(&address.into())?;

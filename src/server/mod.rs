@@ -463,9 +463,10 @@ impl Server {
         tracing::info!(pid = process::id(), "ringway {version} is ready on kernel {kernel}");
     }
 
-    /// The addresses on which the configuration's listener number `listener` accepts, with the real ports.
+    /// The IP addresses on which the configuration's listener number `listener` accepts, with the real ports. Its Unix sockets
+    /// are where the configuration says.
     pub fn addresses(&self, listener: usize) -> Vec<SocketAddr> {
-        self.control.generation().addresses[listener].clone()
+        self.control.generation().addresses[listener].iter().filter_map(|address| address.as_ip()).collect()
     }
 
     /// Where the admin API listens, with the real port; nothing if there is none, or at a path.

@@ -3,7 +3,8 @@
 //! Two builds of ringway that differ by years may meet here: what is said stays as it is, or [`PROTOCOL`] changes.
 
 use std::fmt;
-use std::net::SocketAddr;
+
+use crate::config::Address;
 
 /// The number of this language.
 pub(super) const PROTOCOL: u32 = 1;
@@ -18,7 +19,7 @@ pub(super) enum Message {
     /// Old: these were all.
     All,
     /// New: it is ready, and wants none of the sockets at these addresses.
-    Ready(Vec<SocketAddr>),
+    Ready(Vec<Address>),
     /// New: it cannot start.
     Failed(String),
     /// Old: it may accept.
@@ -33,7 +34,7 @@ pub(super) struct Sockets {
     /// A service manager's, which keeps them when all of ringway is gone.
     pub(super) are_lent: bool,
     /// The address as the configuration has it.
-    pub(super) configured: SocketAddr,
+    pub(super) configured: Address,
     /// Which of the listener's addresses it is.
     pub(super) place: usize,
     /// The listener's name.
@@ -112,6 +113,7 @@ mod tests {
             (Message::Hello(1), "ringway-upgrade 1"),
             (sockets(false, "127.0.0.1:0"), "sockets own 127.0.0.1:0 3 the web, and more"),
             (sockets(true, "[::1]:80"), "sockets lent [::1]:80 3 the web, and more"),
+            (sockets(false, "unix:/run/app.sock"), "sockets own unix:/run/app.sock 3 the web, and more"),
             (Message::All, "all"),
             (Message::Ready(Vec::new()), "ready"),
             (

@@ -3,7 +3,6 @@
 use std::env;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::parent_id;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use super::VARIABLE;
 use super::inherited::{Group, Inherited};
 use super::message::{Message, PROTOCOL, Sockets};
+use crate::config::Address;
 use crate::net::{self, BYTES_MAX, Channel, Inlet, Listening};
 
 /// How long it may take to say the next thing. It only has to look: the time for the upgrade is its own to keep.
@@ -97,7 +97,7 @@ impl Predecessor {
     /// # Errors
     ///
     /// When it says something else.
-    pub fn ready(&self, left: Vec<SocketAddr>) -> Result<(), Unusable> {
+    pub fn ready(&self, left: Vec<Address>) -> Result<(), Unusable> {
         self.say(&Message::Ready(left));
         match self.hear() {
             Ok((Message::Go, _)) | Err(Unusable::Silent) => Ok(()),
@@ -141,7 +141,7 @@ fn add(groups: &mut Vec<Group>, told: Sockets, descriptors: Vec<OwnedFd>) -> Res
         let mut inlets = Vec::new();
         let address = if is_inlet {
             inlets.push(Inlet::given(descriptor).map_err(Unusable::Socket)?);
-            inlets[0].local_addr()
+            inlets[0].local_addr().map(Address::Ip)
         } else {
             let socket = Listening::given(descriptor).map_err(Unusable::Socket)?;
             if told.are_lent {

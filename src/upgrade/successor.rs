@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::{self, Child, Command, ExitStatus, Stdio};
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::inherited::Group;
 use super::message::{Message, PROTOCOL, Sockets};
 use super::{Program, VARIABLE};
+use crate::config::Address;
 use crate::net::{Channel, DESCRIPTORS_MAX};
 
 /// How long a process that has said that it fails may take to end by itself.
@@ -28,7 +28,7 @@ pub struct Successor {
     /// Its number.
     pub id: u32,
     is_cancelled: Arc<AtomicBool>,
-    outcome: Receiver<Result<Vec<SocketAddr>, Failure>>,
+    outcome: Receiver<Result<Vec<Address>, Failure>>,
 }
 
 /// Why this process goes on.
@@ -113,7 +113,7 @@ impl Successor {
     }
 
     /// What came of it: the addresses whose sockets it does not want, once it accepts. `None` as long as it is on its way.
-    pub fn outcome(&self) -> Option<Result<Vec<SocketAddr>, Failure>> {
+    pub fn outcome(&self) -> Option<Result<Vec<Address>, Failure>> {
         match self.outcome.try_recv() {
             Ok(outcome) => Some(outcome),
             Err(TryRecvError::Empty) => None,
@@ -122,7 +122,7 @@ impl Successor {
     }
 
     /// Ends it, unless it accepts already; returns what came of it.
-    pub fn cancel(self) -> Result<Vec<SocketAddr>, Failure> {
+    pub fn cancel(self) -> Result<Vec<Address>, Failure> {
         self.is_cancelled.store(true, Ordering::Relaxed);
         self.outcome.recv().unwrap_or(Err(Failure::Cancelled))
     }
@@ -137,14 +137,14 @@ struct Talk {
 }
 
 impl Talk {
-    fn run(self, mut child: Child, groups: Vec<Group>) -> Result<Vec<SocketAddr>, Failure> {
+    fn run(self, mut child: Child, groups: Vec<Group>) -> Result<Vec<Address>, Failure> {
         let result = self.bring_up(groups);
         let Err(failure) = result else { return result };
         // Before our end of the channel is closed: it would take that for our own end, and serve.
         Err(end(&mut child, failure))
     }
 
-    fn bring_up(&self, groups: Vec<Group>) -> Result<Vec<SocketAddr>, Failure> {
+    fn bring_up(&self, groups: Vec<Group>) -> Result<Vec<Address>, Failure> {
         self.say(&Message::Hello(PROTOCOL), &[])?;
         for group in groups {
             self.pass(&group)?;

@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::{ACCEPT_BATCH, ACCEPT_PAUSE, PAUSE_REPORT_INTERVAL, TICK, Worker};
-use crate::config::Accept;
+use crate::config::{Accept, Address};
 use crate::handover::{Boxes, Connection};
 use crate::net::{self, Listening, Socket};
 use crate::phase::Phase;
@@ -30,7 +29,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Accepting {
     pub(super) socket: Rc<Listening>,
     /// Where it accepts, with the real port.
-    pub(super) address: Option<SocketAddr>,
+    pub(super) address: Option<Address>,
     /// Whose it is: an index into the present configuration's listeners.
     pub(super) listener: Cell<usize>,
     /// Whether no listener has it any more.
@@ -96,6 +95,10 @@ impl Worker {
             }
             let shared = Rc::clone(&self.shared.borrow());
             match self.accept_batch(&from, &shared) {
+                // Another worker has shut it, and this one is about to hear why.
+                Ok(Queue::Empty) if from.socket.is_shut() => {
+                    let _ = tokio::time::timeout(TICK, from.accepts_no_more.notified()).await;
+                }
                 Ok(_) => {}
                 Err(Refusal::Full) => {
                     // Those who wait stay in the kernel's queue until a session ends. Another worker's may: look then.
@@ -236,6 +239,7 @@ impl Worker {
         self.datagrams.borrow().iter().for_each(|datagrams| datagrams.stop(self.is_replaced.get()));
         let shared = Rc::clone(&self.shared.borrow());
         for from in &*self.sockets.borrow() {
+            from.socket.shut();
             // Who waits at a socket that is somebody else's waits for that one.
             if !from.socket.is_lent() {
                 let _ = self.take_those_who_wait(from, &shared);
@@ -249,6 +253,7 @@ impl Worker {
     /// Takes nobody there any more but those who wait already. `shared` is of the configuration that had the listener.
     pub(super) fn leave(&self, socket: Rc<Accepting>, shared: &Rc<Shared>) {
         socket.is_removed.set(true);
+        socket.socket.shut();
         let until = self.core.now.get() + LEAVE_TIMEOUT;
         self.leaving.borrow_mut().push(Leaving { socket, shared: Rc::clone(shared), until });
         self.leave_sockets();

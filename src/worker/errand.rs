@@ -4,7 +4,6 @@
 //! their counts: these move, so that what both configurations have is counted once and by all.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -15,7 +14,7 @@ use super::Worker;
 use super::accepting::Accepting;
 use super::listing::Listing;
 use crate::arrivals::Setting;
-use crate::config::Protocol;
+use crate::config::{Address, Protocol};
 use crate::end::End;
 use crate::generation::Generation;
 use crate::net::{Inlet, Listening};
@@ -34,7 +33,7 @@ pub enum Errand {
     /// That it treats its sockets as somebody else's, but for those at some addresses.
     Lend {
         /// Nobody has taken those.
-        but: Arc<[SocketAddr]>,
+        but: Arc<[Address]>,
         /// Told when it is done.
         done: Sender<()>,
     },
@@ -153,12 +152,12 @@ impl Worker {
         for socket in &kept {
             let Some(listener) = listener_of(socket) else { continue };
             let spec = &generation.config.listeners[listener];
-            if let Err(error) = socket.socket.adjust(spec.backlog, spec.tcp) {
+            if let Err(error) = socket.socket.adjust(spec) {
                 tracing::warn!(
                     worker = self.id,
                     listener = %spec.name,
                     %error,
-                    "the listener keeps its old backlog and TCP options"
+                    "the listener keeps its old backlog and options"
                 );
             }
             socket.listener.set(listener);

@@ -1,11 +1,11 @@
 //! Listing: what a worker tells of its sessions when somebody asks.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Worker;
+use crate::config::Address;
 use crate::net;
 use crate::relay::Direction;
 use crate::session_id::SessionId;
@@ -44,7 +44,7 @@ pub struct Listed {
     /// The name of its listener.
     pub listener: String,
     /// Who; nobody can say once the connection is broken.
-    pub client: Option<SocketAddr>,
+    pub client: Option<Address>,
     /// The name of its pool.
     pub pool: String,
     /// The name of the backend that was picked last.
@@ -95,7 +95,7 @@ fn listed(shared: &Shared, watch: &Watch, wanted: &Wanted) -> Option<Listed> {
     Some(Listed {
         id: watch.id,
         listener: listener.name.clone(),
-        client: watch.peer.as_ref().map_or_else(|| net::peer(&watch.client), |peer| Some(peer.address)),
+        client: client(watch),
         pool: pool.name.clone(),
         backend: backend.map(str::to_owned),
         stage: watch.stage.get(),
@@ -104,4 +104,9 @@ fn listed(shared: &Shared, watch: &Watch, wanted: &Wanted) -> Option<Listed> {
         bytes_to_backend: watch.meter.bytes(Direction::ToBackend),
         bytes_to_client: watch.meter.bytes(Direction::ToClient),
     })
+}
+
+fn client(watch: &Watch) -> Option<Address> {
+    let told = watch.peer.as_ref().map(|peer| peer.address).or_else(|| watch.told_client.get());
+    told.map(Address::Ip).or_else(|| net::peer(&watch.client))
 }

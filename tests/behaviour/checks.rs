@@ -260,7 +260,7 @@ fn authorities_that_cannot_be_read_are_told_at_the_start_and_nothing_is_bound() 
         let (address, bound) = refusing();
         drop(bound);
         let mut config = config(&[address]);
-        config.listeners[0].bind = vec![address];
+        config.listeners[0].bind = vec![address.into()];
         config.pools[0].health.check = Check::Https(http("/"), verified(None, &path));
         let Err(error) = server::Server::start(config, 0) else { panic!("{} was taken", path.display()) };
         let text = error.to_string();
@@ -371,8 +371,8 @@ fn another_port_is_checked_and_another_address_goes_before_it() {
     assert_verdicts(vec![
         (with(named("serves"), None, None), None),
         (with(named("checks"), Some(checks.address), None), None),
-        (with(named("checks"), None, Some(checks.address)), None),
-        (with(named("checks"), Some(nobody), Some(checks.address)), None),
+        (with(named("checks"), None, Some(checks.address.into())), None),
+        (with(named("checks"), Some(nobody), Some(checks.address.into())), None),
         (with(named("serves"), Some(nobody), None), Some("refused")),
     ]);
 }

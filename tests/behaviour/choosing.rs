@@ -78,11 +78,11 @@ fn each_listener_uses_its_own_pool() {
     let (red, blue) = (TestBackend::named("red"), TestBackend::named("blue"));
     let mut config = config(&[red.address]);
     let mut second = config.clone();
-    config.listeners[0].bind = vec![any_port()];
+    config.listeners[0].bind = vec![any_port().into()];
     second.listeners[0].name = "second".into();
     second.listeners[0].pool = 1;
     second.pools[0].name = "second".into();
-    second.pools[0].backends[0].address = blue.address;
+    second.pools[0].backends[0].address = blue.address.into();
     config.listeners.append(&mut second.listeners);
     config.pools.append(&mut second.pools);
     let ringway = Ringway::start(config);

@@ -1,4 +1,4 @@
-//! Real servers and certificates for the tests of checks: nginx and openssl, as Debian has them.
+//! Real servers and certificates: nginx, HAProxy, openssl and dnsmasq, as Debian has them.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -123,6 +123,27 @@ impl Server {
         Server::start("nginx", "nginx", &arguments, address, folder)
     }
 
+    /// HAProxy with this configuration, which is to have somebody accept at the address.
+    pub fn haproxy(text: impl FnOnce(SocketAddr) -> String) -> Server {
+        let (address, folder) = (own_address(8080), TempDir::new().unwrap());
+        fs::write(folder.path().join("haproxy.cfg"), text(address)).unwrap();
+        Server::start("haproxy", "haproxy", &["-db", "-q", "-f", "haproxy.cfg"], address, folder)
+    }
+
+    /// nginx with these blocks, of which one is to accept at the address; it has its module for streams.
+    pub fn nginx_of(blocks: impl FnOnce(SocketAddr) -> String) -> Server {
+        let (address, folder) = (own_address(8080), TempDir::new().unwrap());
+        let text = format!(
+            "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+             daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}}\n{}\n",
+            blocks(address)
+        );
+        fs::write(folder.path().join("nginx.conf"), text).unwrap();
+        let prefix = folder.path().display().to_string();
+        let arguments = ["-p", &prefix, "-c", "nginx.conf", "-e", "stderr"];
+        Server::start("nginx", "nginx and libnginx-mod-stream", &arguments, address, folder)
+    }
+
     /// `openssl s_server`, which answers every request with a page about the connection. At most this version of TLS.
     pub fn openssl(certificate: &Authority, version: &str) -> Server {
         let (address, folder) = (own_address(4433), TempDir::new().unwrap());
@@ -131,6 +152,28 @@ impl Server {
         let arguments =
             ["s_server", "-accept", &accept, "-cert", &certificate, "-key", &key, "-www", "-quiet", version];
         Server::start("openssl", "openssl", &arguments, address, folder)
+    }
+
+    /// dnsmasq as a name server that knows this one name and asks nobody.
+    pub fn dnsmasq(name: &str) -> Server {
+        let (address, folder) = (own_address(5353), TempDir::new().unwrap());
+        let (listen, port) =
+            (format!("--listen-address={}", address.ip()), format!("--port={}", address.port()));
+        let known = format!("--address=/{name}/192.0.2.7");
+        let arguments = [
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--bind-interfaces",
+            "--user=root",
+            "--pid-file",
+            &listen,
+            &port,
+            &known,
+        ];
+        // It serves TCP as well, which tells that it is there.
+        Server::start("dnsmasq", "dnsmasq-base", &arguments, address, folder)
     }
 }
 

@@ -406,7 +406,7 @@ fn no_byte_of_another_session_is_ever_seen() {
 fn ipv6_and_dual_stack_are_served() {
     let backend = TestBackend::at("[::1]:0".parse().unwrap(), echo);
     let mut config = config(&[backend.address]);
-    config.listeners[0].bind = vec!["[::1]:0".parse().unwrap(), any_port()];
+    config.listeners[0].bind = vec!["[::1]:0".parse().unwrap(), any_port().into()];
     let ringway = Ringway::start(config);
     let addresses = ringway.server().addresses(0).to_vec();
     assert_eq!(addresses.len(), 2);
@@ -422,7 +422,7 @@ fn both_families_may_have_the_same_port() {
     let first = Ringway::over(&[backend.address]);
     let port = first.address().port();
     let mut config = config(&[backend.address]);
-    config.listeners[0].bind = vec![std::net::SocketAddr::new("::".parse().unwrap(), port)];
+    config.listeners[0].bind = vec![std::net::SocketAddr::new("::".parse().unwrap(), port).into()];
     let second = Ringway::start(config);
     assert_echo(&mut connect(format!("[::1]:{port}").parse().unwrap()), b"six");
     assert_echo(&mut first.connect(), b"four");

@@ -129,8 +129,8 @@ fn an_address_that_is_taken_changes_nothing() {
     let ringway = Ringway::over(&[a.address]);
     let taken = listen(any_port());
     let mut next = in_force(&ringway);
-    next.listeners[0].bind.push(any_port());
-    next.listeners[0].bind.push(taken.local_addr().unwrap());
+    next.listeners[0].bind.push(any_port().into());
+    next.listeners[0].bind.push(taken.local_addr().unwrap().into());
     next.pools[0].algorithm = Algorithm::Maglev;
     let refused = ringway.server().control().adopt(next).unwrap_err();
     assert!(matches!(refused, Refused::Bind(_)), "{refused}");
@@ -470,10 +470,10 @@ fn an_address_that_this_process_has_itself_is_told_as_such() {
     let a = TestBackend::echo();
     let mut start = config(&[a.address]);
     let port = listen(any_port()).local_addr().unwrap().port();
-    start.listeners[0].bind = vec![SocketAddr::from(([0, 0, 0, 0], port))];
+    start.listeners[0].bind = vec![SocketAddr::from(([0, 0, 0, 0], port)).into()];
     let ringway = Ringway::start(start);
     let mut next = in_force(&ringway);
-    next.listeners[0].bind = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+    next.listeners[0].bind = vec![SocketAddr::from(([127, 0, 0, 1], port)).into()];
     let refused = ringway.server().control().adopt(next).unwrap_err().to_string();
     assert!(refused.contains(&format!("this ringway itself listens on 0.0.0.0:{port}")), "{refused}");
     ringway.finish();

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use ringway::config::{Accept, Config, Workers};
 use ringway::end::End;
 use ringway::generation::Generation;
 use ringway::handover::{self, Connection};
-use ringway::net::{self, Listening};
+use ringway::net;
 use ringway::phase::{Phase, PhaseFlag};
 use ringway::stats::Stats;
 use ringway::{samples, worker};
@@ -182,9 +183,9 @@ fn a_drain_loses_nobody_who_was_accepted() {
 fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     // Worker 1 of two; the test is worker 0, which is slow to notice the drain.
     let config = config_of_four(echo_for_many(), Accept::Balanced);
-    let socket = net::listen(any_port(), 1, 16, config.listeners[0].tcp).unwrap().remove(0);
-    let listener = socket.try_clone().unwrap();
-    let (generation, publisher) = Generation::first(config, vec![vec![listener.local_addr().unwrap()]], 2);
+    let socket = net::listen(any_port().into(), 1, &config.listeners[0]).unwrap().remove(0);
+    let listener = std::net::TcpListener::from(socket.as_fd().try_clone_to_owned().unwrap());
+    let (generation, publisher) = Generation::first(config, vec![vec![socket.local_addr().unwrap()]], 2);
     let (samples, _inbox) = samples::channel(1);
     let (stats, phase) = (Arc::clone(&generation.stats), PhaseFlag::default());
     let (_errands, errands) = mpsc::channel();
@@ -192,7 +193,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     let setup = worker::Setup {
         id: 1,
         engine: ringway::config::Engine::Fixed,
-        sockets: vec![(0, Listening::own(socket))],
+        sockets: vec![(0, socket)],
         inlets: Vec::new(),
         generation: Arc::new(generation),
         samples,
@@ -212,7 +213,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     let outside = listen(any_port());
     let mut client = connect(outside.local_addr().unwrap());
     let (accepted, from) = outside.accept().unwrap();
-    let connection = Connection { client: accepted.into(), address: from, listener: 0, generation: 1 };
+    let connection = Connection { client: accepted.into(), address: from.into(), listener: 0, generation: 1 };
     boxes[0].outbox.hand_over(1, connection).expect("it still takes what is handed over");
     assert_echo(&mut client, b"served after the drain began");
     boxes[0].outbox.shut();

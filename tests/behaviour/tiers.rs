@@ -181,7 +181,7 @@ fn in_a_panic_a_backend_that_is_down_is_tried() {
     // Checks look at a port where nobody is: both are down, and both would serve.
     let (nobody, _bound) = refusing();
     config.pools[0].health.port = Some(nobody.port());
-    config.pools[0].backends.iter_mut().for_each(|backend| backend.check_address = Some(nobody));
+    config.pools[0].backends.iter_mut().for_each(|backend| backend.check_address = Some(nobody.into()));
     config.pools[0].panic_threshold = 50;
     checked(&mut config);
     let ringway = Ringway::start(config);
@@ -199,7 +199,7 @@ fn sessions_of_a_backend_that_goes_down_go_on_or_end_as_asked() {
         let mut checks = TestBackend::named("healthy");
         let mut config = config(&[served.address, steady.address]);
         checked(&mut config);
-        config.pools[0].backends[0].check_address = Some(checks.address);
+        config.pools[0].backends[0].check_address = Some(checks.address.into());
         config.pools[0].on_down = on_down;
         let ringway = Ringway::start(config);
         let mut clients = settle(&ringway, 8);
@@ -313,7 +313,7 @@ fn sessions_of_a_panic_are_not_closed_by_a_change_elsewhere() {
     let (one, other) = (TestBackend::echo(), TestBackend::echo());
     let mut config = config(&[one.address, other.address]);
     let (nobody, _bound) = refusing();
-    config.pools[0].backends.iter_mut().for_each(|backend| backend.check_address = Some(nobody));
+    config.pools[0].backends.iter_mut().for_each(|backend| backend.check_address = Some(nobody.into()));
     config.pools[0].panic_threshold = 50;
     config.pools[0].on_down = OnDown::Close;
     checked(&mut config);

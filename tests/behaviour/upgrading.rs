@@ -415,3 +415,50 @@ fn a_service_manager_keeps_its_socket_and_is_told_which_process_serves() {
     await_that("the new one ends", || ringway.processes().is_empty());
     drop(TcpStream::connect(address).expect("the socket is the manager's, and still there"));
 }
+
+#[test]
+fn a_unix_socket_is_handed_over_under_load_and_its_file_goes_with_the_last_process() {
+    use std::os::unix::net::UnixStream;
+    let backend = echo_for_many();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in");
+    let bind = format!("unix:{}", path.display());
+    let mut ringway = Upgradable::start(&text("workers = 2", &["127.0.0.1:0", &bind], backend));
+    let (is_over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (over, count, at) = (Arc::clone(&is_over), Arc::clone(&served), path.clone());
+    let load = thread::spawn(move || {
+        while !over.load(Ordering::SeqCst) {
+            let mut client = UnixStream::connect(&at).unwrap();
+            client.set_read_timeout(Some(DEADLINE)).unwrap();
+            client.write_all(b"hello").unwrap();
+            let mut back = [0; 5];
+            client.read_exact(&mut back).unwrap();
+            assert_eq!(&back, b"hello");
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let await_more = || {
+        let wanted = served.load(Ordering::SeqCst) + 100;
+        await_that("the load is served", || {
+            assert!(!load.is_finished(), "a client has failed");
+            served.load(Ordering::SeqCst) >= wanted
+        });
+    };
+    await_more();
+    // One that fails takes nothing with it.
+    ringway.install_script("exit 3");
+    ringway.fail();
+    await_more();
+    ringway.install_ringway();
+    let new = ringway.upgrade(ringway.process.id());
+    await_more();
+    let status = ringway.process.await_exit();
+    assert!(status.success(), "{status}: {}", ringway.process.errors());
+    await_more();
+    is_over.store(true, Ordering::SeqCst);
+    load.join().unwrap();
+    assert!(path.exists(), "the new one serves there");
+    signal(new, "TERM");
+    await_that("the new one ends", || ringway.processes().is_empty());
+    assert!(!path.exists());
+}

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use ringway::config::{
     Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Health, InitialState, Listener,
-    LogLevel, NoBackend, OnDown, Otherwise, Pool, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal,
-    Statistic, TcpOptions, Tls, Udp, Workers,
+    ListeningSocket, LogLevel, NoBackend, OnDown, Otherwise, Pool, PowerOfTwoBy, Protocol, ResponseTime,
+    Server, Signal, Statistic, TcpOptions, Tls, Udp, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -41,7 +41,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
     let tcp = TcpOptions { nodelay: true, keepalive: None, user_timeout: None };
     let backend = |&address: &SocketAddr| Backend {
         name: address.to_string(),
-        address,
+        address: address.into(),
         weight: NonZeroU32::MIN,
         backup: false,
         max_connections: None,
@@ -69,7 +69,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         admin: None,
         listeners: vec![Listener {
             name: "test".into(),
-            bind: vec![any_port()],
+            bind: vec![any_port().into()],
             protocol: Protocol::Tcp,
             pool: 0,
             tls: Tls {
@@ -82,12 +82,14 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             backlog: 4096,
             accept: Accept::Reuseport,
             tcp,
+            socket: ListeningSocket { mode: 0o660, ..ListeningSocket::default() },
             idle_timeout: None,
             half_closed_timeout: None,
             lifetime_max: None,
             no_backend: NoBackend::Reset,
             udp: Udp::DEFAULT,
             access_log: true,
+            proxy_protocol: None,
         }],
         pools: vec![Pool {
             name: "test".into(),
@@ -115,6 +117,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 share_max: 50,
                 first_byte_timeout: None,
             },
+            proxy_protocol: None,
             health: Health {
                 // Tests of health turn it on: elsewhere a check would only be one more client of the backends.
                 check: Check::None,
@@ -128,6 +131,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 rise: NonZeroU32::new(2).unwrap(),
                 fall: NonZeroU32::new(3).unwrap(),
                 passive: true,
+                proxy_protocol: false,
             },
             backends: backends.iter().map(backend).collect(),
         }],

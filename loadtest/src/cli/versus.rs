@@ -22,6 +22,12 @@ pub(super) struct TypedVersus {
     /// What they have to do, by names or the beginnings of names [default: all]
     #[arg(long, value_name = "WORKS", value_delimiter = ',')]
     work: Vec<String>,
+    /// Works of datagrams, over UDP, in place of those over TCP; only with peers that carry them
+    #[arg(long)]
+    udp: bool,
+    /// Measure the peers alone, without a ringway
+    #[arg(long, conflicts_with_all = ["ringway", "ringway_config", "variant"])]
+    peers_only: bool,
     /// How often each is measured, in turns
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
@@ -68,12 +74,13 @@ impl TypedVersus {
         let idle_connections = self.idle_connections.unwrap_or(if self.quick { 500 } else { 5000 });
         errors.at_least_one("--idle-connections", idle_connections as u64);
         errors.at_most("--idle-connections", idle_connections as u64, IDLE_MAX);
-        let works = works(&self.work, &mut errors);
-        let ringways = self.ringways(&mut errors);
+        let works = works(&self.work, self.udp, &mut errors);
+        let has_datagrams = works.iter().any(Work::is_of_datagrams);
+        let ringways = if self.peers_only { Vec::new() } else { self.ringways(&mut errors) };
         let cores = self.cores(&mut errors);
         let mut peers = Vec::new();
         for peer in self.peers {
-            if !peers.contains(&peer) {
+            if !peers.contains(&peer) && (!has_datagrams || peer.carries_datagrams()) {
                 peers.push(peer);
             }
         }
@@ -149,9 +156,10 @@ impl TypedVersus {
     }
 }
 
-fn works(typed: &[String], errors: &mut Errors) -> Vec<Work> {
+/// Either over TCP or over UDP: what carries the one need not carry the other.
+fn works(typed: &[String], is_udp: bool, errors: &mut Errors) -> Vec<Work> {
     if typed.is_empty() {
-        return all_works().to_vec();
+        return all_works().into_iter().filter(|work| work.is_of_datagrams() == is_udp).collect();
     }
     let mut chosen = Vec::new();
     for text in typed {
@@ -163,6 +171,11 @@ fn works(typed: &[String], errors: &mut Errors) -> Vec<Work> {
             ));
         }
         chosen.extend(named);
+    }
+    let of_datagrams = chosen.iter().filter(|work| work.is_of_datagrams()).count();
+    if of_datagrams != 0 && of_datagrams != chosen.len() || is_udp && of_datagrams == 0 && !chosen.is_empty()
+    {
+        errors.add("--work: works of datagrams (udp) and others are measured in runs of their own");
     }
     // In the usual order, and each once.
     all_works().into_iter().filter(|work| chosen.contains(work)).collect()

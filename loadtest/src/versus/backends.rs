@@ -9,7 +9,7 @@ use std::{
 use rustix::process::geteuid;
 
 use super::{
-    http,
+    datagrams, http,
     plan::Plan,
     tools::Tools,
     work::{LARGE, MIDDLE, SMALL},
@@ -20,7 +20,7 @@ use crate::{
     process::{Output, Process},
 };
 
-/// The servers; both run until this is dropped.
+/// The servers; they run until this is dropped.
 #[derive(Debug)]
 pub(super) struct Backends {
     // Where nginx says how many connections it has accepted, and how often it was asked, each time over a new one.
@@ -30,7 +30,9 @@ pub(super) struct Backends {
     pub(super) http: SocketAddr,
     /// `loadtest backend reply`.
     pub(super) reply: SocketAddr,
-    _processes: [Process; 2],
+    /// `loadtest backend udp`, if datagrams are carried.
+    pub(super) udp: Option<SocketAddr>,
+    _processes: Vec<Process>,
 }
 
 impl Backends {
@@ -46,7 +48,15 @@ impl Backends {
         let replier = Process::start("the reply backend", command, log, Output::ToLog)?;
         nginx.wait_until(stop, || http::answers(http))?;
         replier.wait_until(stop, || TcpStream::connect(reply).is_ok())?;
-        Ok(Self { status, asked: 0, http, reply, _processes: [nginx, replier] })
+        let mut processes = vec![nginx, replier];
+        let udp = if plan.has_datagrams() {
+            let (address, process) = datagrams::start_backend(plan.cores.other, folder, stop)?;
+            processes.push(process);
+            Some(address)
+        } else {
+            None
+        };
+        Ok(Self { status, asked: 0, http, reply, udp, _processes: processes })
     }
 
     /// How many connections nginx has accepted from others than us, if it counts them.

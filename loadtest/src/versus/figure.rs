@@ -26,6 +26,8 @@ pub(super) enum Figure {
     Busy,
     /// How late the generator was itself.
     Late,
+    /// Datagrams that the proxy relayed, in both directions, in a second of its CPU time.
+    Datagrams,
     /// Memory for each connection.
     MemoryEach,
     /// Memory without any connection.
@@ -62,6 +64,16 @@ impl Figure {
             (Load::Open, _) => {
                 &[Self::P50, Self::P99, Self::P999, Self::Late, Self::Cpu, Self::Cycles, Self::Busy]
             }
+            (Load::Datagrams(_), _) => &[
+                Self::Datagrams,
+                Self::Throughput,
+                Self::Cpu,
+                Self::Cycles,
+                Self::P50,
+                Self::P99,
+                Self::P999,
+                Self::Busy,
+            ],
             (Load::Idle, _) => &[Self::MemoryEach, Self::MemoryBefore],
         }
     }
@@ -80,6 +92,7 @@ impl Figure {
             Self::P999 => "p99.9 us".to_owned(),
             Self::Busy => "proxy's core busy %".to_owned(),
             Self::Late => "generator late, p99 us".to_owned(),
+            Self::Datagrams => "datagrams / CPU s".to_owned(),
             Self::MemoryEach => "resident KB each".to_owned(),
             Self::MemoryBefore => "resident MB before".to_owned(),
         }
@@ -88,7 +101,7 @@ impl Figure {
     /// `None` for what only helps to judge the others.
     pub(super) fn better(self) -> Option<Better> {
         match self {
-            Self::Throughput => Some(Better::Higher),
+            Self::Throughput | Self::Datagrams => Some(Better::Higher),
             Self::Busy | Self::Late | Self::MemoryBefore => None,
             _ => Some(Better::Lower),
         }
@@ -122,6 +135,11 @@ impl Figure {
             Self::P999 => load?.p99_9_us,
             Self::Busy => Some(cell.cpu_ns? as f64 / 1e7 / (seconds()? + load?.warm_up_seconds)),
             Self::Late => load?.late_p99_us,
+            // A question and its answer.
+            Self::Datagrams => {
+                let cpu_ns = cell.cpu_ns.filter(|used| *used > 0)?;
+                Some(2.0 * all_units()? * 1e9 / cpu_ns as f64)
+            }
             Self::MemoryEach => {
                 let memory = cell.memory.filter(|memory| memory.connections > 0)?;
                 Some((memory.with as f64 - memory.before as f64) / 1024.0 / memory.connections as f64)

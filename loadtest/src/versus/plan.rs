@@ -36,6 +36,11 @@ impl Plan {
         Duration::from_secs(self.seconds)
     }
 
+    /// Whether datagrams are carried.
+    pub(crate) fn has_datagrams(&self) -> bool {
+        self.works.iter().any(Work::is_of_datagrams)
+    }
+
     /// Connections that a proxy has to be able to carry.
     pub(crate) fn sessions_max(&self) -> usize {
         self.idle_connections + SESSIONS_SPARE
@@ -64,6 +69,16 @@ pub(crate) enum Peer {
     HaProxySplice,
     /// nginx stream with one worker
     Nginx,
+}
+
+impl Peer {
+    /// Whether it can carry datagrams.
+    pub(crate) fn carries_datagrams(self) -> bool {
+        match self {
+            Self::Nginx => true,
+            Self::HaProxy | Self::HaProxySplice => false,
+        }
+    }
 }
 
 /// For the works that are not idle; the open loop may have this many outstanding.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     backends::{Backends, free_addresses, nginx, nginx_main},
-    http,
+    datagrams, http,
     plan::{Peer, Plan, Ringway},
     tools::Tools,
 };
@@ -51,6 +51,8 @@ pub(super) struct Running {
     pub(super) http: SocketAddr,
     /// In front of the reply backend.
     pub(super) reply: SocketAddr,
+    /// In front of the backend of datagrams.
+    pub(super) udp: Option<SocketAddr>,
     /// It.
     pub(super) process: Process,
 }
@@ -65,7 +67,14 @@ impl Running {
     ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let [http, reply] = free_addresses()?;
-        let routes = [("http", http, backends.http), ("reply", reply, backends.reply)];
+        let routes = Routes {
+            streams: [("http", http, backends.http), ("reply", reply, backends.reply)],
+            datagrams: match backends.udp {
+                Some(backend) => Some(("udp", datagrams::free_address()?, backend)),
+                None => None,
+            },
+        };
+        let udp = routes.datagrams.map(|(_, listen, _)| listen);
         let process = match proxy {
             Proxy::Ringway(ringway) => start_ringway(ringway, plan, folder, &routes)?,
             Proxy::Peer(Peer::HaProxy) => start_haproxy("", plan, tools, folder, &routes)?,
@@ -74,24 +83,33 @@ impl Running {
                 nginx(plan.cores.proxy, tools, "nginx", folder, &nginx_text(plan, tools, &routes))?
             }
         };
-        process.wait_until(stop, || http::answers(http) && TcpStream::connect(reply).is_ok())?;
+        process.wait_until(stop, || {
+            http::answers(http) && TcpStream::connect(reply).is_ok() && udp.is_none_or(datagrams::is_answered)
+        })?;
         see_that_it_is_pinned(proxy.name(), &process, plan.cores.proxy)?;
-        Ok(Self { http, reply, process })
+        Ok(Self { http, reply, udp, process })
     }
 }
 
 /// Name, where the proxy listens, where it connects to.
 type Route = (&'static str, SocketAddr, SocketAddr);
 
-fn start_ringway(ringway: &Ringway, plan: &Plan, folder: &Path, routes: &[Route]) -> io::Result<Process> {
+/// What a proxy carries.
+#[derive(Debug, Clone, Copy)]
+struct Routes {
+    streams: [Route; 2],
+    datagrams: Option<Route>,
+}
+
+fn start_ringway(ringway: &Ringway, plan: &Plan, folder: &Path, routes: &Routes) -> io::Result<Process> {
     let config = folder.join("ringway.toml");
-    fs::write(&config, ringway_text(&ringway.settings, routes))?;
+    fs::write(&config, ringway_text(&ringway.settings, &routes.streams, routes.datagrams))?;
     let mut command = Pinned::command(&[plan.cores.proxy], &ringway.program)?;
     command.arg("run").arg("--config").arg(&config);
     Process::start(&ringway.name, command, folder.join("ringway.log"), Output::ToLog)
 }
 
-fn ringway_text(settings: &[String], routes: &[Route]) -> String {
+fn ringway_text(settings: &[String], streams: &[Route], datagrams: Option<Route>) -> String {
     let mut text = "[server]\n".to_owned();
     for own in ["workers = 1", "drain_timeout = \"0s\"", "log = \"warn\""] {
         let is_given = settings.iter().any(|line| key(line) == key(own));
@@ -102,9 +120,17 @@ fn ringway_text(settings: &[String], routes: &[Route]) -> String {
     for line in settings {
         text += &format!("{line}\n");
     }
-    for (name, listen, backend) in routes {
+    for (name, listen, backend) in streams {
         text += &format!(
             "\n[[listener]]\nname = \"{name}\"\nbind = \"{listen}\"\npool = \"{name}\"\nidle_timeout = \"1h\"\n\
+             \n[[pool]]\nname = \"{name}\"\n\n[pool.health]\ncheck = \"none\"\n\
+             \n[[pool.backend]]\naddress = \"{backend}\"\n"
+        );
+    }
+    if let Some((name, listen, backend)) = datagrams {
+        text += &format!(
+            "\n[[listener]]\nname = \"{name}\"\nbind = \"{listen}\"\nprotocol = \"udp\"\npool = \"{name}\"\n\
+             \n[listener.udp]\nidle_timeout = \"10s\"\n\
              \n[[pool]]\nname = \"{name}\"\n\n[pool.health]\ncheck = \"none\"\n\
              \n[[pool.backend]]\naddress = \"{backend}\"\n"
         );
@@ -121,7 +147,7 @@ fn start_haproxy(
     plan: &Plan,
     tools: &Tools,
     folder: &Path,
-    routes: &[Route],
+    routes: &Routes,
 ) -> io::Result<Process> {
     let config = folder.join("haproxy.cfg");
     let mut text = format!(
@@ -129,7 +155,7 @@ fn start_haproxy(
          timeout client 1h\n    timeout server 1h\n{option}",
         plan.sessions_max()
     );
-    for (name, listen, backend) in routes {
+    for (name, listen, backend) in &routes.streams {
         text += &format!("\nlisten {name}\n    bind {listen} backlog 4096\n    server backend {backend}\n");
     }
     fs::write(&config, text)?;
@@ -138,16 +164,23 @@ fn start_haproxy(
     Process::start("haproxy", command, folder.join("haproxy.log"), Output::ToLog)
 }
 
-fn nginx_text(plan: &Plan, tools: &Tools, routes: &[Route]) -> String {
+fn nginx_text(plan: &Plan, tools: &Tools, routes: &Routes) -> String {
     let module: Option<&PathBuf> = tools.stream_module.as_ref();
     let load = module.map_or_else(String::new, |path| format!("load_module {};\n", path.display()));
     // A session is two connections.
     let connections = 2 * plan.sessions_max() + 100;
     let mut text =
         format!("{load}{}events {{ worker_connections {connections}; }}\nstream {{\n", nginx_main());
-    for (_, listen, backend) in routes {
+    for (_, listen, backend) in &routes.streams {
         text += &format!(
             "    server {{ listen {listen} backlog=4096; proxy_pass {backend}; proxy_timeout 1h; }}\n"
+        );
+    }
+    if let Some((_, listen, backend)) = routes.datagrams {
+        // As ringway has it: a session lasts until no datagram has moved for ten seconds. Those of the
+        // cells before are not to pile up. Buffers are what is allowed.
+        text += &format!(
+            "    server {{ listen {listen} udp reuseport rcvbuf=8m sndbuf=8m; proxy_pass {backend}; proxy_timeout 10s; }}\n"
         );
     }
     text + "}\n"
@@ -181,7 +214,7 @@ mod tests {
 
     #[test]
     fn settings_of_a_variant_take_the_place_of_ours() {
-        let text = ringway_text(&["log=\"error\"".to_owned(), "engine = \"fixed\"".to_owned()], &[]);
+        let text = ringway_text(&["log=\"error\"".to_owned(), "engine = \"fixed\"".to_owned()], &[], None);
         assert_eq!(
             text,
             "[server]\nworkers = 1\ndrain_timeout = \"0s\"\nlog=\"error\"\nengine = \"fixed\"\n"

@@ -8,13 +8,13 @@ use super::{
     backends::Backends,
     cell::Cell,
     counters::{self, Counting},
-    cpu,
+    cpu, datagrams,
     generator::{Generator, Kind},
     idle,
     plan::Plan,
     proxy::{Proxy, Running},
     tools::Tools,
-    work::{Load, Work},
+    work::{Flows, Load, Work},
     wrk::{Gave, Requests, Wrk},
 };
 use crate::descriptors;
@@ -66,6 +66,7 @@ impl<'a> Stage<'a> {
                 None => cell.faults.push("there is no rate: no peer gave a top rate".to_owned()),
             },
             Load::Idle => self.measure_idle(proxy, &mut cell)?,
+            Load::Datagrams(flows) => self.send_datagrams(proxy, &mut cell, flows)?,
         }
         let process = &self.running[proxy].process;
         if process.has_ended() {
@@ -140,6 +141,16 @@ impl<'a> Stage<'a> {
         let generator = Generator { core: self.plan.cores.other, folder: self.folder.path() };
         let target = self.running[proxy].reply;
         self.watch(proxy, cell, || generator.run(kind, target, WARM_UP, self.plan.cell_time(), self.stop))
+    }
+
+    fn send_datagrams(&self, proxy: usize, cell: &mut Cell, flows: Flows) -> io::Result<()> {
+        let folder = self.folder.path();
+        let Some(target) = self.running[proxy].udp else {
+            cell.faults.push("it has no listener of datagrams".to_owned());
+            return Ok(());
+        };
+        let (core, time) = (self.plan.cores.other, self.plan.cell_time());
+        self.watch(proxy, cell, || datagrams::run((core, folder), flows, target, (WARM_UP, time), self.stop))
     }
 
     /// Runs a generator, and sees what the proxy uses in the meantime.

@@ -121,6 +121,11 @@ const TARGETS: &[Target] = &[
     at_most(&["churn-32", "churn-256"], Figure::Cycles, Against::HaProxy, 0.92),
     Target { works: &["idle"], figure: Figure::MemoryEach, bound: Bound::AtMost(2.0) },
     at_most(&["open"], Figure::P99, Against::Peers, 0.9),
+    Target {
+        works: &["udp-64-1", "udp-64-64", "udp-64-1000", "udp-1200-1", "udp-1200-64", "udp-1200-1000"],
+        figure: Figure::Datagrams,
+        bound: Bound::RatioAtLeast(Against::Peers, 2.0),
+    },
 ];
 
 #[cfg(test)]

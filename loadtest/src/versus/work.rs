@@ -45,6 +45,19 @@ pub(crate) enum Load {
     Open,
     /// Connections that do nothing after one small request.
     Idle,
+    /// `loadtest udp` against `loadtest backend udp`, in a closed loop.
+    Datagrams(Flows),
+}
+
+/// Clients that send datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flows {
+    /// Each from an address of its own.
+    pub(crate) clients: usize,
+    /// Of each, not answered yet.
+    pub(crate) outstanding: usize,
+    /// Bytes of a datagram, and of its answer.
+    pub(crate) size: usize,
 }
 
 /// How long a connection is kept.
@@ -74,6 +87,11 @@ impl Work {
         self.load == Load::Open
     }
 
+    /// Whether datagrams are carried, and not streams.
+    pub(crate) fn is_of_datagrams(&self) -> bool {
+        matches!(self.load, Load::Datagrams(_))
+    }
+
     /// Whether wrk makes the load.
     pub(crate) fn needs_wrk(&self) -> bool {
         matches!(self.load, Load::Wrk { .. })
@@ -100,8 +118,17 @@ const fn wrk(
     Work { name, what, unit, load: Load::Wrk { path, connections, keep } }
 }
 
+const fn datagrams(
+    name: &'static str,
+    what: &'static str,
+    (clients, outstanding): (usize, usize),
+    size: usize,
+) -> Work {
+    Work { name, what, unit: Unit::Request, load: Load::Datagrams(Flows { clients, outstanding, size }) }
+}
+
 /// In the order in which they are done.
-pub(crate) const ALL: [Work; 12] = [
+pub(crate) const ALL: [Work; 18] = [
     wrk("small-1", "small requests, 1 connection", Unit::Request, (SMALL, 1, Keep::Alive)),
     wrk("small-64", "small requests, 64 connections", Unit::Request, (SMALL, 64, Keep::Alive)),
     wrk("small-512", "small requests, 512 connections", Unit::Request, (SMALL, 512, Keep::Alive)),
@@ -129,6 +156,27 @@ pub(crate) const ALL: [Work; 12] = [
         unit: Unit::Connection,
         load: Load::Idle,
     },
+    datagrams("udp-64-1", "64 bytes out and back over UDP, 1 client with 32 outstanding", (1, 32), 64),
+    datagrams("udp-64-64", "64 bytes out and back over UDP, 64 clients with 1 outstanding", (64, 1), 64),
+    datagrams(
+        "udp-64-1000",
+        "64 bytes out and back over UDP, 1,000 clients with 1 outstanding",
+        (1000, 1),
+        64,
+    ),
+    datagrams("udp-1200-1", "1,200 bytes out and back over UDP, 1 client with 32 outstanding", (1, 32), 1200),
+    datagrams(
+        "udp-1200-64",
+        "1,200 bytes out and back over UDP, 64 clients with 1 outstanding",
+        (64, 1),
+        1200,
+    ),
+    datagrams(
+        "udp-1200-1000",
+        "1,200 bytes out and back over UDP, 1,000 clients with 1 outstanding",
+        (1000, 1),
+        1200,
+    ),
 ];
 
 /// A reply of a few bytes.
@@ -148,6 +196,7 @@ mod tests {
         assert_eq!(names("bulk-64k"), ["bulk-64k-4", "bulk-64k-64"]);
         assert_eq!(names("small-1"), ["small-1"]);
         assert_eq!(names("churn").len(), 2);
+        assert_eq!(names("udp").len(), 6);
         assert!(names("chur").is_empty());
     }
 }

@@ -6,5 +6,6 @@ mod command;
 mod compare;
 mod open;
 mod peer;
+mod udp;
 mod usage;
 mod versus;

@@ -41,7 +41,7 @@ impl Place {
     fn start(&self, arguments: &str, path: Option<&Path>) -> Running {
         let mut command = Command::new("/usr/bin/setsid");
         command.arg(env!("CARGO_BIN_EXE_loadtest")).arg("versus").args(arguments.split_whitespace());
-        if !arguments.contains("--ringway ") {
+        if !arguments.contains("--ringway ") && !arguments.contains("--peers-only") {
             command.arg("--ringway").arg(ringway());
         }
         command.arg("--out").arg(self.path("out")).env("TMPDIR", self.path("temporary"));
@@ -141,6 +141,22 @@ fn a_comparison_gives_tables_and_raw_data_and_leaves_nothing_running() {
     }
     // A progress line each, with the time that is left.
     assert_eq!(ran.stderr.lines().filter(|line| line.ends_with(" left")).count(), 9, "{}", ran.stderr);
+}
+
+#[test]
+fn datagrams_are_compared_without_the_peers_that_do_not_carry_them() {
+    let place = Place::new();
+    let ran = place.run("--quick --udp --work udp-64-1,udp-64-64,udp-1200-64 --peers-only");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    for text in ["udp-64-64", "udp-1200-64", "datagrams / CPU s", "nginx"] {
+        assert!(ran.stdout.contains(text), "{text}: {}", ran.stdout);
+    }
+    let raw = place.raw();
+    assert_eq!(raw.len(), 1 + 3);
+    for cell in &raw[1..] {
+        assert_eq!(cell["proxy"], "nginx");
+        assert!(cell["load"]["requests"].as_u64().unwrap() > 0, "{cell}");
+    }
 }
 
 #[test]
@@ -262,6 +278,7 @@ fn one_core_is_not_enough() {
 fn wrong_values_are_said_with_those_that_there_are() {
     let place = Place::new();
     for (arguments, says) in [
+        ("--work small-1,udp-64-1", "measured in runs of their own"),
         ("--work tea", "there is no tea; use names of small-1"),
         ("--peers envoy", "haproxy-splice"),
         ("--rounds 0", "--rounds: value is too small (0)"),

@@ -14,9 +14,9 @@ pub const HEALTH: Section = Section {
     keys: &[
         key(
             "check",
-            Kind::Choice(&["tcp", "http", "https", "command", "none"]),
+            Kind::Choice(&["tcp", "udp", "http", "https", "command", "none"]),
             Is("tcp"),
-            "what a check does: connect, ask over HTTP, run a program, or nothing",
+            "what a check does: connect, ask with a datagram or over HTTP, run a program, or nothing",
         ),
         key(
             "port",
@@ -63,25 +63,36 @@ pub const HEALTH: Section = Section {
             Is("true"),
             "whether a session's failed connect counts as a failed check",
         ),
-        key("send", Kind::Bytes(SEND_BYTES_MAX), Follows("none"), "tcp: what is sent once connected"),
-        key("send_hex", Kind::Hex(SEND_BYTES_MAX), Follows("none"), "tcp: the same, as bytes in hex"),
+        key(
+            "proxy_protocol",
+            Kind::Switch,
+            Follows("true where the pool sends one"),
+            "tcp, http, https: whether a check begins with a PROXY protocol header that says that it is one",
+        ),
+        key(
+            "send",
+            Kind::Bytes(SEND_BYTES_MAX),
+            Follows("none"),
+            "tcp, udp: what is sent once connected, or the datagram",
+        ),
+        key("send_hex", Kind::Hex(SEND_BYTES_MAX), Follows("none"), "tcp, udp: the same, as bytes in hex"),
         key(
             "expect",
             Kind::Bytes(EXPECT_BYTES_MAX),
             Follows("none"),
-            "tcp, http, https: what the answer, or the body of it, must have in it",
+            "tcp, udp, http, https: what the answer, or the body of it, must have in it",
         ),
         key(
             "expect_hex",
             Kind::Hex(EXPECT_BYTES_MAX),
             Follows("none"),
-            "tcp, http, https: the same, as bytes in hex",
+            "tcp, udp, http, https: the same, as bytes in hex",
         ),
         key(
             "expect_regex",
             Kind::Regex(EXPECT_BYTES_MAX),
             Follows("none"),
-            "tcp, http, https: the same, as a regular expression",
+            "tcp, udp, http, https: the same, as a regular expression",
         ),
         key("method", Kind::Method, Is("GET"), "http, https: the method of the request"),
         key("path", Kind::RequestPath, Is("/"), "http, https: the path of the request, with its query"),

@@ -10,7 +10,7 @@ use super::{
 pub const LISTENER: Section = Section {
     path: "listener",
     header: "[[listener]]",
-    tables: &["tls", "route", "udp"],
+    tables: &["socket", "tls", "route", "udp", "proxy_protocol"],
     keys: &[
         key("name", Kind::Name, Required, "what it is called in logs and tables; unique among listeners"),
         key("bind", Kind::Addresses(BINDS_MAX), Required, "where it accepts; unique over all listeners"),

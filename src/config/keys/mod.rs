@@ -8,7 +8,9 @@ mod admin;
 mod backend;
 mod health;
 mod listener;
+mod listening_socket;
 mod pool;
+mod proxy_protocol;
 mod route;
 mod server;
 mod udp;
@@ -20,7 +22,9 @@ pub use admin::ADMIN;
 pub use backend::BACKEND;
 pub use health::HEALTH;
 pub use listener::LISTENER;
+pub use listening_socket::LISTENING_SOCKET;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
+pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
 pub use udp::UDP;
@@ -65,9 +69,9 @@ pub enum Kind {
     PoolName,
     /// A text of at most so many bytes.
     Text(usize),
-    /// One `ip:port`.
+    /// One `ip:port` or Unix socket.
     Address,
-    /// One `ip:port` or a list of at most so many.
+    /// One `ip:port` or Unix socket, or a list of at most so many.
     Addresses(usize),
     /// True or false.
     Switch,
@@ -118,6 +122,8 @@ pub enum Kind {
     Host,
     /// A host name or an IP address.
     HostName,
+    /// The mode of a file, in octal digits.
+    FileMode,
     /// The path of a file; whether it can be read is found out by who reads it.
     File,
     /// At most so many texts.
@@ -126,6 +132,10 @@ pub enum Kind {
     Statuses(usize),
     /// At most so many algorithms.
     Algorithms(usize),
+    /// One of these words, or a list of them.
+    Words(&'static [&'static str]),
+    /// At most so many networks.
+    Networks(usize),
     /// At most so many names of servers.
     ServerNames(usize),
     /// At most so many names of protocols.
@@ -247,8 +257,24 @@ const USER_TIMEOUT: Key = key(
 const CHECK_INTERVAL: Kind = time(times(100, MILLISECOND), DAY);
 
 /// Every section with every key.
-pub const SECTIONS: &[Section] =
-    &[SERVER, ACCESS_LOG, ADMIN, LISTENER, TLS, ROUTE, UDP, POOL, RESPONSE_TIME, HEALTH, EJECTION, BACKEND];
+pub const SECTIONS: &[Section] = &[
+    SERVER,
+    ACCESS_LOG,
+    ADMIN,
+    LISTENER,
+    LISTENING_SOCKET,
+    TLS,
+    ROUTE,
+    UDP,
+    ACCEPT_PROXY,
+    POOL,
+    RESPONSE_TIME,
+    HEALTH,
+    EJECTION,
+    SEND_PROXY,
+    CUSTOM_TLV,
+    BACKEND,
+];
 
 /// What may stand at the top of a file.
 pub const ROOT: Section = Section {
@@ -297,8 +323,8 @@ impl Kind {
             Self::Name => format!("1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -"),
             Self::PoolName => "the name of a pool".to_owned(),
             Self::Text(max) => format!("at most {max} bytes"),
-            Self::Address => "\"ip:port\"".to_owned(),
-            Self::Addresses(max) => format!("\"ip:port\", or a list of 1 to {max} of them"),
+            Self::Address => "\"ip:port\" or \"unix:name\"".to_owned(),
+            Self::Addresses(max) => format!("\"ip:port\" or \"unix:name\", or a list of 1 to {max} of them"),
             Self::Switch => "true or false".to_owned(),
             Self::Number { min, max, .. } => format!("{min} to {max}"),
             Self::Workers => format!("1 to {WORKERS_MAX}"),
@@ -319,11 +345,16 @@ impl Kind {
             Self::Host => "a host name or an IP address, with \":port\" or without".to_owned(),
             Self::HostName => "a host name or an IP address".to_owned(),
             Self::File => "the path of a file".to_owned(),
+            Self::FileMode => "0000 to 0777, in octal digits".to_owned(),
             Self::Texts(max) => format!("a list of 1 to {max} texts"),
             Self::Statuses(max) => {
                 format!("100 to 599, a range such as \"200-399\", or a list of 1 to {max} of them")
             }
             Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
+            Self::Words(words) => format!("{}, or a list of them", quoted(words)),
+            Self::Networks(max) => {
+                format!("a network such as \"10.0.0.0/8\", an IP address, or a list of 1 to {max} of them")
+            }
             Self::ServerNames(max) => {
                 format!("a host name, or \"*.\" and one, or a list of 1 to {max} of them")
             }
@@ -344,6 +375,8 @@ impl Kind {
             Self::Addresses(max) => Some(("addresses in one listener", "\"ip:port\"", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
+            Self::Words(words) => Some(("words in one list", "word, or remove it", words.len())),
+            Self::Networks(max) => Some(("networks in one list", "network", *max)),
             Self::ServerNames(max) => Some(("names in one route", "name, or remove it", *max)),
             Self::Protocols(max) => Some(("protocols in one route", "protocol, or remove it", *max)),
             Self::Algorithms(max) => Some(("shadows in one pool", "algorithm, or remove it", *max)),
@@ -375,6 +408,7 @@ impl Kind {
             | Self::Host
             | Self::HostName
             | Self::File
+            | Self::FileMode
             | Self::LogTarget
             | Self::SyslogAddress => "a text in quotes: ",
             Self::Fraction => "a number: ",
@@ -389,6 +423,8 @@ impl Kind {
             | Self::Texts(_)
             | Self::Statuses(_)
             | Self::Algorithms(_)
+            | Self::Words(_)
+            | Self::Networks(_)
             | Self::ServerNames(_)
             | Self::Protocols(_)
             | Self::AdminAddress => "",

@@ -1,14 +1,13 @@
 //! Meaning of `[[pool.backend]]`: one server.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::{Tables, count, to_u32};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys;
 use crate::config::read::{Reader, all};
-use crate::config::types::Backend;
+use crate::config::types::{Address, Backend};
 use crate::config::values;
 
 pub(super) fn backends(
@@ -38,15 +37,15 @@ pub(super) fn backends(
 
 fn backend(
     reader: &Reader<'_, '_>,
-    addresses: &mut HashMap<SocketAddr, Place>,
+    addresses: &mut HashMap<Address, Place>,
     names: &mut HashMap<String, Place>,
 ) -> Option<Backend> {
-    let address: Option<SocketAddr> = reader.get("address", values::address);
+    let address: Option<Address> = reader.get("address", values::place);
     let weight = count(reader, "weight");
     let name = reader.get_if_given("name", values::name);
     let backup = reader.get("backup", values::switch);
     let max_connections = reader.get("max_connections", values::number);
-    let check_address = reader.get_if_given("check_address", values::address);
+    let check_address = reader.get_if_given("check_address", values::place);
     refuse_port_zero(reader, "check_address", check_address.flatten());
     refuse_port_zero(reader, "address", address);
     let address = address?;
@@ -73,8 +72,8 @@ fn backend(
     })
 }
 
-fn refuse_port_zero(reader: &Reader<'_, '_>, name: &str, address: Option<SocketAddr>) {
-    if let Some(address) = address.filter(|address| address.port() == 0) {
+fn refuse_port_zero(reader: &Reader<'_, '_>, name: &str, address: Option<Address>) {
+    if let Some(address) = address.filter(|address| address.is_any_port()) {
         let words =
             format!("\"{address}\" has the port 0, which no server has; give the port that it listens on");
         reader.report(&reader.place_of(name), name, Reason::Conflict(words));

@@ -3,7 +3,7 @@
 use crate::config::errors::Reason;
 use crate::config::keys::quoted;
 use crate::config::read::Reader;
-use crate::config::types::{Check, Choice, Exchange, Expect, HttpCheck, TlsCheck};
+use crate::config::types::{Check, Choice, Datagrams, Exchange, Expect, HttpCheck, TlsCheck};
 use crate::config::values;
 
 /// Every key is read, whatever the check: a mistake in one that is not used is a mistake too.
@@ -20,6 +20,7 @@ pub(super) fn check(reader: &Reader<'_, '_>) -> Option<Check> {
     Some(match word? {
         CheckWord::None => Check::None,
         CheckWord::Tcp => Check::Tcp(Exchange { send: send?, expect: expect? }),
+        CheckWord::Udp => Check::Udp(Datagrams { send: asked(reader, send?)?, expect: expect? }),
         CheckWord::Http => Check::Http(HttpCheck { body: expect?, ..http? }),
         CheckWord::Https => Check::Https(HttpCheck { body: expect?, ..http? }, tls?),
         CheckWord::Command => Check::Command(command?),
@@ -30,6 +31,7 @@ pub(super) fn check(reader: &Reader<'_, '_>) -> Option<Check> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum CheckWord {
     Tcp,
+    Udp,
     Http,
     Https,
     Command,
@@ -37,11 +39,12 @@ pub(super) enum CheckWord {
 }
 
 impl Choice for CheckWord {
-    const ALL: &'static [Self] = &[Self::Tcp, Self::Http, Self::Https, Self::Command, Self::None];
+    const ALL: &'static [Self] = &[Self::Tcp, Self::Udp, Self::Http, Self::Https, Self::Command, Self::None];
 
     fn word(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
             Self::Http => "http",
             Self::Https => "https",
             Self::Command => "command",
@@ -52,13 +55,14 @@ impl Choice for CheckWord {
 
 /// The keys that only some checks have, and which those are.
 const USED_BY: &[(&str, &[CheckWord])] = {
-    use CheckWord::{Command, Http, Https, Tcp};
+    use CheckWord::{Command, Http, Https, Tcp, Udp};
     &[
-        ("send", &[Tcp]),
-        ("send_hex", &[Tcp]),
-        ("expect", &[Tcp, Http, Https]),
-        ("expect_hex", &[Tcp, Http, Https]),
-        ("expect_regex", &[Tcp, Http, Https]),
+        ("proxy_protocol", &[Tcp, Http, Https]),
+        ("send", &[Tcp, Udp]),
+        ("send_hex", &[Tcp, Udp]),
+        ("expect", &[Tcp, Udp, Http, Https]),
+        ("expect_hex", &[Tcp, Udp, Http, Https]),
+        ("expect_regex", &[Tcp, Udp, Http, Https]),
         ("method", &[Http, Https]),
         ("path", &[Http, Https]),
         ("host", &[Http, Https]),
@@ -89,6 +93,16 @@ fn send(reader: &Reader<'_, '_>) -> Option<Vec<u8>> {
     let text = reader.get_if_given("send", values::bytes);
     let hex = reader.get_if_given("send_hex", values::hex);
     Some(text?.or(hex?).unwrap_or_default())
+}
+
+/// A UDP check has to ask: nobody answers an empty datagram, and nobody hears of one that was not sent.
+fn asked(reader: &Reader<'_, '_>, send: Vec<u8>) -> Option<Vec<u8>> {
+    if !send.is_empty() {
+        return Some(send);
+    }
+    let words = "is missing, and a check over UDP has to ask something; add a line such as: send = \"PING\"";
+    reader.report(&reader.place_of("check"), "send", Reason::Conflict(words.to_owned()));
+    None
 }
 
 fn expect(reader: &Reader<'_, '_>) -> Option<Option<Expect>> {

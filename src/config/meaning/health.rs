@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::check::check;
+use super::proxy_protocol::checks_with_proxy;
 use super::{count, time, time_if_given, to_u32};
 use crate::config::errors::Reason;
 use crate::config::keys::HEALTH_TIMEOUT;
@@ -12,7 +13,8 @@ use crate::config::types::Health;
 use crate::config::units::format_duration;
 use crate::config::values;
 
-pub(super) fn health(reader: &Reader<'_, '_>) -> Option<Health> {
+/// `sends` is whether the pool sends PROXY protocol headers, if that is known.
+pub(super) fn health(reader: &Reader<'_, '_>, sends: Option<bool>) -> Option<Health> {
     let check = check(reader);
     let port = reader.get_if_given("port", values::number).map(Option::flatten);
     let times = times(reader);
@@ -20,6 +22,7 @@ pub(super) fn health(reader: &Reader<'_, '_>) -> Option<Health> {
     let fall = count(reader, "fall");
     let initial_state = reader.get("initial_state", values::choice);
     let passive = reader.get("passive", values::switch);
+    let proxy_protocol = checks_with_proxy(reader, sends);
     let times = times?;
     Some(Health {
         check: check?,
@@ -33,6 +36,7 @@ pub(super) fn health(reader: &Reader<'_, '_>) -> Option<Health> {
         fall: NonZeroU32::new(to_u32(fall?))?,
         initial_state: initial_state?,
         passive: passive?,
+        proxy_protocol: proxy_protocol?,
     })
 }
 

@@ -1,8 +1,9 @@
 //! Meaning of `[[listener]]`: where it accepts, for which pool, until when.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
+use super::listening_socket::listening_socket;
+use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
 use super::udp::{refuse_unused, udp};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
@@ -11,7 +12,7 @@ use crate::config::keys;
 use crate::config::near::near;
 use crate::config::read::{Reader, all};
 use crate::config::typed::{Table, shown};
-use crate::config::types::{Accept, Choice, Listener, NoBackend, Protocol};
+use crate::config::types::{Accept, Address, Choice, Listener, NoBackend, Protocol};
 use crate::config::values;
 
 pub(super) fn listeners(
@@ -38,7 +39,7 @@ fn listener(
     let empty = Table::new();
     let name = unique_name(reader, names, "among listeners");
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
-    let bind = reader.list("bind", values::address);
+    let bind = reader.list("bind", values::place);
     let bind = bind.and_then(|found| unique_binds(reader, protocol, binds, found));
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
@@ -47,6 +48,7 @@ fn listener(
     let backlog = count(reader, "backlog");
     let accept: Option<Accept> = reader.get("accept", values::choice);
     let tcp = tcp_options(reader);
+    let socket = listening_socket(reader, report);
     let idle_timeout = reader.get("idle_timeout", values::duration);
     let half_closed_timeout = reader.get("half_closed_timeout", values::duration);
     let lifetime_max = reader.get("lifetime_max", values::duration);
@@ -57,6 +59,7 @@ fn listener(
         protocol.iter().for_each(|&protocol| refuse_unused(reader, &inner, protocol));
         udp(&inner)
     });
+    let proxy_protocol = accept_proxy(reader);
     let (udp, silence_max) = udp?;
     Some(Listener {
         name: name?,
@@ -68,27 +71,33 @@ fn listener(
         backlog: to_u32(backlog?),
         accept: accept?,
         tcp: tcp?,
+        socket: socket?,
         idle_timeout: if protocol == Some(Protocol::Udp) { Some(silence_max) } else { idle_timeout? },
         half_closed_timeout: half_closed_timeout?,
         lifetime_max: lifetime_max?,
         no_backend: no_backend?,
         udp,
         access_log: access_log?,
+        proxy_protocol: proxy_protocol?,
     })
 }
 
 /// Where each address stands. TCP and UDP each have all of them.
-type Binds = HashMap<(SocketAddr, Protocol), Place>;
+type Binds = HashMap<(Address, Protocol), Place>;
 
 fn unique_binds(
     reader: &Reader<'_, '_>,
     protocol: Option<Protocol>,
     seen: &mut Binds,
-    found: Vec<Option<(SocketAddr, Place)>>,
-) -> Option<Vec<SocketAddr>> {
+    found: Vec<Option<(Address, Place)>>,
+) -> Option<Vec<Address>> {
     for (address, place) in found.iter().flatten() {
+        if protocol == Some(Protocol::Udp) && address.is_unix() {
+            let words = format!("{address} is a Unix socket, and datagrams come over UDP; write an ip:port");
+            reader.report(place, "bind", Reason::Conflict(words));
+        }
         // Port 0 is a new port each time.
-        if address.port() != 0 {
+        if !address.is_any_port() {
             let shown = format!("\"{address}\"");
             reader.unique(
                 seen,

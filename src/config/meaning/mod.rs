@@ -9,7 +9,9 @@ mod check;
 mod ejection;
 mod health;
 mod listener;
+mod listening_socket;
 mod pool;
+mod proxy_protocol;
 mod response_time;
 mod route;
 mod shadow;
@@ -207,9 +209,9 @@ fn to_u32(count: u64) -> u32 {
 mod tests {
     use super::super::keys::{Kind, Section};
     use super::super::types::{
-        Accept, Algorithm, Check, Choice, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
-        InitialState, LogFormat, LogLevel, OnDown, Only, Pool, PowerOfTwoBy, Protocol, ResponseTime, Signal,
-        SourcePorts, Statistic, TlsCheck,
+        Accept, Algorithm, Check, Choice, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health,
+        HttpCheck, InitialState, LogFormat, LogLevel, OnDown, Only, Pool, PowerOfTwoBy, Protocol,
+        ResponseTime, Signal, SourcePorts, Statistic, TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -321,6 +323,13 @@ mod tests {
             Exchange { send: b"PING\r\n".to_vec(), expect: Some(Expect::Bytes(b"+PONG".to_vec())) };
         assert_eq!(check("send=\"PING\\r\\n\"\nexpect=\"+PONG\""), Check::Tcp(exchange.clone()));
         assert_eq!(check("send_hex=\"50 49 4e 47 0d0a\"\nexpect_hex=\"2B504F4E47\""), Check::Tcp(exchange));
+
+        let datagrams = Datagrams { send: b"?".to_vec(), expect: Some(Expect::Bytes(b"!".to_vec())) };
+        assert_eq!(check("check=\"udp\"\nsend=\"?\"\nexpect_hex=\"21\""), Check::Udp(datagrams.clone()));
+        assert_eq!(
+            check("check=\"udp\"\nsend_hex=\"3f\""),
+            Check::Udp(Datagrams { expect: None, ..datagrams })
+        );
 
         let http = HttpCheck {
             method: "GET".to_owned(),

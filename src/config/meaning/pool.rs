@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::backend::backends;
 use super::ejection::ejection;
 use super::health::health;
+use super::proxy_protocol::send_proxy;
 use super::response_time::response_time;
 use super::shadow::shadow;
 use super::{Tables, count, owner, tcp_options, time, time_if_given, to_u32, too_many, unique_name};
@@ -61,7 +62,9 @@ fn pool(
     };
     let response_time =
         inner("response_time", &keys::RESPONSE_TIME).and_then(|reader| response_time(&reader, algorithm));
-    let health = inner("health", &keys::HEALTH).and_then(|reader| health(&reader));
+    let proxy_protocol = send_proxy(reader);
+    let sends = proxy_protocol.as_ref().map(Option::is_some);
+    let health = inner("health", &keys::HEALTH).and_then(|reader| health(&reader, sends));
     let ejection = inner("ejection", &keys::EJECTION).and_then(|reader| ejection(&reader));
     let backends = reader.tables("backend").and_then(|tables| backends(reader, &tables, owner, report));
     let (connect_timeout, connect_total_timeout) = connect_timeouts?;
@@ -82,6 +85,7 @@ fn pool(
         response_time: response_time?,
         health: health?,
         ejection: ejection?,
+        proxy_protocol: proxy_protocol?,
         backends: backends?,
     })
 }

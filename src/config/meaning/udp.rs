@@ -20,6 +20,8 @@ const OF_CONNECTIONS: &[(&str, &str)] = &[
     ("idle_timeout", "write it into [listener.udp]"),
     ("half_closed_timeout", "remove it"),
     ("tls", "remove it"),
+    ("socket", "remove it"),
+    ("proxy_protocol", "remove it: it says who a connection is of"),
     ("route", "remove it: a datagram says no hello"),
     ("no_backend", "remove it: the datagram is dropped"),
     ("no_backend_message", "remove it: the datagram is dropped"),

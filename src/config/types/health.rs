@@ -31,6 +31,8 @@ pub struct Health {
     pub initial_state: InitialState,
     /// Whether a session's failed connect counts as a failed check.
     pub passive: bool,
+    /// Whether a check begins with a PROXY protocol header that says that it is one.
+    pub proxy_protocol: bool,
 }
 
 /// What is held of a backend before its first check.
@@ -66,6 +68,8 @@ pub enum Check {
     None,
     /// Connects; then, if asked to, sends and waits for an answer.
     Tcp(Exchange),
+    /// Asks with a datagram and waits for one that is an answer.
+    Udp(Datagrams),
     /// An HTTP/1.1 request.
     Http(HttpCheck),
     /// The same over TLS.
@@ -80,6 +84,16 @@ pub struct Exchange {
     /// These bytes are sent once connected.
     pub send: Vec<u8>,
     /// What the answer must have in it.
+    pub expect: Option<Expect>,
+}
+
+/// What a UDP check sends and what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagrams {
+    /// The datagram that asks; never empty.
+    pub send: Vec<u8>,
+    /// What one of those that come must have in it. `None`: any of them passes, and so does silence that nobody breaks by a
+    /// refusal.
     pub expect: Option<Expect>,
 }
 

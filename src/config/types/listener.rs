@@ -1,9 +1,8 @@
 //! Where clients are accepted, and what they get.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Choice, Route, TcpOptions, Tls, Udp};
+use super::{AcceptProxy, Address, Choice, ListeningSocket, Route, TcpOptions, Tls, Udp};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,7 +10,7 @@ pub struct Listener {
     /// Unique among listeners.
     pub name: String,
     /// Where it accepts; unique over all listeners.
-    pub bind: Vec<SocketAddr>,
+    pub bind: Vec<Address>,
     /// What it accepts.
     pub protocol: Protocol,
     /// The pool that serves it: an index into [`Config::pools`].
@@ -26,6 +25,8 @@ pub struct Listener {
     pub accept: Accept,
     /// TCP options of the client connections.
     pub tcp: TcpOptions,
+    /// `[listener.socket]`
+    pub socket: ListeningSocket,
     /// Ends a session in which no byte, or no datagram, moved for this long.
     pub idle_timeout: Option<Duration>,
     /// The same, once one side has ended its stream.
@@ -38,6 +39,8 @@ pub struct Listener {
     pub udp: Udp,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
+    /// `[listener.proxy_protocol]`: who may say who the client is, if that is said.
+    pub proxy_protocol: Option<AcceptProxy>,
 }
 
 impl Listener {

@@ -1,24 +1,30 @@
 //! What a configuration means: types that cannot hold a wrong value.
 //!
-//! Nothing after this module checks a value again: an address is a `SocketAddr`, a time a `Duration`, a choice an enum.
+//! Nothing after this module checks a value again: an address is an `Address`, a time a `Duration`, a choice an enum.
 
 mod access_log;
+mod address;
 mod admin;
 mod backend;
 mod health;
 mod listener;
+mod listening_socket;
 mod pool;
+mod proxy_protocol;
 mod route;
 mod server;
 mod tcp_options;
 mod udp;
 
 pub use access_log::{AccessLog, Facility, LogFormat, LogTo, Only, SyslogAddress};
+pub use address::{Address, UnixFault, UnixName};
 pub use admin::{Admin, AdminAddress};
 pub use backend::Backend;
-pub use health::{Check, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
+pub use health::{Check, Datagrams, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
 pub use listener::{Accept, Listener, NoBackend, Protocol};
+pub use listening_socket::ListeningSocket;
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
+pub use proxy_protocol::{AcceptProxy, ProxyTlv, ProxyVersion, SendProxy};
 pub use route::{Otherwise, Route, ServerName, Tls};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
 pub use tcp_options::TcpOptions;

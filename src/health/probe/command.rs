@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
 
+use crate::config::Address;
 use crate::{net, notify};
 
 use super::expect::shown;
@@ -34,12 +35,16 @@ pub(super) async fn look(words: &[String], target: &Target, timeout: Duration) -
 fn spawn(words: &[String], target: &Target) -> Result<Group, Obstacle> {
     let (program, arguments) =
         words.split_first().ok_or_else(|| Obstacle::Backend("no command is given".into()))?;
+    let (address, port) = match target.address {
+        Address::Ip(address) => (address.ip().to_string(), address.port().to_string()),
+        unix @ Address::Unix(_) => (unix.to_string(), String::new()),
+    };
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env("RINGWAY_BACKEND_NAME", &*target.name)
-        .env("RINGWAY_BACKEND_ADDRESS", target.address.ip().to_string())
-        .env("RINGWAY_BACKEND_PORT", target.address.port().to_string())
+        .env("RINGWAY_BACKEND_ADDRESS", address)
+        .env("RINGWAY_BACKEND_PORT", port)
         .env("RINGWAY_POOL", &target.pool)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::pending;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
@@ -14,7 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::{Expect, HttpCheck};
+use crate::config::{Address, Expect, HttpCheck};
 
 use super::expect::{self, Answer};
 use super::tls::Client;
@@ -36,29 +35,36 @@ impl HttpProbe {
     }
 
     /// One look, in this time.
-    pub(super) async fn look(&self, address: SocketAddr, timeout: Duration) -> Result<Finding, Obstacle> {
+    pub(super) async fn look(
+        &self,
+        address: Address,
+        preamble: &[u8],
+        timeout: Duration,
+    ) -> Result<Finding, Obstacle> {
         let mut answer = Answer::default();
-        match tokio::time::timeout(timeout, self.ask(address, &mut answer)).await {
+        match tokio::time::timeout(timeout, self.ask(address, preamble, &mut answer)).await {
             Ok(finding) => finding,
             Err(_) if answer.is_empty() => failed(format_args!("no answer within {timeout:?}")),
             Err(_) => failed(format_args!("body {answer} and no more within {timeout:?}")),
         }
     }
 
-    async fn ask(&self, address: SocketAddr, answer: &mut Answer) -> Result<Finding, Obstacle> {
-        let stream = connect(address).await?;
+    async fn ask(&self, address: Address, preamble: &[u8], answer: &mut Answer) -> Result<Finding, Obstacle> {
+        let stream = connect(address, preamble).await?;
         match &self.tls {
             None => self.ask_over(stream, address, answer).await,
-            Some(client) => self.ask_over(client.connect(stream, address.ip()).await?, address, answer).await,
+            Some(client) => {
+                self.ask_over(
+                    client.connect(stream, address.as_ip().map(|address| address.ip())).await?,
+                    address,
+                    answer,
+                )
+                .await
+            }
         }
     }
 
-    async fn ask_over<S>(
-        &self,
-        stream: S,
-        address: SocketAddr,
-        answer: &mut Answer,
-    ) -> Result<Finding, Obstacle>
+    async fn ask_over<S>(&self, stream: S, address: Address, answer: &mut Answer) -> Result<Finding, Obstacle>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -89,8 +95,12 @@ impl HttpProbe {
         }
     }
 
-    fn request(&self, address: SocketAddr) -> Result<Request<Empty<Bytes>>, Obstacle> {
-        let host = self.check.host.clone().unwrap_or_else(|| address.to_string());
+    fn request(&self, address: Address) -> Result<Request<Empty<Bytes>>, Obstacle> {
+        let host = self.check.host.clone().unwrap_or_else(|| match address {
+            Address::Ip(address) => address.to_string(),
+            // Its name is no name of a host.
+            Address::Unix(_) => "localhost".to_owned(),
+        });
         Request::builder()
             .method(self.check.method.as_str())
             .uri(self.check.path.as_str())
@@ -168,7 +178,7 @@ mod tests {
             for _ in 0..50 {
                 let (ours, mut server) = tokio::io::duplex(1024);
                 server.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
-                let address = SocketAddr::from(([127, 0, 0, 1], 22));
+                let address = Address::Ip(([127, 0, 0, 1], 22).into());
                 let Err(Obstacle::Backend(reason)) =
                     probe.ask_over(ours, address, &mut Answer::default()).await
                 else {

@@ -5,18 +5,19 @@ mod expect;
 mod http;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{self, Check, Exchange};
-use crate::net;
+use crate::config::{self, Address, Check, Datagrams, Exchange};
+use crate::{net, proxy_protocol};
 
 use http::HttpProbe;
 
@@ -41,16 +42,25 @@ pub(super) struct Target {
     /// The backend's.
     pub(super) name: Arc<str>,
     /// Where it is checked.
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
 }
 
 /// How the backends of each pool are checked.
 pub struct Probes(Vec<Option<Arc<Probe>>>);
 
 /// How the backends of one pool are checked.
-pub(super) enum Probe {
+pub(super) struct Probe {
+    look: Look,
+    /// What a connection begins with: a PROXY protocol header that says that it is our own, or nothing.
+    preamble: &'static [u8],
+}
+
+/// What a check does.
+enum Look {
     /// Connects, and asks if there is something to ask.
     Tcp(Exchange),
+    /// Asks with a datagram.
+    Udp(Datagrams),
     /// An HTTP request, with or without TLS.
     Http(HttpProbe),
     /// A program and its arguments.
@@ -72,29 +82,34 @@ impl Probes {
 
 impl Probe {
     fn new(pool: &config::Pool) -> Result<Option<Probe>, Unusable> {
-        let probe = match &pool.health.check {
+        let look = match &pool.health.check {
             Check::None => return Ok(None),
-            Check::Tcp(exchange) => Probe::Tcp(exchange.clone()),
-            Check::Http(check) => Probe::Http(HttpProbe::new(check, None)),
+            Check::Tcp(exchange) => Look::Tcp(exchange.clone()),
+            Check::Udp(datagrams) => Look::Udp(datagrams.clone()),
+            Check::Http(check) => Look::Http(HttpProbe::new(check, None)),
             Check::Https(check, trust) => {
-                Probe::Http(HttpProbe::new(check, Some(tls::Client::new(&pool.name, trust)?)))
+                Look::Http(HttpProbe::new(check, Some(tls::Client::new(&pool.name, trust)?)))
             }
-            Check::Command(words) => Probe::Command(words.clone()),
+            Check::Command(words) => Look::Command(words.clone()),
         };
-        Ok(Some(probe))
+        let sent = pool.proxy_protocol.as_ref().filter(|_| pool.health.proxy_protocol);
+        let preamble = sent.map_or(&b""[..], |sent| proxy_protocol::local(sent.version));
+        Ok(Some(Probe { look, preamble }))
     }
 
     /// Whether a look is a process instead of a connection.
     pub(super) fn is_a_process(&self) -> bool {
-        matches!(self, Probe::Command(_))
+        matches!(self.look, Look::Command(_))
     }
 
     /// One look. It is over when the time is.
     pub(super) async fn look(&self, target: &Target, timeout: Duration) -> Finding {
-        let finding = match self {
-            Probe::Tcp(exchange) => tcp::look(exchange, target.address, timeout).await,
-            Probe::Http(probe) => probe.look(target.address, timeout).await,
-            Probe::Command(words) => command::look(words, target, timeout).await,
+        let (address, preamble) = (target.address, self.preamble);
+        let finding = match &self.look {
+            Look::Tcp(exchange) => tcp::look(exchange, address, preamble, timeout).await,
+            Look::Udp(datagrams) => udp::look(datagrams, address, timeout).await,
+            Look::Http(probe) => probe.look(address, preamble, timeout).await,
+            Look::Command(words) => command::look(words, target, timeout).await,
         };
         finding.unwrap_or_else(Obstacle::into_finding)
     }
@@ -130,13 +145,29 @@ fn failed(why: impl fmt::Display) -> Result<Finding, Obstacle> {
     Ok(Finding::Failed(why.to_string()))
 }
 
+/// A connection of either kind, while something is asked over it.
+trait Conversation: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Conversation for T {}
+
 /// A connection that ends with a reset, whenever and however it is dropped: thousands of checks must not leave thousands
 /// of ports in TIME_WAIT.
-async fn connect(address: SocketAddr) -> Result<TcpStream, Obstacle> {
-    let stream = TcpStream::connect(address).await?;
+async fn connect(address: Address, preamble: &[u8]) -> Result<Box<dyn Conversation>, Obstacle> {
+    let address = match address {
+        Address::Ip(address) => address,
+        Address::Unix(name) => {
+            let path = name.path().map(str::to_owned);
+            let path = path.unwrap_or_else(|| format!("\0{}", name.abstract_name().unwrap_or_default()));
+            let mut stream = UnixStream::connect(path).await?;
+            stream.write_all(preamble).await?;
+            return Ok(Box::new(stream));
+        }
+    };
+    let mut stream = TcpStream::connect(address).await?;
     if net::is_connected_to_itself(&stream, address) {
         return Err(Obstacle::Backend("nobody listens: the connection met itself".into()));
     }
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    Ok(stream)
+    stream.write_all(preamble).await?;
+    Ok(Box::new(stream))
 }

@@ -1,11 +1,10 @@
 //! Tcp: connects; then, if asked to, sends and waits for an answer.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::config::Exchange;
+use crate::config::{Address, Exchange};
 
 use super::expect::Answer;
 use super::{Finding, Obstacle, connect, failed};
@@ -13,11 +12,12 @@ use super::{Finding, Obstacle, connect, failed};
 /// One look, in this time.
 pub(super) async fn look(
     exchange: &Exchange,
-    address: SocketAddr,
+    address: Address,
+    preamble: &[u8],
     timeout: Duration,
 ) -> Result<Finding, Obstacle> {
     let mut answer = Answer::default();
-    match tokio::time::timeout(timeout, converse(exchange, address, &mut answer)).await {
+    match tokio::time::timeout(timeout, converse(exchange, address, preamble, &mut answer)).await {
         Ok(finding) => finding,
         Err(_) if answer.is_empty() => failed(format_args!("no answer within {timeout:?}")),
         Err(_) => failed(format_args!("{}within {timeout:?}", unmet(exchange, &answer))),
@@ -26,10 +26,11 @@ pub(super) async fn look(
 
 async fn converse(
     exchange: &Exchange,
-    address: SocketAddr,
+    address: Address,
+    preamble: &[u8],
     answer: &mut Answer,
 ) -> Result<Finding, Obstacle> {
-    let mut stream = connect(address).await?;
+    let mut stream = connect(address, preamble).await?;
     stream.write_all(&exchange.send).await?;
     let Some(expect) = &exchange.expect else { return Ok(Finding::Passed) };
     let mut buffer = [0; 4096];

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::Resumption;
@@ -17,7 +16,7 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertS
 
 use crate::config::TlsCheck;
 
-use super::Obstacle;
+use super::{Conversation, Obstacle};
 
 /// A check that could never pass, whatever the backends do.
 #[derive(Debug)]
@@ -107,10 +106,12 @@ impl Client {
     /// The handshake.
     pub(super) async fn connect(
         &self,
-        stream: TcpStream,
-        address: IpAddr,
-    ) -> Result<TlsStream<TcpStream>, Obstacle> {
-        let name = self.name.clone().unwrap_or_else(|| ServerName::from(address));
+        stream: Box<dyn Conversation>,
+        address: Option<IpAddr>,
+    ) -> Result<TlsStream<Box<dyn Conversation>>, Obstacle> {
+        let unnamed =
+            || Obstacle::Backend("TLS: a Unix socket has no address to verify; give health.tls_name".into());
+        let name = self.name.clone().or(address.map(ServerName::from)).ok_or_else(unnamed)?;
         let connected = self.connector.connect(name, stream).await;
         connected.map_err(|error| Obstacle::Backend(format!("TLS: {error}")))
     }

@@ -158,7 +158,7 @@ fn sessions_of_a_backend_that_goes_down_end_or_go_on_as_asked() {
             let bench = Bench::start(engine, |config| {
                 let pool = &mut config.pools[0];
                 pool.on_down = on_down;
-                pool.backends[0].check_address = Some(checks.address);
+                pool.backends[0].check_address = Some(checks.address.into());
                 pool.health.check = Check::Tcp(Default::default());
             });
             let mut pairs = spliced(&bench, &ONE_OF_EACH);

@@ -53,7 +53,7 @@ fn sessions_go_on_at_their_backend_through_reloads_and_lose_nothing() {
     }
     // The old backend drains; whoever is new goes to the new one.
     change(&ringway, |config| {
-        config.pools[0].backends[0].address = second.address;
+        config.pools[0].backends[0].address = second.address.into();
         config.pools[0].backends[0].name = "second".into();
     });
     ask(b"first");
@@ -76,10 +76,10 @@ fn listeners_come_and_go_and_an_address_may_be_that_of_tcp_too() {
     change(&ringway, |config| {
         let mut more = config.listeners[0].clone();
         more.name = "more".into();
-        more.bind = vec![any_port()];
+        more.bind = vec![any_port().into()];
         config.listeners.push(more);
     });
-    let added = ringway.server().control().generation().addresses[1][0];
+    let added = ringway.server().control().generation().addresses[1][0].as_ip().unwrap();
     let other = client_of(added);
     assert_echo(&other, b"two");
     // The same number over TCP is another socket.
@@ -87,7 +87,7 @@ fn listeners_come_and_go_and_an_address_may_be_that_of_tcp_too() {
         let mut tcp = config.listeners[0].clone();
         tcp.name = "tcp".into();
         tcp.protocol = ringway::config::Protocol::Tcp;
-        tcp.bind = vec![added];
+        tcp.bind = vec![added.into()];
         config.listeners.push(tcp);
     });
     drop(crate::common::connect(added));
