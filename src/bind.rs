@@ -45,7 +45,12 @@ impl Unbound {
 impl fmt::Display for Unbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Unbound { listener, address, error, own } = self;
-        write!(f, "listener {listener}: cannot listen on {address}: {error}; ")?;
+        write!(f, "listener {listener}: cannot listen on {address}: {error}")?;
+        // What has no number of the kernel's has words with a cure of their own.
+        if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::AlreadyExists {
+            return Ok(());
+        }
+        write!(f, "; ")?;
         match own {
             Some(own) if error.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
@@ -188,15 +193,20 @@ pub fn bind(
     for (index, listener) in config.listeners.iter().enumerate() {
         if listener.protocol == Protocol::Tcp {
             warn_of_small_backlog(listener);
+            warn_of_fast_open(listener);
         }
         for (place, &address) in listener.bind.iter().enumerate() {
-            if let Some(real) = known(listener, place) {
-                addresses[index].push(real);
-                continue;
-            }
             let failed = |error| {
                 Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
             };
+            if let Some(real) = known(listener, place) {
+                // What it is to be from now on must be possible: a socket that clients come to is not the place to find out.
+                if let (Address::Ip(address), Protocol::Tcp) = (address, listener.protocol) {
+                    net::try_options(address, listener).map_err(failed)?;
+                }
+                addresses[index].push(real);
+                continue;
+            }
             if listener.protocol == Protocol::Udp {
                 let inherited = passed.inherited.take(listener, place).map(|group| group.inlets);
                 let group = match inherited.or_else(|| passed.activation.inlets(address)) {
@@ -301,6 +311,15 @@ fn complete(
         }
     }
     group
+}
+
+fn warn_of_fast_open(listener: &Listener) {
+    if listener.socket.fast_open.is_some() && net::is_fast_open_on() == Some(false) {
+        tracing::warn!(
+            listener = %listener.name,
+            "no client can use fast_open, because the kernel does not let servers: sysctl -w net.ipv4.tcp_fastopen=3"
+        );
+    }
 }
 
 fn warn_of_small_backlog(listener: &Listener) {

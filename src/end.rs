@@ -43,6 +43,8 @@ pub enum End {
     ProxyTimeout,
     /// What came was no header of PROXY protocol.
     ProxyMalformed,
+    /// The access rules or limits of its listener refuse the client that a proxy said it is.
+    Refused,
     /// The backend sent no reply at all for `udp.idle_timeout`, and `udp.responses` says that it should.
     NoReply,
     /// It was the one that had been idle longest when there was no room for another one over UDP.
@@ -51,7 +53,7 @@ pub enum End {
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 22] = [
+    pub const ALL: [End; 23] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -72,6 +74,7 @@ impl End {
         End::ProxyUntrusted,
         End::ProxyTimeout,
         End::ProxyMalformed,
+        End::Refused,
         End::NoReply,
         End::Evicted,
     ];
@@ -101,6 +104,7 @@ impl End {
             End::ProxyUntrusted => "proxy-untrusted",
             End::ProxyTimeout => "proxy-timeout",
             End::ProxyMalformed => "proxy-malformed",
+            End::Refused => "refused",
             End::NoReply => "no-reply",
             End::Evicted => "evicted",
         }

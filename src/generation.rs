@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::{Address, Config};
+use crate::access::{self, Door, Rules};
+use crate::config::{self, Address, Config};
 use crate::epoch::{self, Publisher, Subscriber};
 use crate::lineage::Lineage;
 use crate::queue::Queue;
@@ -30,6 +31,8 @@ pub struct Generation {
     pub stats: Arc<Stats>,
     /// How fast each backend answers.
     pub times: Arc<Times>,
+    /// Who is let in, by listener.
+    pub doors: Arc<[Door]>,
     /// Where sessions wait, by pool.
     pub queues: Arc<[Arc<Queue>]>,
     /// Where tables of its backends come from.
@@ -37,8 +40,21 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// The one with which a process begins, and where its tables are published.
+    /// The one with which a process begins, and where its tables are published; with the rules that the configuration has
+    /// itself.
     pub fn first(config: Config, addresses: Vec<Vec<Address>>, workers: usize) -> (Generation, Publisher) {
+        let own = |access: &config::Access| Rules::new(access.default, &access.allow, &access.deny);
+        let rules = config.listeners.iter().map(|listener| own(&listener.access)).collect();
+        Generation::first_with(rules, config, addresses, workers)
+    }
+
+    /// The same with these rules, by listener.
+    pub fn first_with(
+        rules: Vec<Rules>,
+        config: Config,
+        addresses: Vec<Vec<Address>>,
+        workers: usize,
+    ) -> (Generation, Publisher) {
         let table = BackendTable::first(&config.pools, Instant::now());
         let backends = table.backends.len();
         let (publisher, tables) = epoch::channel(table);
@@ -50,6 +66,7 @@ impl Generation {
                 Stats::new(workers, config.listeners.len(), backends).with_shadows(&config.pools),
             ),
             times: Arc::new(Times::new(backends)),
+            doors: access::doors(&config, rules, None).into(),
             queues: config.pools.iter().map(|_| Arc::default()).collect(),
             tables,
             config: Arc::new(config),

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use crate::access::Pass;
 use crate::config::Address;
 
 /// Connections in one inbox, at most. They count as sessions, so that the limit on these bounds them too.
@@ -28,6 +29,8 @@ pub struct Connection {
     pub listener: usize,
     /// Which configuration that is.
     pub generation: u64,
+    /// What counts it where the listener has limits.
+    pub pass: Pass,
 }
 
 /// A connection under way. Whoever admits it drops this afterwards: so it is counted at every moment.
@@ -154,7 +157,13 @@ mod tests {
     fn connection(listener: usize) -> Connection {
         let client = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = client.local_addr().unwrap();
-        Connection { client: client.into(), address: address.into(), listener, generation: 1 }
+        Connection {
+            client: client.into(),
+            address: address.into(),
+            listener,
+            generation: 1,
+            pass: Pass::default(),
+        }
     }
 
     fn poll(inbox: &Inbox) -> Poll<Option<Handed>> {

@@ -43,6 +43,7 @@ pub mod figures;
 pub mod health;
 pub mod heartbeat;
 pub mod limits;
+pub mod lists;
 pub mod model;
 pub mod moment;
 pub mod notify;
@@ -55,6 +56,7 @@ pub mod server;
 pub mod status;
 pub mod upgrade;
 
+pub mod access;
 pub mod arrivals;
 pub mod changes;
 pub mod decision;

@@ -51,7 +51,10 @@ fn with(
         tracing::error!("{error}");
         match error {
             server::Error::Ring(_) => NO_RING,
-            server::Error::Record(_) | server::Error::AccessLog(_) | server::Error::Privileges(_) => WRONG,
+            server::Error::Lists(_)
+            | server::Error::Record(_)
+            | server::Error::AccessLog(_)
+            | server::Error::Privileges(_) => WRONG,
             server::Error::Interrupted { signal, .. } => 128 + signal as u8,
             _ => 1,
         }

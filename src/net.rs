@@ -7,6 +7,7 @@
 mod channel;
 mod datagrams;
 mod listening;
+mod options;
 mod readiness;
 mod unix;
 
@@ -28,6 +29,7 @@ pub use datagrams::{
     datagrams_to, is_inlet, is_no_train, is_too_large,
 };
 pub use listening::Listening;
+pub use options::is_fast_open_on;
 pub use readiness::Readiness;
 pub use unix::connect_now as connect_unix_now;
 
@@ -68,7 +70,7 @@ pub fn peer(socket: &Socket) -> Option<Address> {
     unix::address_of(&SockRef::from(socket).peer_addr().ok()?)
 }
 
-/// What the other end has connected to, or we from.
+/// What the other end has connected to, or we from, if that is an IP address.
 pub fn local(socket: &Socket) -> Option<SocketAddr> {
     SockRef::from(socket).local_addr().ok()?.as_socket().map(canonical)
 }
@@ -114,6 +116,15 @@ fn listen_tcp(address: SocketAddr, count: usize, listener: &Listener) -> io::Res
     Ok(sockets)
 }
 
+/// Whether the kernel grants all that a listener wants, as far as that shows before its sockets have their address.
+///
+/// # Errors
+///
+/// Why not.
+pub fn try_options(address: SocketAddr, listener: &Listener) -> io::Result<()> {
+    prepare_listener(address, listener).map(drop)
+}
+
 fn prepare_listener(address: SocketAddr, listener: &Listener) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Restarts must not wait for the connections of the last run to leave TIME_WAIT.
@@ -124,6 +135,7 @@ fn prepare_listener(address: SocketAddr, listener: &Listener) -> io::Result<sock
     }
     // Accepted sockets inherit these: no system call for each connection.
     set_tcp_options(&socket, listener.tcp)?;
+    options::set_before_bind(&socket, address, &listener.socket)?;
     // Only the listener: it is drained until it would block. Accepted sockets do not inherit it on Linux, and must
     // not have it: io_uring waits by itself on blocking sockets.
     socket.set_nonblocking(true)?;
@@ -392,14 +404,20 @@ fn receive(socket: &Socket, buffer: &mut [u8], flags: libc::c_int) -> io::Result
 
 /// Makes a socket readable only when so many bytes are there, or when its stream has ended (SO_RCVLOWAT).
 pub fn set_low_water(socket: &Socket, bytes: usize) -> io::Result<()> {
-    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the kernel reads one int from a live local, and the size given is that of an int.
+    set_number(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+/// Sets an option that is a number; one that is too large for it becomes the largest.
+fn set_number(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: u32) -> io::Result<()> {
+    let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the kernel reads one int from a live local, and the size given is that of an int; `socket` is borrowed and stays
+    // open.
     let result = unsafe {
         libc::setsockopt(
-            socket.raw(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            (&raw const bytes).cast(),
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
             mem::size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
@@ -596,6 +614,7 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::connected;
     use super::*;
+    use crate::config::ListeningSocket;
     use std::io::Read;
     use std::net::{Ipv4Addr, TcpStream};
 
@@ -701,6 +720,62 @@ mod tests {
         let datagrams = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let error = Listening::lent(OwnedFd::from(datagrams)).unwrap_err();
         assert!(error.to_string().contains("not a TCP socket"), "{error}");
+    }
+
+    #[test]
+    fn what_a_listener_wants_is_there_and_what_it_does_not_want_any_more_is_gone() {
+        let number = |listening: &Listening, level, option| {
+            let (mut value, mut size): (libc::c_int, libc::socklen_t) = (0, 4);
+            let fd = listening.as_fd().as_raw_fd();
+            // SAFETY: the kernel writes at most `size` bytes, which is 4, to a live local of 4 bytes, and the size itself.
+            let result =
+                unsafe { libc::getsockopt(fd, level, option, (&raw mut value).cast(), &raw mut size) };
+            assert_eq!(result, 0);
+            value
+        };
+        let mut wanted = listener();
+        wanted.socket = ListeningSocket {
+            device: Some("lo".into()),
+            free_bind: true,
+            fast_open: Some(7),
+            defer_accept: Some(Duration::from_secs(1)),
+            congestion: Some("reno".into()),
+            dscp: Some(46),
+            receive_buffer: Some(64 << 10),
+            send_buffer: Some(32 << 10),
+            ..wanted.socket
+        };
+        let group = listen(any_port(), 2, &wanted).unwrap();
+        for each in &group {
+            let socket = SockRef::from(each);
+            assert_eq!(socket.device().unwrap().as_deref(), Some(&b"lo"[..]));
+            assert!(socket.freebind_v4().unwrap());
+            assert_eq!(number(each, libc::IPPROTO_TCP, libc::TCP_FASTOPEN), 7);
+            assert!(number(each, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT) > 0);
+            assert_eq!(socket.tos_v4().unwrap(), 46 << 2);
+            // The kernel doubles them, for its own books.
+            assert_eq!(socket.recv_buffer_size().unwrap(), 128 << 10);
+            assert_eq!(socket.send_buffer_size().unwrap(), 64 << 10);
+            let congestion = socket.tcp_congestion().unwrap();
+            assert!(congestion.starts_with(b"reno\0"), "{congestion:?}");
+        }
+        group[0].adjust(&listener()).unwrap();
+        assert_eq!(number(&group[0], libc::IPPROTO_TCP, libc::TCP_FASTOPEN), 0);
+        assert_eq!(number(&group[0], libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT), 0);
+        assert_eq!(SockRef::from(&group[0]).tos_v4().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_names_the_key_the_option_and_the_cure() {
+        let mut wanted = listener();
+        wanted.socket.congestion = Some("nobody".into());
+        let error = listen(any_port(), 1, &wanted).unwrap_err().to_string();
+        assert!(error.contains("listener.socket.congestion = nobody (TCP_CONGESTION) is refused"), "{error}");
+        assert!(error.contains("this kernel has") && error.contains("reno"), "{error}");
+        let mut wanted = listener();
+        wanted.socket.device = Some("nowhere0".into());
+        let error = listen(any_port(), 1, &wanted).unwrap_err().to_string();
+        assert!(error.contains("listener.socket.device = nowhere0 (SO_BINDTODEVICE) is refused"), "{error}");
     }
 
     #[test]

@@ -74,8 +74,13 @@ impl Pipe {
     /// Takes what the socket has, as far as there is room. Does not wait: `WouldBlock` if there is nothing. 0 is the end
     /// of the stream. Only for an empty pipe: when it is full, the kernel's answer is the same as for an empty socket.
     pub fn fill(&mut self, from: &Socket) -> io::Result<usize> {
+        self.fill_at_most(from, self.size)
+    }
+
+    /// The same, but no more than this.
+    pub fn fill_at_most(&mut self, from: &Socket, max: usize) -> io::Result<usize> {
         assert_eq!(self.content, 0);
-        let count = net::splice_from(from, self.ends(), self.size)?;
+        let count = net::splice_from(from, self.ends(), self.size.min(max))?;
         self.content = count;
         Ok(count)
     }

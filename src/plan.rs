@@ -8,8 +8,14 @@ use crate::lineage::Lineage;
 use crate::table::BackendId;
 
 /// Settings of the server that a reload changes. The others are of threads and memory that are there already.
-const RELOADED: [&str; 5] =
-    ["drain_timeout", "removed_drain_timeout", "upgrade_timeout", "sessions_max", "status_interval"];
+const RELOADED: [&str; 6] = [
+    "drain_timeout",
+    "removed_drain_timeout",
+    "upgrade_timeout",
+    "sessions_max",
+    "rate_max",
+    "status_interval",
+];
 
 /// What a reload changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +90,13 @@ impl Plan {
     /// Changes of this kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.changes.iter().filter(|change| change.kind == kind).count()
+    }
+
+    /// Notes that a listener lets in others than before: the files with its networks may have changed, of which its settings
+    /// say nothing.
+    pub fn rules_changed(&mut self, listener: &str) {
+        let how = "access lets in other addresses, for connections from now on".to_owned();
+        self.add(Kind::Changed, listener, how, None);
     }
 
     fn add(&mut self, kind: Kind, what: &str, how: String, sessions: Option<u64>) {
@@ -217,6 +230,7 @@ pub fn in_force(before: &Config, mut next: Config) -> Config {
         removed_drain_timeout: asked.removed_drain_timeout,
         upgrade_timeout: asked.upgrade_timeout,
         sessions_max: asked.sessions_max,
+        rate_max: asked.rate_max,
         status_interval: asked.status_interval,
         ..before.server.clone()
     };

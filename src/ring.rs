@@ -137,9 +137,17 @@ async fn poll<Owner: Unpin + 'static>(
 }
 
 /// Reads once, as much as is there and fits. `None` is the end of the stream; the buffer is back in its arena then.
-pub async fn read(socket: &Socket, mut buffer: Buffer) -> io::Result<Option<Chunk>> {
+pub fn read(socket: &Socket, buffer: Buffer) -> impl Future<Output = io::Result<Option<Chunk>>> {
+    read_at_most(socket, buffer, usize::MAX)
+}
+
+/// The same, but no more than `max` bytes, of which there is at least one.
+pub async fn read_at_most(socket: &Socket, mut buffer: Buffer, max: usize) -> io::Result<Option<Chunk>> {
+    // A read of nothing would look like the end of the stream.
+    assert!(max > 0);
     loop {
-        let (descriptor, address, size) = (types::Fd(socket.raw()), buffer.address(), buffer.size() as u32);
+        let size = buffer.size().min(max) as u32;
+        let (descriptor, address) = (types::Fd(socket.raw()), buffer.address());
         let entry = if buffer.is_registered() {
             opcode::ReadFixed::new(descriptor, address, size, 0).build()
         } else {

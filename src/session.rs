@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Pass;
 use crate::account;
 use crate::answer::Answer;
 use crate::arrivals::{Arrival, Arrivals};
@@ -22,7 +23,7 @@ use crate::load::Lease;
 use crate::net::{self, Socket};
 use crate::peek::{Peeked, peek};
 use crate::pool::{Nobody, Request};
-use crate::relay::{self, Direction, Outcome, Side};
+use crate::relay::{self, Direction, Outcome, Pace, Paces, Side};
 use crate::ring;
 use crate::routing::{self, Heard, Hello, Malformed, RECORD_HEADERS_MAX, Reading};
 use crate::shadow;
@@ -48,26 +49,41 @@ pub struct Admitted {
     hello: OnceCell<Box<Hello>>,
     /// What the shadows of the pool chose for it, from its first pick to its end.
     shadows: OnceCell<shadow::Lease>,
+    /// What counts it where its listener has limits.
+    pass: RefCell<Pass>,
     end: Option<End>,
 }
 
 impl Admitted {
     /// Lets an accepted connection in.
-    pub fn new(shared: Rc<Shared>, listener: usize, client: Socket, address: Address) -> Admitted {
+    pub fn new(
+        shared: Rc<Shared>,
+        listener: usize,
+        client: Socket,
+        address: Address,
+        pass: Pass,
+    ) -> Admitted {
         let (id, pool) = (shared.core.next_id(), shared.config.listeners[listener].pool);
-        let watch = Watch::new(id, (listener, pool), client, shared.core.now.get());
-        Admitted::with(shared, watch, address)
+        let drawn = shared.core.dice.borrow_mut().f32();
+        let watch = Watch::new(id, (listener, pool), client, shared.core.now.get(), drawn);
+        Admitted::with(shared, watch, address, pass)
     }
 
     /// Lets a client in that has sent a datagram.
-    pub fn of_datagrams(shared: Rc<Shared>, listener: usize, socket: Socket, peer: Peer) -> Admitted {
+    pub fn of_datagrams(
+        shared: Rc<Shared>,
+        listener: usize,
+        socket: Socket,
+        peer: Peer,
+        pass: Pass,
+    ) -> Admitted {
         let (id, pool) = (shared.core.next_id(), shared.config.listeners[listener].pool);
-        let address = Address::Ip(peer.address);
-        let watch = Watch::of_datagrams(id, (listener, pool), socket, peer, shared.core.now.get());
-        Admitted::with(shared, watch, address)
+        let (address, drawn) = (Address::Ip(peer.address), shared.core.dice.borrow_mut().f32());
+        let watch = Watch::new(id, (listener, pool), socket, shared.core.now.get(), drawn).with_peer(peer);
+        Admitted::with(shared, watch, address, pass)
     }
 
-    fn with(shared: Rc<Shared>, watch: Watch, address: Address) -> Admitted {
+    fn with(shared: Rc<Shared>, watch: Watch, address: Address, pass: Pass) -> Admitted {
         let (listener, watch) = (watch.listener(), Rc::new(watch));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.core.elapsed();
@@ -78,8 +94,8 @@ impl Admitted {
         counters.accepted.add(1);
         counters.active.add(1);
         let (key, shared, client) = (Cell::new(key), RefCell::new(shared), Cell::new(address));
-        let told = RefCell::default();
-        Admitted { shared, watch, key, client, told, accepted, note, hello, shadows, end: None }
+        let (told, pass) = (RefCell::default(), RefCell::new(pass));
+        Admitted { shared, watch, key, client, told, accepted, note, hello, shadows, pass, end: None }
     }
 
     /// What it shares with others of its configuration.
@@ -219,6 +235,8 @@ impl Drop for Admitted {
             self.log(entries, end);
         }
         drop(self.shadows.take());
+        // First: whoever sees that the session is gone finds its place free.
+        drop(self.pass.take());
         let (counters, meter) = (&shared.stats.listeners[self.watch.listener()], &self.watch.meter);
         counters.bytes_to_backend.add(meter.bytes(Direction::ToBackend));
         counters.bytes_to_client.add(meter.bytes(Direction::ToClient));
@@ -492,7 +510,9 @@ async fn serve(session: &Admitted, connected: &Connected) -> End {
     };
     answer.begin(shared.core.now.get());
     let first_byte = |direction| answer.first_byte(direction, shared.core.now.get());
-    let outcome = relay::run(&watch.client, backend, &shared.core.supplies, &watch.meter, first_byte).await;
+    let paces = paces(&shared.listener(watch).bandwidth);
+    let supplies = &shared.core.supplies;
+    let outcome = relay::run(&watch.client, backend, supplies, &watch.meter, paces, first_byte).await;
     // A session that was ended from outside tells nothing of its backend.
     if watch.verdict().is_none() {
         answer.end(outcome);
@@ -502,6 +522,13 @@ async fn serve(session: &Admitted, connected: &Connected) -> End {
         Outcome::Broken(Side::Client) => End::ClientReset,
         Outcome::Broken(Side::Backend) => End::BackendReset,
     }
+}
+
+/// How fast the relay may be, if there is a limit.
+fn paces(bandwidth: &config::Bandwidth) -> Option<Box<Paces>> {
+    let pace = |pace: config::Pace| Pace { rate: pace.rate, burst: pace.burst };
+    let paces: Paces = [bandwidth.to_backend.map(pace), bandwidth.to_client.map(pace)];
+    paces.iter().any(Option::is_some).then(|| Box::new(paces))
 }
 
 /// Whose fault a failed connect is.
@@ -662,7 +689,7 @@ mod tests {
                 client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 let (accepted, address) = listener.accept().unwrap();
                 let socket = Socket::from(OwnedFd::from(accepted));
-                (Admitted::new(Rc::clone(shared), 0, socket, address.into()), client)
+                (Admitted::new(Rc::clone(shared), 0, socket, address.into(), Pass::default()), client)
             };
             let shared = shared();
             let (healthy, _other_client) = admit(&shared);

@@ -12,6 +12,7 @@ use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
+use crate::access::Door;
 use crate::answer::SpeaksFirst;
 use crate::arrivals::Arrivals;
 use crate::config::{self, Config};
@@ -96,6 +97,8 @@ pub struct Shared {
     pub stats: Arc<WorkerStats>,
     /// The sessions that are running.
     pub watches: Watches,
+    /// Who is let in, by listener.
+    pub doors: Arc<[Door]>,
     /// Where sessions wait, by pool.
     pub queues: Arc<[Arc<Queue>]>,
     /// Who goes to another pool, by listener.
@@ -152,6 +155,7 @@ impl Shared {
             pools: RefCell::new(pools.collect()),
             stats: Arc::clone(&generation.stats.workers[core.worker]),
             watches: Watches::default(),
+            doors: Arc::clone(&generation.doors),
             queues: Arc::clone(&generation.queues),
             routes: generation
                 .config

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::access::Refused;
 use crate::config::Pool;
 use crate::decision::Decisions;
 use crate::end::End;
@@ -168,6 +169,8 @@ pub struct ListenerStats {
     pub active: Counter,
     /// Sessions by how they ended, in the order of [`End::ALL`].
     pub ends: [Counter; End::COUNT],
+    /// Connections that were not let in, by why, in the order of [`Refused::ALL`].
+    pub refused: [Counter; Refused::COUNT],
     /// Bytes carried from clients.
     pub bytes_to_backend: Counter,
     /// Bytes carried to clients.
@@ -466,6 +469,8 @@ pub struct Totals {
     pub active: u64,
     /// Sessions by how they ended, in the order of [`End::ALL`].
     pub ends: [u64; End::COUNT],
+    /// Connections that were not let in, by why, in the order of [`Refused::ALL`]. They are not among those accepted.
+    pub refused: [u64; Refused::COUNT],
     /// Bytes carried from clients.
     pub bytes_to_backend: u64,
     /// Bytes carried to clients.
@@ -480,6 +485,9 @@ impl Totals {
         self.bytes_to_client += listener.bytes_to_client.get();
         for (sum, end) in self.ends.iter_mut().zip(&listener.ends) {
             *sum += end.get();
+        }
+        for (sum, refused) in self.refused.iter_mut().zip(&listener.refused) {
+            *sum += refused.get();
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::access::Refused;
 use crate::config::Config;
 use crate::end::End;
 use crate::queue::Queue;
@@ -63,6 +64,11 @@ pub fn totals(totals: &Totals) -> String {
         "; bytes: {} to backends, {} to clients",
         totals.bytes_to_backend, totals.bytes_to_client
     );
+    let refused = Refused::ALL.into_iter().zip(totals.refused).filter(|(_, count)| *count > 0);
+    let refused: Vec<String> = refused.map(|(reason, count)| format!("{count} {}", reason.name())).collect();
+    if !refused.is_empty() {
+        let _ = write!(text, "; refused: {}", refused.join(", "));
+    }
     text
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::config::{Config, Listener};
+use crate::config::{Address, Config, Listener};
 use crate::end::End;
 use crate::gate::{Progress, Trial};
 use crate::net::{self, Socket};
@@ -50,10 +50,12 @@ pub struct Watch {
     pool: Cell<usize>,
     /// When it was accepted, on the worker's clock.
     pub accepted: Duration,
+    /// From 0 to 1: where its lifetime lies between the shortest and the longest that the listener allows.
+    drawn: f32,
     /// The client's connection; of a session over datagrams the socket by which many clients are spoken to.
     pub client: Socket,
     /// Who the client is, if a proxy before us told it.
-    pub told_client: Cell<Option<SocketAddr>>,
+    pub told_client: Cell<Option<Address>>,
     /// Of a session over datagrams: its client. Boxed: sessions over connections are many and have none.
     pub peer: Option<Box<Peer>>,
     /// The backend's connection, once there is one, connected or not.
@@ -155,13 +157,20 @@ struct Seen {
 }
 
 impl Watch {
-    /// A session that begins now.
-    pub fn new(id: SessionId, (listener, pool): (usize, usize), client: Socket, now: Duration) -> Watch {
+    /// A session that begins now. `drawn` is its own random number from 0 to 1.
+    pub fn new(
+        id: SessionId,
+        (listener, pool): (usize, usize),
+        client: Socket,
+        now: Duration,
+        drawn: f32,
+    ) -> Watch {
         Watch {
             id,
             listener: Cell::new(listener),
             pool: Cell::new(pool),
             accepted: now,
+            drawn,
             client,
             told_client: Cell::new(None),
             peer: None,
@@ -179,15 +188,9 @@ impl Watch {
         }
     }
 
-    /// A session over datagrams that begins now; `socket` is the one by which its client is spoken to.
-    pub fn of_datagrams(
-        id: SessionId,
-        places: (usize, usize),
-        socket: Socket,
-        peer: Peer,
-        now: Duration,
-    ) -> Watch {
-        Watch { peer: Some(Box::new(peer)), ..Watch::new(id, places, socket, now) }
+    /// The same of a session over datagrams, whose client is this; its socket is the one by which that is spoken to.
+    pub fn with_peer(self, peer: Peer) -> Watch {
+        Watch { peer: Some(Box::new(peer)), ..self }
     }
 
     /// The listener that accepted it: an index into the configuration's listeners.
@@ -268,7 +271,8 @@ impl Watch {
 
     /// Why the session has to end now, if it has to.
     fn due(&self, limits: &Listener, now: Duration) -> Option<End> {
-        if limits.lifetime_max.is_some_and(|limit| now - self.accepted >= limit) {
+        let lifetime_max = limits.lifetime_max.map(|limit| spread(limit, limits.lifetime_jitter, self.drawn));
+        if lifetime_max.is_some_and(|limit| now - self.accepted >= limit) {
             return Some(End::LifetimeMax);
         }
         if let Some(peer) = &self.peer {
@@ -292,7 +296,7 @@ impl Watch {
     fn silence_due(&self, limits: &Listener, now: Duration) -> Option<End> {
         let seen = self.seen.get();
         let progress = self.meter.progress();
-        if progress != seen.progress {
+        if progress != seen.progress || self.meter.is_pausing() {
             self.seen.set(Seen { progress, since: now });
             return None;
         }
@@ -329,6 +333,15 @@ impl Watch {
             self.meter.note_broken(Direction::ToClient);
             net::stop_reading(&self.client);
         }
+    }
+}
+
+/// A time that is so many percent longer or shorter at most, by a number drawn from 0 to 1: what began together does not
+/// end together.
+fn spread(time: Duration, percent: u8, drawn: f32) -> Duration {
+    match percent {
+        0 => time,
+        _ => time.mul_f64(1.0 + f64::from(percent) / 100.0 * (2.0 * f64::from(drawn) - 1.0)),
     }
 }
 
@@ -427,5 +440,24 @@ impl Watches {
                 watch.end(reason);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_spread_evenly_within_their_percentage() {
+        let limit = Duration::from_secs(100);
+        assert_eq!(spread(limit, 0, 0.9), limit);
+        let spread = |drawn| spread(limit, 10, drawn).as_secs_f64();
+        assert!((spread(0.0) - 90.0).abs() < 1e-3);
+        assert!((spread(0.5) - 100.0).abs() < 1e-3);
+        assert!((spread(1.0) - 110.0).abs() < 1e-3);
+        let mut dice = fastrand::Rng::with_seed(1);
+        let drawn: Vec<f64> = (0..1_000).map(|_| spread(dice.f32())).collect();
+        let below = drawn.iter().filter(|&&time| time < 100.0).count();
+        assert!((400..600).contains(&below), "{below} of 1000 are shorter");
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
     ("main", &["cli", "config", "demo", "output", "server"]),
-    ("cli", &["operate", "admin", "config", "manual", "model"]),
+    ("cli", &["operate", "admin", "config", "lists", "manual", "model"]),
     ("config", &[]),
     ("demo", &["config", "output", "server"]),
     ("manual", &["config"]),
@@ -32,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "health",
             "heartbeat",
             "limits",
+            "lists",
             "net",
             "notify",
             "output",
@@ -51,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "access",
             "routing",
             "moment",
             "changes",
@@ -72,6 +74,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "access",
             "session_id",
             "changes",
             "stats",
@@ -82,6 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "health",
             "limits",
             "lineage",
+            "lists",
             "net",
             "phase",
             "plan",
@@ -91,6 +95,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
+    ("lists", &["access", "config"]),
     ("plan", &["config", "lineage", "table"]),
     ("moment", &[]),
     ("notify", &[]),
@@ -130,23 +135,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("access_log", &["moment", "config", "end", "entries", "generation", "net", "stats", "table"]),
     ("record", &["arrivals", "config", "end", "table"]),
     ("limits", &["admin", "config", "datagrams", "figures", "health", "pipes", "worker"]),
-    ("status", &["config", "end", "queue", "stats", "table", "times"]),
+    ("status", &["access", "config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
     ("operate", &["admin", "status"]),
     // BORDER: what crosses threads
+    ("access", &["config", "lineage"]),
     ("arrivals", &["end", "table"]),
     ("entries", &["config", "end", "generation", "session_id", "table"]),
     ("epoch", &["table"]),
-    ("generation", &["config", "epoch", "lineage", "queue", "stats", "table", "times"]),
+    ("generation", &["access", "config", "epoch", "lineage", "queue", "stats", "table", "times"]),
     ("lineage", &["config", "table"]),
     ("phase", &[]),
-    ("stats", &["routing", "routing", "config", "decision", "end", "lineage", "table"]),
+    ("stats", &["access", "routing", "config", "decision", "end", "lineage", "table"]),
     ("changes", &[]),
     ("decision", &["end", "table"]),
     ("end", &[]),
     ("table", &["config", "gate"]),
     ("gate", &[]),
-    ("handover", &["config"]),
+    ("handover", &["access", "config"]),
     ("queue", &[]),
     ("session_id", &[]),
     ("spread", &[]),
@@ -164,6 +170,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            "access",
             "arrivals",
             "buffers",
             "config",
@@ -190,8 +197,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "session",
         &[
-            "routing",
-            "peek",
+            "access",
             "account",
             "answer",
             "arrivals",
@@ -203,10 +209,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "entries",
             "load",
             "net",
+            "peek",
             "pool",
             "proxy_protocol",
             "relay",
             "ring",
+            "routing",
             "shadow",
             "shared",
             "watch",
@@ -215,6 +223,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "datagrams",
         &[
+            "access",
             "balance",
             "config",
             "decision",
@@ -235,7 +244,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "shared",
         &[
-            "routing",
+            "access",
             "routing",
             "lineage",
             "answer",
@@ -255,7 +264,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("account", &["arrivals", "end", "entries", "relay", "watch"]),
+    ("account", &["config", "arrivals", "end", "entries", "relay", "watch"]),
     ("answer", &["config", "load", "relay", "watch"]),
     ("watch", &["config", "end", "gate", "net", "relay", "session_id", "table"]),
     ("relay", &["buffers", "net", "pipes", "ring"]),

@@ -24,7 +24,7 @@ fn who(entry: &Entry) -> u8 {
         End::ClientReset => b'C',
         End::BackendReset | End::NoBackend => b'S',
         End::QueueFull | End::LifetimeMax | End::Unrouted | End::Evicted => b'P',
-        End::ProxyUntrusted | End::ProxyMalformed => b'P',
+        End::ProxyUntrusted | End::ProxyMalformed | End::Refused => b'P',
         End::ProxyTimeout => b'c',
         End::QueueTimeout | End::NoReply => b's',
         End::ConnectFailed if entry.unanswered => b's',

@@ -75,9 +75,11 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Problem {
         match refused {
             Refused::NoFile => Problem::conflict(refused),
-            Refused::Wrong(_) | Refused::Check(_) | Refused::TooFewFiles(_) | Refused::Bind(_) => {
-                Problem::unfit(refused)
-            }
+            Refused::Wrong(_)
+            | Refused::Check(_)
+            | Refused::Lists(_)
+            | Refused::TooFewFiles(_)
+            | Refused::Bind(_) => Problem::unfit(refused),
             Refused::Ending
             | Refused::TooMany
             | Refused::Busy(_)

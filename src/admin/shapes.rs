@@ -56,6 +56,9 @@ pub struct Listener {
     pub active: u64,
     /// Sessions that have ended, by how.
     pub ends: BTreeMap<String, u64>,
+    /// Connections that were not let in, by why; they are not among those above.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
     /// Bytes from clients, of the sessions that have ended.
     pub bytes_to_backend: u64,
     /// Bytes to clients, of the sessions that have ended.

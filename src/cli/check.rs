@@ -8,6 +8,7 @@ use clap::Args;
 use super::WRONG;
 use super::printing::print;
 use crate::config::{self, Config};
+use crate::lists;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -28,7 +29,13 @@ pub struct CheckArgs {
 /// Prints what is understood and what looks odd, or every mistake.
 pub fn check(args: &CheckArgs) -> ExitCode {
     match config::load(&args.config) {
-        Ok(config) => print_understood(&config),
+        Ok(config) => match lists::read(&config) {
+            Ok(_) => print_understood(&config),
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(WRONG)
+            }
+        },
         Err(errors) => {
             eprint!("{errors}");
             ExitCode::from(WRONG)

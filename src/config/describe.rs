@@ -1,12 +1,15 @@
 //! A configuration as text for people: every setting that holds, given or not.
 
 use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::types::{
-    AcceptProxy, AccessLog, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config, Expect, Health,
-    HttpCheck, Listener, LogTo, NoBackend, Only, Pool, Protocol, ProxyVersion, RunAs, SendProxy, Server,
-    SyslogAddress, TcpOptions, Workers,
+    AcceptProxy, Access, AccessLog, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice,
+    Config, Expect, Health, HttpCheck, Listener, ListenerLimits, LogTo, NoBackend, Only, Pace, Pool,
+    Protocol, ProxyVersion, Rate, RunAs, SendProxy, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -101,6 +104,7 @@ fn server(f: &mut Section, server: &Server) {
     line(f, "removed_drain_timeout", &format_duration(server.removed_drain_timeout));
     line(f, "upgrade_timeout", &format_duration(server.upgrade_timeout));
     line(f, "sessions_max", &or(server.sessions_max, "auto (from the limit on open files)"));
+    line(f, "rate_max", &or(server.rate_max, "off"));
     let arena = server.buffer_size * server.buffers_per_worker;
     line(f, "buffer_size", &format_size(bytes(server.buffer_size)));
     line(f, "buffers_per_worker", &format!("{} ({})", server.buffers_per_worker, format_size(bytes(arena))));
@@ -174,6 +178,11 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     if listener.protocol == Protocol::Tcp {
         accept_proxy(f, listener.proxy_protocol.as_ref());
     }
+    access(f, &listener.access);
+    limits(f, &listener.limits);
+    if listener.protocol == Protocol::Tcp {
+        bandwidth(f, &listener.bandwidth);
+    }
 }
 
 fn connections(f: &mut Section, listener: &Listener, pools: &[Pool]) {
@@ -185,6 +194,9 @@ fn connections(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     line(f, "idle_timeout", &or_off(listener.idle_timeout));
     line(f, "half_closed_timeout", &or_off(listener.half_closed_timeout));
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
+    if listener.lifetime_max.is_some() {
+        line(f, "lifetime_jitter", &listener.lifetime_jitter);
+    }
     match &listener.no_backend {
         NoBackend::Reset => line(f, "no_backend", &"reset"),
         NoBackend::Close => line(f, "no_backend", &"close"),
@@ -203,6 +215,9 @@ fn datagrams(f: &mut Section, listener: &Listener) {
     line(f, "udp.sessions_max", &udp.sessions_max);
     line(f, "udp.source_ports", &udp.source_ports.word());
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
+    if listener.lifetime_max.is_some() {
+        line(f, "lifetime_jitter", &listener.lifetime_jitter);
+    }
 }
 
 fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>) {
@@ -229,6 +244,44 @@ fn send_proxy(f: &mut Section, proxy: Option<&SendProxy>) {
 fn words<T: Choice>(choices: &[T]) -> String {
     let words: Vec<&str> = choices.iter().map(|choice| choice.word()).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+fn access(f: &mut Section, access: &Access) {
+    let networks = |list: &[IpNet]| list.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
+    let files =
+        |list: &[PathBuf]| list.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let or_none = |text: String| or(Some(text).filter(|text| !text.is_empty()), "none");
+    line(f, "access.default", &access.default.word());
+    line(f, "access.allow", &or_none(networks(&access.allow)));
+    line(f, "access.deny", &or_none(networks(&access.deny)));
+    line(f, "access.allow_files", &or_none(files(&access.allow_files)));
+    line(f, "access.deny_files", &or_none(files(&access.deny_files)));
+    line(f, "access.refuse", &access.refuse.word());
+}
+
+fn limits(f: &mut Section, limits: &ListenerLimits) {
+    let rate = |rate: Option<Rate>| or(rate.map(|rate| format!("{rate}, {} at once", rate.burst)), "off");
+    line(f, "limits.sessions_max", &or(limits.sessions_max, "off"));
+    line(f, "limits.rate", &rate(limits.rate));
+    if limits.sessions_max.is_some() || limits.rate.is_some() {
+        line(f, "limits.over", &limits.over.word());
+    }
+    line(f, "limits.sessions_per_source", &or(limits.sessions_per_source, "off"));
+    line(f, "limits.rate_per_source", &rate(limits.rate_per_source));
+    if limits.has_sources() {
+        line(f, "limits.source_prefix_v4", &limits.source_prefix_v4);
+        line(f, "limits.source_prefix_v6", &limits.source_prefix_v6);
+        line(f, "limits.sources_max", &limits.sources_max);
+    }
+}
+
+fn bandwidth(f: &mut Section, bandwidth: &Bandwidth) {
+    let pace = |pace: Option<Pace>| {
+        let text = |pace: Pace| format!("{}/s, {} at once", format_size(pace.rate), format_size(pace.burst));
+        or(pace.map(text), "off")
+    };
+    line(f, "bandwidth.to_backend", &pace(bandwidth.to_backend));
+    line(f, "bandwidth.to_client", &pace(bandwidth.to_client));
 }
 
 fn pool_name(pools: &[Pool], index: usize) -> &str {
@@ -261,6 +314,18 @@ fn listening_socket(f: &mut Section, listener: &Listener) {
         line(f, "socket.user", &socket.user.as_deref().unwrap_or("that of the process"));
         line(f, "socket.group", &socket.group.as_deref().unwrap_or("that of the process"));
     }
+    // Hardly anybody gives one of them: those that are not given are not shown.
+    let given: [(&'static str, Option<String>); 8] = [
+        ("socket.device", socket.device.clone()),
+        ("socket.free_bind", socket.free_bind.then(|| "true".to_owned())),
+        ("socket.fast_open", socket.fast_open.map(|clients| clients.to_string())),
+        ("socket.defer_accept", socket.defer_accept.map(format_duration)),
+        ("socket.congestion", socket.congestion.clone()),
+        ("socket.dscp", socket.dscp.map(|class| class.to_string())),
+        ("socket.receive_buffer", socket.receive_buffer.map(|size| format_size(size.into()))),
+        ("socket.send_buffer", socket.send_buffer.map(|size| format_size(size.into()))),
+    ];
+    given.into_iter().for_each(|(name, value)| value.iter().for_each(|value| line(f, name, value)));
 }
 
 fn pool(f: &mut Section, pool: &Pool) {

@@ -3,9 +3,12 @@
 //! Each function answers with the rest of a sentence that begins with the text as typed.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
 
+use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::types::{Choice, Rate, RateUnit};
 use super::units::format_size;
 
 /// The longest method.
@@ -16,6 +19,56 @@ pub(super) const PATH_BYTES_MAX: usize = 1_024;
 const ARGUMENT_BYTES_MAX: usize = 4_096;
 /// What one compiled expression may take: `\w{500}` is a short text and a large program.
 const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// `10.0.0.0/8`, or an address, which is a network of one. An IPv4 network that is written as an IPv6 one is the IPv4 one:
+/// so its clients are known to us.
+///
+/// # Errors
+///
+/// The rest of a sentence that begins with the text.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    const V4_IN_V6: u8 = 96;
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let address: IpAddr = address.parse().map_err(|_| {
+        "is no network; write an IP address, a slash and a number of bits, such as \"10.0.0.0/8\" or \"2001:db8::/32\"".to_owned()
+    })?;
+    let bits_max = if address.is_ipv4() { 32 } else { 128 };
+    let is_number = |bits: &&str| !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit());
+    let bits = match bits {
+        None => Some(bits_max),
+        Some(bits) => Some(bits).filter(is_number).and_then(|bits| bits.parse().ok()),
+    };
+    let network = bits.and_then(|bits| IpNet::new(address, bits).ok());
+    let network =
+        network.ok_or_else(|| format!("has no number of bits behind the slash; write 0 to {bits_max}"))?;
+    if network.network() != network.addr() {
+        return Err(format!(
+            "has bits behind the first {}; write \"{}\"",
+            network.prefix_len(),
+            network.trunc()
+        ));
+    }
+    match (network.addr().to_canonical(), network.prefix_len().checked_sub(V4_IN_V6)) {
+        (v4 @ IpAddr::V4(_), Some(bits)) if network.addr().is_ipv6() => {
+            IpNet::new(v4, bits).map_err(|error| error.to_string())
+        }
+        _ => Ok(network),
+    }
+}
+
+/// `100/s`: so many, and as many at once.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    let read = || {
+        let (count, unit) = text.split_once('/')?;
+        let unit = RateUnit::ALL.iter().find(|known| known.word() == unit)?;
+        let count = Some(count).filter(|count| count.bytes().all(|b| b.is_ascii_digit()))?;
+        let count = count.parse().ok().and_then(NonZeroU32::new)?;
+        Some(Rate { count, unit: *unit, burst: count })
+    };
+    read().ok_or_else(|| {
+        "is no rate; write how many and in which time, such as \"100/s\", \"600/m\" or \"1000/h\", or \"off\"".to_owned()
+    })
+}
 
 /// `0d 0a`, in pairs of digits; spaces may stand anywhere.
 pub(super) fn hex(text: &str) -> Result<Vec<u8>, String> {
@@ -128,6 +181,32 @@ pub(super) fn file(text: &str) -> Result<String, String> {
         "" => Err("is empty; give the path of a file".to_owned()),
         _ => argument(text),
     }
+}
+
+/// `cs0` to `cs7`, `af11` to `af43`, `ef`, `va` and `le`.
+pub(super) fn dscp(text: &str) -> Result<u8, String> {
+    let lower = text.to_ascii_lowercase();
+    let digit = |text: &[u8], max: u8| match text {
+        [digit @ b'0'..=b'9'] if digit - b'0' <= max => Some(digit - b'0'),
+        _ => None,
+    };
+    let class = match lower.as_bytes() {
+        b"ef" => Some(46),
+        b"va" => Some(44),
+        b"le" => Some(1),
+        [b'c', b's', class @ ..] => digit(class, 7).map(|class| class * 8),
+        [b'a', b'f', class, drop] => {
+            let (class, drop) = (digit(&[*class], 4), digit(&[*drop], 3));
+            class
+                .zip(drop)
+                .filter(|&(class, drop)| class > 0 && drop > 0)
+                .map(|(class, drop)| class * 8 + drop * 2)
+        }
+        _ => None,
+    };
+    class.ok_or_else(|| {
+        "is no class of packets; write 0 to 63, \"ef\", \"va\", \"le\", \"cs0\" to \"cs7\", or \"af11\" to \"af43\"".to_owned()
+    })
 }
 
 /// The mode of a file, as `chmod` takes it.

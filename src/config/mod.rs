@@ -30,13 +30,14 @@ pub use address::AddressFault;
 pub use describe::Section;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
+pub use forms::network;
 pub use types::{
-    Accept, AcceptProxy, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Check, Choice, Config,
-    Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck, InitialState, Listener,
-    ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown, Only, Otherwise, Pool, PowerOfTwoBy,
-    Protocol, ProxyTlv, ProxyVersion, Record, ResponseTime, Route, RunAs, SendProxy, Server, ServerName,
-    Signal, SourcePorts, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault, UnixName,
-    Workers,
+    Accept, AcceptProxy, Access, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Bandwidth,
+    Check, Choice, Config, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
+    InitialState, Listener, ListenerLimits, ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown,
+    Only, Otherwise, Over, Pace, Pool, PowerOfTwoBy, Protocol, ProxyTlv, ProxyVersion, Rate, RateUnit,
+    Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, SourcePorts, Standing,
+    Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault, UnixName, Workers,
 };
 pub use warnings::warnings;
 

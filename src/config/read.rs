@@ -43,6 +43,20 @@ impl<'n, 't> Reader<'n, 't> {
         reader
     }
 
+    /// The reader of a table inside this one.
+    pub(super) fn inner<'i>(
+        &self,
+        section: &'static Section,
+        table: &'i Table<'t>,
+        place: Place,
+        owner: &str,
+    ) -> Reader<'i, 't>
+    where
+        'n: 'i,
+    {
+        Reader::new(section, table, place, owner.to_owned(), self.report)
+    }
+
     /// Such as `pool "api"`.
     pub(super) fn owner(&self) -> &str {
         &self.owner

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use super::forms;
 use super::keys::{CORE_MAX, Key, Kind, LOG_TARGETS, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
 use super::typed::{Node, Value, shown};
-use super::types::{AccessLog, Address, AdminAddress, Choice, ServerName, SyslogAddress, Workers};
+use super::types::{AccessLog, Address, AdminAddress, Choice, Rate, ServerName, SyslogAddress, Workers};
 use super::units::{self, UnitFault};
 
-type Outcome<T> = Result<T, Reason>;
+pub(super) type Outcome<T> = Result<T, Reason>;
 
 /// A whole number, or `None` for the key's word, such as `auto`.
 pub(super) fn number(key: &Key, node: &Node<'_>) -> Outcome<Option<u64>> {
@@ -65,9 +65,37 @@ pub(super) fn duration(key: &Key, node: &Node<'_>) -> Outcome<Option<Duration>> 
     }
 }
 
+/// A number of bytes, or `None` for `off`.
+pub(super) fn size_or_off(key: &Key, node: &Node<'_>) -> Outcome<Option<u64>> {
+    if node.text() == Some("off") { Ok(None) } else { size(key, node).map(Some) }
+}
+
+/// So many in a time, as many of them at once, or `None` for `off`.
+pub(super) fn rate(key: &Key, node: &Node<'_>) -> Outcome<Option<Rate>> {
+    let Kind::Rate { max } = key.kind else { unreachable!("{} holds no rate", key.name) };
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let rate = forms::rate(text).map_err(|why| Reason::Malformed { typed: node.shown(), why })?;
+    match rate.count.get() {
+        count if count > max => Err(Reason::TooLarge(Bound { cure: None, ..bound(key, node) })),
+        _ => Ok(Some(rate)),
+    }
+}
+
+/// One network.
+pub(super) fn network(key: &Key, node: &Node<'_>) -> Outcome<IpNet> {
+    formed(key, node, forms::network)
+}
+
 /// A number of bytes.
 pub(super) fn size(key: &Key, node: &Node<'_>) -> Outcome<u64> {
-    let Kind::Size { min, max, step } = key.kind else { unreachable!("{} holds no size", key.name) };
+    let (min, max, step) = match key.kind {
+        Kind::Size { min, max, step } => (min, max, step),
+        Kind::SizeOrOff { min, max } => (min, max, 1),
+        _ => unreachable!("{} holds no size", key.name),
+    };
     let text = with_unit(key, node)?;
     match units::size(&text) {
         Ok(bytes) if bytes < min => Err(Reason::TooSmall(bound(key, node))),
@@ -202,6 +230,28 @@ pub(super) fn protocol(key: &Key, node: &Node<'_>) -> Outcome<Box<str>> {
         0 => Err("is empty; give a protocol such as \"h2\"".to_owned()),
         _ => Err("is longer than the 255 bytes that a name of a protocol may have".to_owned()),
     })
+}
+
+/// The name of a network interface.
+pub(super) fn device(key: &Key, node: &Node<'_>) -> Outcome<String> {
+    /// IFNAMSIZ, less a NUL.
+    const BYTES_MAX: usize = 15;
+    let name = name(key, node)?;
+    match name.len() {
+        count if count > BYTES_MAX => {
+            Err(Reason::TooMany { what: "bytes in the name of an interface", count, max: BYTES_MAX })
+        }
+        _ => Ok(name),
+    }
+}
+
+/// A class of packets: its number, or the word that RFC 2474, 2597, 3246, 5865 or 8622 has for it.
+pub(super) fn dscp(key: &Key, node: &Node<'_>) -> Outcome<u8> {
+    if let Some(number) = integer(node) {
+        return within(key, node, number, 0, 63).map(|class| class as u8);
+    }
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    forms::dscp(text).map_err(|why| Reason::Malformed { typed: node.shown(), why })
 }
 
 /// The mode of a file.
@@ -347,26 +397,6 @@ pub(super) fn place(key: &Key, node: &Node<'_>) -> Outcome<Address> {
 pub(super) fn address(key: &Key, node: &Node<'_>) -> Outcome<SocketAddr> {
     let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
     parse_address(text).map_err(|fault| Reason::Address { typed: node.shown(), fault })
-}
-
-/// A network, or an address for the network that it alone is.
-pub(super) fn network(key: &Key, node: &Node<'_>) -> Outcome<IpNet> {
-    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
-    let malformed = |why: String| Reason::Malformed { typed: node.shown(), why };
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(address.into());
-    }
-    let network: IpNet = text.parse().map_err(|_| {
-        malformed(
-            "is no network; write an address and how many of its bits count, as in \"10.0.0.0/8\"".to_owned(),
-        )
-    })?;
-    if network != network.trunc() {
-        let why =
-            format!("has bits behind its first {}; write \"{}\"", network.prefix_len(), network.trunc());
-        return Err(malformed(why));
-    }
-    Ok(network)
 }
 
 /// `auto`, a number of workers, or a list of cores.

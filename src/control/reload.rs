@@ -15,6 +15,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::Control;
 use super::upgrade::ERRAND_TIMEOUT;
+use crate::access::{self, Door, Rules};
 use crate::arrivals::Setting;
 use crate::bind;
 use crate::config::{self, Address, Check, Config, Errors, Listener, Pool, Source};
@@ -22,6 +23,7 @@ use crate::generation::Generation;
 use crate::health::{self, Probes, Refusal, Unusable, Wish};
 use crate::limits::{self, Limits, TooFewFiles};
 use crate::lineage::Lineage;
+use crate::lists;
 use crate::plan::{self, Plan, Sessions};
 use crate::record;
 use crate::table::BackendId;
@@ -50,6 +52,8 @@ pub enum Refused {
     Wrong(Errors),
     /// A health check could never pass.
     Check(Unusable),
+    /// A list of networks is wrong, in these places.
+    Lists(lists::Unusable),
     /// The limit on open files is too low.
     TooFewFiles(TooFewFiles),
     /// A listener cannot have its address.
@@ -78,6 +82,7 @@ impl fmt::Display for Refused {
             ),
             Refused::Wrong(errors) => write!(f, "{}", errors.to_string().trim_end()),
             Refused::Check(error) => error.fmt(f),
+            Refused::Lists(error) => error.fmt(f),
             Refused::TooFewFiles(error) => error.fmt(f),
             Refused::Bind(error) => error.fmt(f),
             Refused::Ending => {
@@ -122,7 +127,8 @@ impl Control {
         Probes::new(&next.pools).map_err(Refused::Check)?;
         limits::plan(&next, self.workers(), changing.open_files, self.elsewhere)
             .map_err(Refused::TooFewFiles)?;
-        Ok(Reload { generation: before.number, plan: plan(&before, &next, &lineage) })
+        let rules = lists::read(&next).map_err(Refused::Lists)?;
+        Ok(Reload { generation: before.number, plan: plan(&before, &next, &lineage, &rules) })
     }
 
     /// Reads the file again and goes on with what it says.
@@ -178,11 +184,13 @@ impl Control {
         }
         let before = self.generation();
         let lineage = Lineage::between(&before.config, &next);
-        let plan = plan(&before, &next, &lineage);
+        let rules = lists::read(&next).map_err(Refused::Lists)?;
+        let plan = plan(&before, &next, &lineage, &rules);
         let next = plan::in_force(&before.config, next);
         // Files that it names may have changed: authorities that sign certificates.
         let has_files = |pool: &Pool| matches!(pool.health.check, Check::Https(..));
-        if next == *before.config && !next.pools.iter().any(has_files) {
+        let has_same_rules = before.doors.iter().map(Door::rules).eq(&rules);
+        if next == *before.config && has_same_rules && !next.pools.iter().any(has_files) {
             return Ok(Reload { generation: before.number, plan });
         }
 
@@ -199,7 +207,7 @@ impl Control {
         }
 
         // From here on nothing can fail but threads that are dead, of which the server hears and ends.
-        let generation = self.tell_health(&before, next, lineage, bound.addresses, probes)?;
+        let generation = self.tell_health(&before, next, lineage, bound.addresses, (probes, rules))?;
         let _ = self.figures.send(Arc::clone(&generation));
         self.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before.stats));
         let sockets = bound.sockets.into_iter().zip(bound.inlets).collect();
@@ -221,7 +229,7 @@ impl Control {
         next: Config,
         lineage: Lineage,
         addresses: Vec<Vec<Address>>,
-        probes: Probes,
+        (probes, rules): (Probes, Vec<Rules>),
     ) -> Result<Arc<Generation>, Refused> {
         let stats = Arc::new(before.stats.succeed(&lineage).with_shadows(&next.pools));
         let (config, (reply, tables)) = (Arc::new(next), mpsc::channel());
@@ -253,6 +261,7 @@ impl Control {
             addresses,
             stats,
             times: Arc::new(before.times.succeed(&lineage)),
+            doors: access::doors(&config, rules, Some((&before.doors, &lineage))).into(),
             queues: lineage.pools.iter().map(queue).collect(),
             tables,
             lineage,
@@ -302,8 +311,15 @@ impl Control {
     }
 }
 
-fn plan(before: &Generation, next: &Config, lineage: &Lineage) -> Plan {
-    Plan::between(&before.config, next, lineage, before)
+fn plan(before: &Generation, next: &Config, lineage: &Lineage, rules: &[Rules]) -> Plan {
+    let mut plan = Plan::between(&before.config, next, lineage, before);
+    for (place, rules) in rules.iter().enumerate() {
+        let was = lineage.listeners[place].map(|was| before.doors[was].rules());
+        if was.is_some_and(|was| was != rules) {
+            plan.rules_changed(&next.listener_section(place).title);
+        }
+    }
+    plan
 }
 
 impl Sessions for Generation {

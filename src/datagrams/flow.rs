@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::pairing::Pairing;
 use super::recency::Standing;
+use crate::access::{Pass, nanos};
 use crate::balance::Tried;
 use crate::config::{Signal, Udp};
 use crate::decision::Outcome as PickOutcome;
@@ -78,7 +79,8 @@ impl Flow {
         mut tried: Tried,
     ) -> Result<Flow, Unopened> {
         let listener = way.listener.get();
-        let session = Admitted::of_datagrams(Rc::clone(shared), listener, way.socket.clone(), peer);
+        let pass = Flow::enter(shared, listener, key)?;
+        let session = Admitted::of_datagrams(Rc::clone(shared), listener, way.socket.clone(), peer, pass);
         match Flow::connect(shared, &session, &mut tried) {
             Ok((lease, backend, picked)) => {
                 let udp = shared.config.listeners[listener].udp;
@@ -101,6 +103,17 @@ impl Flow {
                 Err(unopened)
             }
         }
+    }
+
+    /// Asks the rules and limits of the listener. Nobody waits: who would have to is dropped.
+    fn enter(shared: &Shared, listener: usize, key: Key) -> Result<Pass, Unopened> {
+        let now = nanos(shared.core.elapsed());
+        let full = |_| Unopened { end: End::Refused, why: Dropped::NoRoom };
+        let turn = shared.doors[listener].turn(now).map_err(full)?;
+        turn.enter(Some(key.client.ip()), now).map_err(|reason| {
+            shared.stats.listeners[listener].refused[reason as usize].add(1);
+            Unopened { end: End::Refused, why: Dropped::Source }
+        })
     }
 
     fn connect(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use socket2::Type;
 
 use super::unix::{self, Door};
-use super::{prepare_listener, set_tcp_options};
+use super::{options, prepare_listener, set_tcp_options};
 use crate::config::{Address, Listener};
 
 /// A listening socket of one worker; a Unix socket is all workers' together, each with a descriptor of its own.
@@ -97,7 +97,9 @@ impl Listening {
             self.socket.set_tcp_nodelay(tcp.nodelay)?;
             self.socket.set_keepalive(tcp.keepalive.is_some())?;
             self.socket.set_tcp_user_timeout(None)?;
-            return set_tcp_options(&self.socket, tcp);
+            set_tcp_options(&self.socket, tcp)?;
+            let Address::Ip(address) = self.local_addr()? else { return Ok(()) };
+            return options::set_any_time(&self.socket, address, &listener.socket);
         };
         if self.is_lent() {
             return Ok(());
@@ -108,7 +110,9 @@ impl Listening {
 
     /// What accepted connections inherit. The backlog is left as whoever lent it wants it.
     pub fn set_options(&self, listener: &Listener) -> io::Result<()> {
-        if self.door.is_some() { Ok(()) } else { set_tcp_options(&self.socket, listener.tcp) }
+        let Address::Ip(address) = self.local_addr()? else { return Ok(()) };
+        set_tcp_options(&self.socket, listener.tcp)?;
+        options::set_any_time(&self.socket, address, &listener.socket)
     }
 
     /// Another descriptor of the same socket, with the same queue.

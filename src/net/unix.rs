@@ -161,7 +161,9 @@ fn set_access(path: &str, wanted: &ListeningSocket) -> io::Result<()> {
         let refused = |error: io::Error| {
             io::Error::new(
                 error.kind(),
-                format!("its file cannot be given to listener.socket.user and group: {error}"),
+                format!(
+                    "its file cannot be given to listener.socket.user and group: {error}; that takes root, or a group that this user is in"
+                ),
             )
         };
         chown(path, user, group).map_err(refused)?;
@@ -175,7 +177,11 @@ fn owner(user: Option<&str>) -> io::Result<Option<u32>> {
         return Ok(Some(number));
     }
     let found = User::from_name(user)?.map(|found| found.uid.as_raw());
-    found.map(Some).ok_or_else(|| unknown(format!("there is no user {user:?} (listener.socket.user)")))
+    found.map(Some).ok_or_else(|| {
+        unknown(format!(
+            "there is no user {user:?} (listener.socket.user): getent passwd shows those that there are"
+        ))
+    })
 }
 
 fn owning_group(group: Option<&str>) -> io::Result<Option<u32>> {
@@ -184,7 +190,11 @@ fn owning_group(group: Option<&str>) -> io::Result<Option<u32>> {
         return Ok(Some(number));
     }
     let found = Group::from_name(group)?.map(|found| found.gid.as_raw());
-    found.map(Some).ok_or_else(|| unknown(format!("there is no group {group:?} (listener.socket.group)")))
+    found.map(Some).ok_or_else(|| {
+        unknown(format!(
+            "there is no group {group:?} (listener.socket.group): getent group shows those that there are"
+        ))
+    })
 }
 
 fn unknown(why: String) -> io::Error {

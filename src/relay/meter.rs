@@ -35,6 +35,7 @@ impl Direction {
 pub struct Meter {
     bytes: [Cell<u64>; 2],
     writing: [Cell<bool>; 2],
+    pausing: [Cell<bool>; 2],
     ended: [Cell<bool>; 2],
     /// Whose source broke, seen before its reader could meet it.
     broken: [Cell<bool>; 2],
@@ -91,6 +92,15 @@ impl Meter {
     /// Says so.
     pub fn note_broken(&self, direction: Direction) {
         self.broken[direction as usize].set(true);
+    }
+
+    /// Whether bytes have come that may not go yet, because of a pace: that is no silence.
+    pub fn is_pausing(&self) -> bool {
+        self.pausing.iter().any(Cell::get)
+    }
+
+    pub(super) fn set_pausing(&self, direction: Direction, now: bool) {
+        self.pausing[direction as usize].set(now);
     }
 
     pub(super) fn set_writing(&self, direction: Direction, now: bool) {

@@ -16,7 +16,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::buffers::Arena;
+use crate::buffers::{Arena, Chunk};
 use crate::net::{self, Socket};
 use crate::pipes::{Pipe, Pipes};
 use crate::ring;
@@ -27,11 +27,14 @@ use stage::{Flow, Stage, Step};
 mod carried;
 mod meter;
 mod multishot;
+mod pace;
+mod paced;
 mod stage;
 
 pub use carried::Carried;
 pub use meter::{Direction, Meter, Side};
 pub use multishot::Multishot;
+pub use pace::{Pace, Paces};
 
 /// How much one direction may splice before the others have their turn.
 const TURN_BYTES: usize = 1024 * 1024;
@@ -60,16 +63,17 @@ pub struct Supplies {
 }
 
 /// Carries bytes both ways until it is over. Calls `first` once for each direction: when the first byte has been
-/// written to the backend, and when the first byte has come from the backend.
+/// written to the backend, and when the first byte has come from the backend. With `paces`, no faster than they say.
 pub async fn run(
     client: &Socket,
     backend: &Socket,
     supplies: &Supplies,
     meter: &Rc<Meter>,
+    paces: Option<Box<Paces>>,
     first: impl Fn(Direction),
 ) -> Outcome {
     let broken = Cell::new(None);
-    let relay = Relay { client, backend, supplies, meter, broken, first };
+    let relay = Relay { client, backend, supplies, meter, paces, broken, first };
     let way = |direction| Way { relay: &relay, direction, is_first: Cell::new(true) };
     tokio::join!(way(Direction::ToBackend).run(), way(Direction::ToClient).run());
     let Some(side) = relay.broken.get() else {
@@ -92,6 +96,8 @@ struct Relay<'a, F> {
     backend: &'a Socket,
     supplies: &'a Supplies,
     meter: &'a Rc<Meter>,
+    /// Boxed, because few have any.
+    paces: Option<Box<Paces>>,
     /// The side that broke first. What the other direction meets after that is a consequence, not news.
     broken: Cell<Option<Side>>,
     /// Told of the first byte each way.
@@ -137,6 +143,9 @@ impl<F: Fn(Direction)> Way<'_, F> {
     /// Carries every byte up to the end of the stream, by the stage that suits what the stream does. Fails with the side
     /// that broke. From one stage to the next nothing is under way: what was read has been written.
     async fn copy(&self) -> Result<(), Side> {
+        if let Some(pace) = self.relay.paces.as_ref().and_then(|paces| paces[self.direction as usize]) {
+            return Box::pin(self.copy_paced(pace)).await;
+        }
         let mut flow = Flow::default();
         loop {
             // Boxed where few sessions ever come: room for it in every session would be most of what an idle one takes.
@@ -216,11 +225,17 @@ impl<F: Fn(Direction)> Way<'_, F> {
         };
         let room = buffer.size();
         let by = if buffer.is_large() { &carried.large } else { &carried.small };
-        let Some(mut chunk) = ring::read(self.source(), buffer).await.map_err(|_| self.source_side())? else {
+        let Some(chunk) = ring::read(self.source(), buffer).await.map_err(|_| self.source_side())? else {
             return Ok(None);
         };
         let (count, ticks) = (chunk.remaining(), supplies.ticks.get().wrapping_sub(begun));
         self.has_come();
+        self.pass_on(chunk, by).await?;
+        Ok(Some(Step { count, room, ticks }))
+    }
+
+    /// Writes all of a chunk.
+    async fn pass_on(&self, mut chunk: Chunk, by: &Cell<u64>) -> Result<(), Side> {
         self.relay.meter.set_writing(self.direction, true);
         while chunk.remaining() > 0 {
             let before = chunk.remaining();
@@ -228,7 +243,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
             self.has_gone(before - chunk.remaining(), by);
         }
         self.relay.meter.set_writing(self.direction, false);
-        Ok(Some(Step { count, room, ticks }))
+        Ok(())
     }
 
     /// Moves what comes through a pipe until the stream has turned into small messages.
@@ -276,12 +291,19 @@ impl<F: Fn(Direction)> Way<'_, F> {
             drop(pipe);
             return self.carry(Stage::Small).await;
         }
-        let count = filled.map_err(|_| self.source_side())?;
+        let (count, room) = (filled.map_err(|_| self.source_side())?, pipe.size());
         self.has_come();
+        self.empty(pipe).await?;
+        let ticks = supplies.ticks.get().wrapping_sub(begun);
+        Ok(Some(Step { count, room, ticks }))
+    }
+
+    /// Moves all that is in the pipe to the destination.
+    async fn empty(&self, mut pipe: Pipe) -> Result<(), Side> {
         self.relay.meter.set_writing(self.direction, true);
         while pipe.content() > 0 {
             match pipe.drain(self.destination()) {
-                Ok(count) => self.has_gone(count, &supplies.carried.spliced),
+                Ok(count) => self.has_gone(count, &self.relay.supplies.carried.spliced),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ring::writable(self.destination()).await.map_err(|_| self.give_up_destination())?;
                 }
@@ -289,8 +311,7 @@ impl<F: Fn(Direction)> Way<'_, F> {
             }
         }
         self.relay.meter.set_writing(self.direction, false);
-        let ticks = supplies.ticks.get().wrapping_sub(begun);
-        Ok(Some(Step { count, room: pipe.size(), ticks }))
+        Ok(())
     }
 
     async fn source_readable(&self) -> Result<(), Side> {

@@ -9,6 +9,7 @@ use crate::admin;
 use crate::bind;
 use crate::health::Unusable;
 use crate::limits::TooFewFiles;
+use crate::lists;
 use crate::net;
 use crate::privileges;
 use crate::record;
@@ -24,6 +25,8 @@ pub enum Error {
     Engine(io::Error),
     /// A health check could never pass.
     Check(Unusable),
+    /// A list of networks is wrong.
+    Lists(lists::Unusable),
     /// Signals cannot be received.
     Signals(io::Error),
     /// The limit on open files cannot be read or raised.
@@ -92,6 +95,7 @@ impl fmt::Display for Error {
                 net::kernel_release()
             ),
             Error::Check(error) => error.fmt(f),
+            Error::Lists(error) => error.fmt(f),
             Error::Signals(error) => write!(f, "signals cannot be received: {error}"),
             Error::OpenFiles(error) => write!(f, "the limit on open files cannot be raised: {error}"),
             Error::TooFewFiles(error) => error.fmt(f),

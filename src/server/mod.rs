@@ -34,6 +34,7 @@ use crate::generation::Generation;
 use crate::handover::{self, Boxes};
 use crate::health::{self, Order, Probes, Refusal};
 use crate::limits;
+use crate::lists;
 use crate::net;
 use crate::output::Output;
 use crate::phase::{Phase, PhaseFlag};
@@ -215,12 +216,13 @@ impl Server {
             tracing::warn!(%error, "the table of descriptors will grow while sessions run, and may hold them up then");
         }
         let probes = Probes::new(&config.pools).map_err(Error::Check)?;
+        let rules = lists::read(&config).map_err(Error::Lists)?;
         let bound = bind::bind(&config, cores.len(), &mut passed, |_, _| None).map_err(Error::Bind)?;
         // Before any thread of ours, and before any file that is written: what cannot be written later fails now.
         leave_root(&config)?;
 
         let (workers, busy_cores) = (cores.len(), cores.clone());
-        let (generation, publisher) = Generation::first(config, bound.addresses, workers);
+        let (generation, publisher) = Generation::first_with(rules, config, bound.addresses, workers);
         let generation = Arc::new(generation);
         let (config, stats) = (&generation.config, &generation.stats);
         let (samples, inbox) = samples::channel(cores.len());

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::Admitted;
+use crate::access::nanos;
 use crate::config::{AcceptProxy, ProxyTlv, ProxyVersion, SendProxy};
 use crate::end::End;
 use crate::net::{self, Socket};
@@ -38,16 +39,32 @@ pub(super) async fn hear(session: &Admitted) -> Result<(), End> {
     let header = Box::pin(take_header(session, terms)).await?;
     if let Command::Proxied(Addresses { source, .. }) = header.command {
         session.client.set(source.into());
-        session.watch.told_client.set(Some(source));
+        session.watch.told_client.set(Some(source.into()));
     }
     let destination = match header.command {
         Command::Proxied(Addresses { destination, .. }) => Some(destination),
         Command::Local | Command::Unknown => None,
     };
+    // A check of the proxy's own is nobody's.
+    if header.command != Command::Local {
+        ask_again(session)?;
+    }
     if destination.is_some() || !header.tlvs.is_empty() {
         session.told.replace(Some(Box::new(Told { destination, tlvs: header.tlvs })));
     }
     Ok(())
+}
+
+/// Asks the rules of the listener and its limits by source, now that it is known who the client is.
+fn ask_again(session: &Admitted) -> Result<(), End> {
+    let (shared, listener) = (session.shared(), session.watch.listener());
+    let Some(address) = session.client.get().as_ip() else { return Ok(()) };
+    let now = nanos(shared.core.elapsed());
+    let asked = shared.doors[listener].ask_again(&mut session.pass.borrow_mut(), address.ip(), now);
+    asked.map_err(|reason| {
+        shared.stats.listeners[listener].refused[reason as usize].add(1);
+        refuse(session, End::Refused, reason.name())
+    })
 }
 
 /// Takes the header from the socket and not one byte more: what follows is the backend's.

@@ -36,7 +36,8 @@ pub enum Dropped {
     Busy,
     /// The kernel refused to send it.
     Refused,
-    /// It came from a port from which nobody is served, or from ourselves.
+    /// It came from somebody whom the rules or limits of the listener refuse, from a port from which nobody is served, or from
+    /// ourselves.
     Source,
     /// It would have opened a session when the process was about to end.
     Ending,

@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::{ACCEPT_BATCH, ACCEPT_PAUSE, PAUSE_REPORT_INTERVAL, TICK, Worker};
-use crate::config::{Accept, Address};
+use crate::access::{Refused, Wait, nanos};
+use crate::config::{Accept, Address, Refuse};
 use crate::handover::{Boxes, Connection};
 use crate::net::{self, Listening, Socket};
 use crate::phase::Phase;
@@ -100,7 +102,8 @@ impl Worker {
                     let _ = tokio::time::timeout(TICK, from.accepts_no_more.notified()).await;
                 }
                 Ok(_) => {}
-                Err(Refusal::Full) => {
+                Err(Refusal::Wait(Wait::Rate(time))) => tokio::time::sleep(time.min(TICK)).await,
+                Err(Refusal::Full | Refusal::Wait(Wait::Full)) => {
                     // Those who wait stay in the kernel's queue until a session ends. Another worker's may: look then.
                     let freed = self.core.freed.notified();
                     let _ = tokio::time::timeout(TICK, freed).await;
@@ -114,14 +117,29 @@ impl Worker {
 
     /// Takes what waits in the kernel's queue, up to a batch, under this configuration.
     fn accept_batch(&self, from: &Accepting, shared: &Rc<Shared>) -> Result<Queue, Refusal> {
-        let room = self.room();
-        for _ in 0..room.min(ACCEPT_BATCH) {
+        let (listener, mut room) = (from.listener.get(), self.room());
+        let door = &shared.doors[listener];
+        let is_told = shared.config.listeners[listener].proxy_protocol.is_some();
+        // One look at the clock: rates are late by no more than a batch.
+        let now = nanos(self.core.elapsed());
+        for _ in 0..ACCEPT_BATCH {
+            if room == 0 {
+                return Err(Refusal::Full);
+            }
+            let turn = door.turn(now).map_err(Refusal::Wait)?;
             match net::accept(&from.socket) {
                 Ok(Some((client, address))) => {
-                    let (listener, generation) = (from.listener.get(), shared.generation);
-                    let connection = Connection { client, address, listener, generation };
-                    if let Err(connection) = self.hand_over(connection, shared) {
-                        self.admit_under(Rc::clone(shared), connection);
+                    // Where a proxy says who the client is, that one is asked for when it has said so.
+                    let known = address.as_ip().filter(|_| !is_told).map(|address| address.ip());
+                    match turn.enter(known, now) {
+                        Ok(pass) => {
+                            room -= 1;
+                            self.let_in(
+                                Connection { client, address, listener, generation: shared.generation, pass },
+                                shared,
+                            );
+                        }
+                        Err(reason) => self.refuse((client, address), listener, shared, (reason, now)),
                     }
                 }
                 Ok(None) => return Ok(Queue::Empty),
@@ -129,13 +147,45 @@ impl Worker {
                 Err(error) => return Err(Refusal::Failed(error)),
             }
         }
-        if room <= ACCEPT_BATCH { Err(Refusal::Full) } else { Ok(Queue::More) }
+        Ok(Queue::More)
+    }
+
+    fn let_in(&self, connection: Connection, shared: &Rc<Shared>) {
+        if let Err(connection) = self.hand_over(connection, shared) {
+            self.admit_under(Rc::clone(shared), connection);
+        }
+    }
+
+    /// Gets rid of a connection as cheaply as can be: nothing of a session has been made. Whoever floods us costs an accept and
+    /// a close, and a line in the log now and then.
+    fn refuse(
+        &self,
+        (client, address): (OwnedFd, Address),
+        listener: usize,
+        shared: &Shared,
+        (reason, now): (Refused, u64),
+    ) {
+        shared.stats.listeners[listener].refused[reason as usize].add(1);
+        let spec = &shared.config.listeners[listener];
+        match spec.access.refuse {
+            Refuse::Reset => net::abort(&Socket::from(client)),
+            Refuse::Close => drop(client),
+        }
+        if let Some(count) = shared.doors[listener].note(now) {
+            tracing::info!(
+                listener = %spec.name,
+                client = %address,
+                reason = reason.name(),
+                count,
+                "refused; count has all since the last such line"
+            );
+        }
     }
 
     /// Lets a connection in, here.
     fn admit_under(&self, shared: Rc<Shared>, connection: Connection) {
-        let Connection { client, address, listener, .. } = connection;
-        let admitted = Admitted::new(shared, listener, Socket::from(client), address);
+        let Connection { client, address, listener, pass, .. } = connection;
+        let admitted = Admitted::new(shared, listener, Socket::from(client), address, pass);
         // Nobody waits for it: a panic in it ends it alone, and its drop still counts it.
         drop(tokio_uring::spawn(session::run(admitted)));
     }
@@ -311,8 +361,10 @@ enum Queue {
 
 /// Why a batch of accepts ended early.
 enum Refusal {
-    /// The limit on sessions is reached.
+    /// The limit on sessions of the process is reached.
     Full,
+    /// A limit of the listener, or a rate, is.
+    Wait(Wait),
     /// The kernel could not.
     Failed(io::Error),
 }

@@ -107,6 +107,6 @@ fn listed(shared: &Shared, watch: &Watch, wanted: &Wanted) -> Option<Listed> {
 }
 
 fn client(watch: &Watch) -> Option<Address> {
-    let told = watch.peer.as_ref().map(|peer| peer.address).or_else(|| watch.told_client.get());
-    told.map(Address::Ip).or_else(|| net::peer(&watch.client))
+    let told = watch.peer.as_ref().map(|peer| Address::Ip(peer.address)).or_else(|| watch.told_client.get());
+    told.or_else(|| net::peer(&watch.client))
 }

@@ -5,8 +5,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod access_log;
 mod admin;
+mod bandwidth;
 mod checks;
 mod checks_udp;
 mod choosing;

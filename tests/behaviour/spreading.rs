@@ -213,7 +213,13 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
     let outside = listen(any_port());
     let mut client = connect(outside.local_addr().unwrap());
     let (accepted, from) = outside.accept().unwrap();
-    let connection = Connection { client: accepted.into(), address: from.into(), listener: 0, generation: 1 };
+    let connection = Connection {
+        client: accepted.into(),
+        address: from.into(),
+        listener: 0,
+        generation: 1,
+        pass: Default::default(),
+    };
     boxes[0].outbox.hand_over(1, connection).expect("it still takes what is handed over");
     assert_echo(&mut client, b"served after the drain began");
     boxes[0].outbox.shut();

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use ringway::config::{
-    Accept, Algorithm, Backend, Check, Choice, Config, Ejection, Engine, Health, InitialState, Listener,
-    ListeningSocket, LogLevel, NoBackend, OnDown, Otherwise, Pool, PowerOfTwoBy, Protocol, ResponseTime,
-    Server, Signal, Statistic, TcpOptions, Tls, Udp, Workers,
+    Accept, Access, Algorithm, Backend, Bandwidth, Check, Choice, Config, Ejection, Engine, Health,
+    InitialState, Listener, ListenerLimits, ListeningSocket, LogLevel, NoBackend, OnDown, Otherwise, Pool,
+    PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Tls, Udp, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -56,6 +56,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             removed_drain_timeout: DEADLINE,
             upgrade_timeout: DEADLINE,
             sessions_max: NonZeroUsize::new(4000),
+            rate_max: None,
             buffer_size: 16 * 1024,
             buffers_per_worker: 64,
             large_buffers_per_worker: 8,
@@ -86,10 +87,14 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             idle_timeout: None,
             half_closed_timeout: None,
             lifetime_max: None,
+            lifetime_jitter: 0,
             no_backend: NoBackend::Reset,
             udp: Udp::DEFAULT,
             access_log: true,
             proxy_protocol: None,
+            access: Access::default(),
+            limits: ListenerLimits::default(),
+            bandwidth: Bandwidth::default(),
         }],
         pools: vec![Pool {
             name: "test".into(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Answer, Shared, aside, pool_of, tell};
+use crate::access::Refused;
 use crate::admin::extract::{Json, Named};
 use crate::admin::shapes::{Backend, Listener, Pool, PoolPatch, Problem};
 use crate::admin::who::Who;
@@ -26,6 +27,11 @@ pub(crate) async fn listeners(app: Shared) -> Answer<Vec<Listener>> {
         let ended = |end: End| stats.sum(|worker| &worker.listeners[place].ends[end as usize]);
         let ends: BTreeMap<String, u64> =
             End::ALL.into_iter().map(|end| (end.name().to_owned(), ended(end))).collect();
+        let turned_away = |reason: Refused| {
+            let count = stats.sum(|worker| &worker.listeners[place].refused[reason as usize]);
+            (reason.name().to_owned(), count)
+        };
+        let refused = Refused::ALL.into_iter().map(turned_away).collect();
         Listener {
             name: spec.name.clone(),
             addresses: generation.addresses[place].iter().map(ToString::to_string).collect(),
@@ -33,6 +39,7 @@ pub(crate) async fn listeners(app: Shared) -> Answer<Vec<Listener>> {
             accepted: sum(|one| &one.accepted),
             active: sum(|one| &one.active),
             ends,
+            refused,
             bytes_to_backend: sum(|one| &one.bytes_to_backend),
             bytes_to_client: sum(|one| &one.bytes_to_client),
         }

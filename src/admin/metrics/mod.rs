@@ -18,6 +18,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::access::Refused;
 use crate::config::{Choice, Signal};
 use crate::control::Control;
 use crate::end::End;
@@ -236,6 +237,19 @@ fn listeners(page: &mut Page<'_, '_>) -> fmt::Result {
                 let count = sum(generation, place, |one| &one.ends[end as usize]);
                 series.number(&[("listener", name), ("reason", end.name())], count)
             })
+        })
+    })?;
+    page.metric(of::TURNED_AWAY, |series, generation| {
+        names(generation).try_for_each(|(place, name)| {
+            Refused::ALL.into_iter().try_for_each(|reason| {
+                let count = sum(generation, place, |one| &one.refused[reason as usize]);
+                series.number(&[("listener", name), ("reason", reason.name())], count)
+            })
+        })
+    })?;
+    page.metric(of::UNKNOWN_SOURCES, |series, generation| {
+        names(generation).try_for_each(|(place, name)| {
+            series.number(&[("listener", name)], generation.doors[place].unknown_sources())
         })
     })?;
     page.metric(of::LISTENER_BYTES, |series, generation| {

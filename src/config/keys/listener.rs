@@ -10,7 +10,7 @@ use super::{
 pub const LISTENER: Section = Section {
     path: "listener",
     header: "[[listener]]",
-    tables: &["socket", "tls", "route", "udp", "proxy_protocol"],
+    tables: &["socket", "tls", "route", "udp", "access", "limits", "bandwidth", "proxy_protocol"],
     keys: &[
         key("name", Kind::Name, Required, "what it is called in logs and tables; unique among listeners"),
         key("bind", Kind::Addresses(BINDS_MAX), Required, "where it accepts; unique over all listeners"),
@@ -49,6 +49,12 @@ pub const LISTENER: Section = Section {
             time_or_off(SECOND, times(365, DAY)),
             Is("off"),
             "ends a session that has lasted this long, whatever it does",
+        ),
+        key(
+            "lifetime_jitter",
+            number(0, 50),
+            Is("10"),
+            "percent that `lifetime_max` may be shorter or longer, for each session another",
         ),
         key(
             "no_backend",

@@ -1,7 +1,7 @@
 //! The keys of `[listener.socket]`.
 
 use super::Preset::{Follows, Is};
-use super::{Kind, Section, key};
+use super::{HOUR, Kind, SECOND, Section, key, number_or};
 
 /// `[listener.socket]`
 pub const LISTENING_SOCKET: Section = Section {
@@ -27,5 +27,55 @@ pub const LISTENING_SOCKET: Section = Section {
             Follows("who starts ringway"),
             "of a Unix socket: its file's group, by name or number",
         ),
+        key(
+            "device",
+            Kind::Name,
+            Follows("any"),
+            "SO_BINDTODEVICE: the interface by which clients have to come in",
+        ),
+        key(
+            "free_bind",
+            Kind::Switch,
+            Is("false"),
+            "IP_FREEBIND: whether it listens at addresses that the machine does not have yet",
+        ),
+        key(
+            "fast_open",
+            number_or("off", 1, 65_535),
+            Is("off"),
+            "TCP_FASTOPEN: clients that may send before they are connected, at once",
+        ),
+        key(
+            "defer_accept",
+            Kind::Duration { min: SECOND, max: HOUR, step: SECOND, off: true },
+            Is("off"),
+            "TCP_DEFER_ACCEPT: a client is accepted once it has sent something, or after about this long",
+        ),
+        key(
+            "congestion",
+            Kind::Name,
+            Follows("that of the system"),
+            "TCP_CONGESTION: the algorithm that says how fast is sent to clients",
+        ),
+        key(
+            "dscp",
+            Kind::Dscp,
+            Follows("none"),
+            "IP_TOS, IPV6_TCLASS: the class that packets to clients are marked with",
+        ),
+        key(
+            "receive_buffer",
+            BUFFER,
+            Follows("as the kernel finds"),
+            "SO_RCVBUF: room for what clients have sent and nobody has read",
+        ),
+        key(
+            "send_buffer",
+            BUFFER,
+            Follows("as the kernel finds"),
+            "SO_SNDBUF: room for what clients have not yet acknowledged",
+        ),
     ],
 };
+
+const BUFFER: Kind = Kind::Size { min: 4 << 10, max: 1 << 30, step: 1 << 10 };

@@ -3,10 +3,13 @@
 //! The reader looks its keys up here, the flags and the documentation are tested against it: a key, a bound or a default
 //! is written down once.
 
+mod access;
 mod access_log;
 mod admin;
 mod backend;
+mod bandwidth;
 mod health;
+mod limits;
 mod listener;
 mod listening_socket;
 mod pool;
@@ -17,10 +20,13 @@ mod udp;
 
 use std::time::Duration;
 
+pub use access::ACCESS;
 pub use access_log::ACCESS_LOG;
 pub use admin::ADMIN;
 pub use backend::BACKEND;
+pub use bandwidth::BANDWIDTH;
 pub use health::HEALTH;
+pub use limits::LIMITS;
 pub use listener::LISTENER;
 pub use listening_socket::LISTENING_SOCKET;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
@@ -106,6 +112,22 @@ pub enum Kind {
         /// Only multiples of this.
         step: u64,
     },
+    /// A number of bytes, or `off`.
+    SizeOrOff {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// So many in a second, a minute or an hour, or `off`.
+    Rate {
+        /// The most.
+        max: u32,
+    },
+    /// One network or a list of at most so many.
+    Networks(usize),
+    /// One path or a list of at most so many.
+    Files(usize),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A text that stands for its bytes, at most so many.
@@ -122,6 +144,8 @@ pub enum Kind {
     Host,
     /// A host name or an IP address.
     HostName,
+    /// A class of packets.
+    Dscp,
     /// The mode of a file, in octal digits.
     FileMode,
     /// The path of a file; whether it can be read is found out by who reads it.
@@ -134,8 +158,6 @@ pub enum Kind {
     Algorithms(usize),
     /// One of these words, or a list of them.
     Words(&'static [&'static str]),
-    /// At most so many networks.
-    Networks(usize),
     /// At most so many names of servers.
     ServerNames(usize),
     /// At most so many names of protocols.
@@ -177,6 +199,11 @@ pub const CORE_MAX: u64 = 4_095;
 pub const NAME_BYTES_MAX: usize = 64;
 /// The most memory that one worker's relay buffers may take: `buffer_size` times `buffers_per_worker`.
 pub const ARENA_BYTES_MAX: u64 = 1 << 30;
+
+/// At most this many networks in one list of a configuration; a file may have more.
+pub const NETWORKS_MAX: usize = 10_000;
+/// At most this many files in one list.
+pub const FILES_MAX: usize = 16;
 
 /// The most that a check sends.
 pub const SEND_BYTES_MAX: usize = 4_096;
@@ -230,6 +257,10 @@ const fn time_or_off(min: Duration, max: Duration) -> Kind {
     Kind::Duration { min, max, step: MILLISECOND, off: true }
 }
 
+const fn rate_or_off() -> Kind {
+    Kind::Rate { max: 1_000_000 }
+}
+
 const fn times(count: u32, unit: Duration) -> Duration {
     match unit.checked_mul(count) {
         Some(product) => product,
@@ -267,6 +298,9 @@ pub const SECTIONS: &[Section] = &[
     ROUTE,
     UDP,
     ACCEPT_PROXY,
+    ACCESS,
+    BANDWIDTH,
+    LIMITS,
     POOL,
     RESPONSE_TIME,
     HEALTH,
@@ -332,10 +366,14 @@ impl Kind {
                 let step = if *step == SECOND { " in whole seconds" } else { "" };
                 format!("{} to {}{step}", format_duration(*min), format_duration(*max))
             }
+            Self::SizeOrOff { min, max } => format!("{} to {}", format_size(*min), format_size(*max)),
             Self::Size { min, max, step } => {
                 let (min, max, step) = (format_size(*min), format_size(*max), format_size(*step));
                 format!("{min} to {max}, a multiple of {step}")
             }
+            Self::Rate { max } => format!("1 to {max} and \"/s\", \"/m\" or \"/h\""),
+            Self::Networks(max) => format!("\"ip/bits\", or a list of 1 to {max} of them"),
+            Self::Files(max) => format!("the path of a file, or a list of 1 to {max} of them"),
             Self::Choice(words) => quoted(words),
             Self::Bytes(max) => format!("1 to {max} bytes"),
             Self::Hex(max) => format!("1 to {max} bytes, as in \"0d 0a\""),
@@ -345,6 +383,7 @@ impl Kind {
             Self::Host => "a host name or an IP address, with \":port\" or without".to_owned(),
             Self::HostName => "a host name or an IP address".to_owned(),
             Self::File => "the path of a file".to_owned(),
+            Self::Dscp => "0 to 63, or a word such as \"ef\", \"af41\" or \"cs1\"".to_owned(),
             Self::FileMode => "0000 to 0777, in octal digits".to_owned(),
             Self::Texts(max) => format!("a list of 1 to {max} texts"),
             Self::Statuses(max) => {
@@ -352,9 +391,6 @@ impl Kind {
             }
             Self::Algorithms(max) => format!("an algorithm, or a list of 1 to {max} of them"),
             Self::Words(words) => format!("{}, or a list of them", quoted(words)),
-            Self::Networks(max) => {
-                format!("a network such as \"10.0.0.0/8\", an IP address, or a list of 1 to {max} of them")
-            }
             Self::ServerNames(max) => {
                 format!("a host name, or \"*.\" and one, or a list of 1 to {max} of them")
             }
@@ -373,10 +409,11 @@ impl Kind {
     pub(super) fn items(&self) -> Option<(&'static str, &'static str, usize)> {
         match self {
             Self::Addresses(max) => Some(("addresses in one listener", "\"ip:port\"", *max)),
+            Self::Networks(max) => Some(("networks in one list", "network, or remove it", *max)),
+            Self::Files(max) => Some(("files in one list", "path, or remove it", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
             Self::Words(words) => Some(("words in one list", "word, or remove it", words.len())),
-            Self::Networks(max) => Some(("networks in one list", "network", *max)),
             Self::ServerNames(max) => Some(("names in one route", "name, or remove it", *max)),
             Self::Protocols(max) => Some(("protocols in one route", "protocol, or remove it", *max)),
             Self::Algorithms(max) => Some(("shadows in one pool", "algorithm, or remove it", *max)),
@@ -388,7 +425,7 @@ impl Kind {
     pub(super) fn word(&self) -> Option<&'static str> {
         match self {
             Self::Number { word, .. } => *word,
-            Self::Duration { off: true, .. } => Some("off"),
+            Self::Duration { off: true, .. } | Self::SizeOrOff { .. } | Self::Rate { .. } => Some("off"),
             Self::Workers => Some("auto"),
             _ => None,
         }
@@ -414,17 +451,20 @@ impl Kind {
             Self::Fraction => "a number: ",
             Self::Number { .. } => "a whole number: ",
             Self::Duration { .. } => "a time in quotes: ",
-            Self::Size { .. } => "a size in quotes: ",
+            Self::Size { .. } | Self::SizeOrOff { .. } => "a size in quotes: ",
+            Self::Rate { .. } => "a rate in quotes: ",
             Self::Address
             | Self::Addresses(_)
             | Self::Switch
+            | Self::Dscp
             | Self::Workers
             | Self::Choice(_)
             | Self::Texts(_)
+            | Self::Networks(_)
+            | Self::Files(_)
             | Self::Statuses(_)
             | Self::Algorithms(_)
             | Self::Words(_)
-            | Self::Networks(_)
             | Self::ServerNames(_)
             | Self::Protocols(_)
             | Self::AdminAddress => "",

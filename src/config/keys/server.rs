@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Preset::{Follows, Is};
-use super::{DAY, Kind, SECOND, Section, key, number, number_or, time, time_or_off};
+use super::{DAY, Kind, SECOND, Section, key, number, number_or, rate_or_off, time, time_or_off};
 
 /// `[server]`
 pub const SERVER: Section = Section {
@@ -52,6 +52,12 @@ pub const SERVER: Section = Section {
             number_or("auto", 1, 10_000_000),
             Is("auto"),
             "sessions at once in the whole process; auto derives it from the limit on open files",
+        ),
+        key(
+            "rate_max",
+            rate_or_off(),
+            Is("off"),
+            "connections that all listeners together take in a second, minute or hour; more wait in the kernel's queues",
         ),
         key(
             "buffer_size",

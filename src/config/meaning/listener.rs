@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::access::access;
+use super::bandwidth::bandwidth;
+use super::limits::limits;
 use super::listening_socket::listening_socket;
 use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
@@ -12,7 +15,9 @@ use crate::config::keys;
 use crate::config::near::near;
 use crate::config::read::{Reader, all};
 use crate::config::typed::{Table, shown};
-use crate::config::types::{Accept, Address, Choice, Listener, NoBackend, Protocol};
+use crate::config::types::{
+    Accept, Access, Address, Bandwidth, Choice, Listener, ListenerLimits, NoBackend, Protocol,
+};
 use crate::config::values;
 
 pub(super) fn listeners(
@@ -22,10 +27,17 @@ pub(super) fn listeners(
 ) -> Option<Vec<Listener>> {
     let mut names = HashMap::new();
     let mut binds = HashMap::new();
+    let empty = Table::new();
     all(tables.iter().map(|(table, place)| {
         let owner = owner("listener", table);
         let reader = Reader::new(&keys::LISTENER, table, place.clone(), owner.clone(), report);
-        listener(&reader, (table, &owner, report), pools, &mut names, &mut binds)
+        // All of them, before one that is wrong ends it.
+        let inner = |name| reader.table(name, &empty);
+        let access = inner("access").and_then(|found| access(&reader, &owner, found));
+        let limits = inner("limits").and_then(|found| limits(&reader, &owner, found));
+        let bandwidth = inner("bandwidth").and_then(|found| bandwidth(&reader, &owner, found));
+        let listener = listener(&reader, (table, &owner, report), pools, &mut names, &mut binds);
+        Some(Listener { access: access?, limits: limits?, bandwidth: bandwidth?, ..listener? })
     }))
 }
 
@@ -52,6 +64,7 @@ fn listener(
     let idle_timeout = reader.get("idle_timeout", values::duration);
     let half_closed_timeout = reader.get("half_closed_timeout", values::duration);
     let lifetime_max = reader.get("lifetime_max", values::duration);
+    let lifetime_jitter = count(reader, "lifetime_jitter");
     let no_backend = no_backend(reader);
     let access_log = reader.get("access_log", values::switch);
     let udp = reader.table("udp", &empty).and_then(|(table, place)| {
@@ -75,10 +88,15 @@ fn listener(
         idle_timeout: if protocol == Some(Protocol::Udp) { Some(silence_max) } else { idle_timeout? },
         half_closed_timeout: half_closed_timeout?,
         lifetime_max: lifetime_max?,
+        lifetime_jitter: lifetime_jitter? as u8, // 50 at most, by the table of keys.
         no_backend: no_backend?,
         udp,
         access_log: access_log?,
         proxy_protocol: proxy_protocol?,
+        // Tables of their own.
+        access: Access::default(),
+        limits: ListenerLimits::default(),
+        bandwidth: Bandwidth::default(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Meaning of `[listener.socket]`: what a listener's sockets are like.
 
+use super::to_u32;
 use crate::config::errors::Report;
 use crate::config::keys;
 use crate::config::read::Reader;
@@ -14,5 +15,25 @@ pub(super) fn listening_socket(listener: &Reader<'_, '_>, report: &Report) -> Op
     let mode = reader.get("mode", values::file_mode);
     let user = reader.get_if_given("user", values::name);
     let group = reader.get_if_given("group", values::name);
-    Some(ListeningSocket { mode: mode?, user: user?, group: group? })
+    let device = reader.get_if_given("device", values::device);
+    let free_bind = reader.get("free_bind", values::switch);
+    let fast_open = reader.get("fast_open", values::number);
+    let defer_accept = reader.get("defer_accept", values::duration);
+    let congestion = reader.get_if_given("congestion", values::name);
+    let dscp = reader.get_if_given("dscp", values::dscp);
+    let receive_buffer = reader.get_if_given("receive_buffer", values::size);
+    let send_buffer = reader.get_if_given("send_buffer", values::size);
+    Some(ListeningSocket {
+        mode: mode?,
+        user: user?,
+        group: group?,
+        device: device?,
+        free_bind: free_bind?,
+        fast_open: fast_open?.map(to_u32),
+        defer_accept: defer_accept?,
+        congestion: congestion?,
+        dscp: dscp?,
+        receive_buffer: receive_buffer?.map(to_u32),
+        send_buffer: send_buffer?.map(to_u32),
+    })
 }

@@ -2,12 +2,15 @@
 //!
 //! Every function reads all values of its table before it gives up, so that one run reports every mistake.
 
+mod access;
 mod access_log;
 mod admin;
 mod backend;
+mod bandwidth;
 mod check;
 mod ejection;
 mod health;
+mod limits;
 mod listener;
 mod listening_socket;
 mod pool;
@@ -95,6 +98,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
     let removed_drain_timeout = time(&reader, "removed_drain_timeout");
     let upgrade_timeout = time(&reader, "upgrade_timeout");
     let sessions_max = reader.get("sessions_max", values::number);
+    let rate_max = reader.get("rate_max", values::rate);
     let buffer_size = reader.get("buffer_size", values::size);
     let buffers_per_worker = count(&reader, "buffers_per_worker");
     let large_buffers_per_worker = count(&reader, "large_buffers_per_worker");
@@ -114,6 +118,7 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
         removed_drain_timeout: removed_drain_timeout?,
         upgrade_timeout: upgrade_timeout?,
         sessions_max: sessions_max?.and_then(|max| NonZeroUsize::new(to_usize(max))),
+        rate_max: rate_max?,
         buffer_size: to_usize(buffer_size?),
         buffers_per_worker: to_usize(buffers_per_worker?),
         large_buffers_per_worker: to_usize(large_buffers_per_worker?),
@@ -210,8 +215,8 @@ mod tests {
     use super::super::keys::{Kind, Section};
     use super::super::types::{
         Accept, Algorithm, Check, Choice, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health,
-        HttpCheck, InitialState, LogFormat, LogLevel, OnDown, Only, Pool, PowerOfTwoBy, Protocol,
-        ResponseTime, Signal, SourcePorts, Statistic, TlsCheck,
+        HttpCheck, InitialState, LogFormat, LogLevel, OnDown, Only, Over, Pool, PowerOfTwoBy, Protocol,
+        Refuse, ResponseTime, Signal, SourcePorts, Standing, Statistic, TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -234,6 +239,9 @@ mod tests {
         same::<Accept>(&keys::LISTENER, "accept");
         same::<SourcePorts>(&keys::UDP, "source_ports");
         same::<NoBackendWord>(&keys::LISTENER, "no_backend");
+        same::<Standing>(&keys::ACCESS, "default");
+        same::<Refuse>(&keys::ACCESS, "refuse");
+        same::<Over>(&keys::LIMITS, "over");
         same::<Algorithm>(&keys::POOL, "algorithm");
         same::<PowerOfTwoBy>(&keys::POOL, "power_of_two_by");
         same::<OnDown>(&keys::POOL, "on_down");

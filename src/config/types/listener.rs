@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{AcceptProxy, Address, Choice, ListeningSocket, Route, TcpOptions, Tls, Udp};
+use super::{
+    AcceptProxy, Access, Address, Bandwidth, Choice, ListenerLimits, ListeningSocket, Route, TcpOptions, Tls,
+    Udp,
+};
 
 /// `[[listener]]`: addresses that accept clients for one pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +36,8 @@ pub struct Listener {
     pub half_closed_timeout: Option<Duration>,
     /// Ends a session that has lasted this long, whatever it does.
     pub lifetime_max: Option<Duration>,
+    /// Percent that this may be shorter or longer, for each session another.
+    pub lifetime_jitter: u8,
     /// What a client gets when no backend could be reached.
     pub no_backend: NoBackend,
     /// What holds for sessions over datagrams.
@@ -41,6 +46,12 @@ pub struct Listener {
     pub access_log: bool,
     /// `[listener.proxy_protocol]`: who may say who the client is, if that is said.
     pub proxy_protocol: Option<AcceptProxy>,
+    /// Who may connect.
+    pub access: Access,
+    /// How many may.
+    pub limits: ListenerLimits,
+    /// How fast each of them may be.
+    pub bandwidth: Bandwidth,
 }
 
 impl Listener {

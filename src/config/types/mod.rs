@@ -2,11 +2,14 @@
 //!
 //! Nothing after this module checks a value again: an address is an `Address`, a time a `Duration`, a choice an enum.
 
+mod access;
 mod access_log;
 mod address;
 mod admin;
 mod backend;
+mod bandwidth;
 mod health;
+mod limits;
 mod listener;
 mod listening_socket;
 mod pool;
@@ -16,11 +19,15 @@ mod server;
 mod tcp_options;
 mod udp;
 
+pub use access::{Access, Refuse, Standing};
 pub use access_log::{AccessLog, Facility, LogFormat, LogTo, Only, SyslogAddress};
 pub use address::{Address, UnixFault, UnixName};
 pub use admin::{Admin, AdminAddress};
 pub use backend::Backend;
 pub use health::{Check, Datagrams, Exchange, Expect, Health, HttpCheck, InitialState, TlsCheck};
+
+pub use bandwidth::{Bandwidth, Pace};
+pub use limits::{ListenerLimits, Over, Rate, RateUnit};
 pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use listening_socket::ListeningSocket;
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Choice;
+use super::{Choice, Rate};
 
 /// `[server]`: what holds for the whole process.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Server {
     pub upgrade_timeout: Duration,
     /// Sessions at once in the whole process; `None` derives it from the limit on open files.
     pub sessions_max: Option<NonZeroUsize>,
+    /// Connections that all listeners together take in a time; more wait in the kernel's queues.
+    pub rate_max: Option<Rate>,
     /// Bytes in one relay buffer (a cell of the registered arena).
     pub buffer_size: usize,
     /// Cells in each worker's arena.
