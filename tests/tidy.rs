@@ -33,7 +33,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "heartbeat",
             "limits",
             "lists",
-            "net",
             "notify",
             "output",
             "phase",

@@ -5,18 +5,14 @@
 
 use std::time::Duration;
 
-/// While there is one that has shown nothing, one that has goes only if it has been idle for longer than this,
-const PROVEN_IDLE_MIN: Duration = Duration::from_millis(500);
-/// and so many times as long as the other. If it never went, new clients would push each other out before their replies come,
-/// as long as those that are there do not expire.
+/// While there is one that has shown nothing, one that has goes only if it has been idle so many times as long. If it never
+/// went, new clients would push each other out before their replies come, as long as those that are there do not expire.
 const PROVEN_IDLE_TIMES: u32 = 64;
 
 /// Which of the two that have been idle longest, one of each standing, is to make room.
 pub(super) fn makes_room(new: Option<Duration>, proven: Option<Duration>) -> Option<Standing> {
     match (new, proven) {
-        (Some(new), Some(proven)) if proven > PROVEN_IDLE_MIN && proven > new * PROVEN_IDLE_TIMES => {
-            Some(Standing::Proven)
-        }
+        (Some(new), Some(proven)) if proven > new * PROVEN_IDLE_TIMES => Some(Standing::Proven),
         (Some(_), _) => Some(Standing::New),
         (None, Some(_)) => Some(Standing::Proven),
         (None, None) => None,
@@ -122,8 +118,8 @@ mod tests {
         assert_eq!(makes_room(None, None), None);
         assert_eq!(makes_room(None, millis(0)), Some(Proven));
         assert_eq!(makes_room(millis(0), None), Some(New));
-        assert_eq!(makes_room(millis(0), millis(400)), Some(New));
-        assert_eq!(makes_room(millis(0), millis(600)), Some(Proven));
+        assert_eq!(makes_room(millis(0), millis(0)), Some(New));
+        assert_eq!(makes_room(millis(0), millis(1)), Some(Proven));
         assert_eq!(makes_room(millis(100), millis(6_000)), Some(New));
         assert_eq!(makes_room(millis(100), millis(7_000)), Some(Proven));
     }

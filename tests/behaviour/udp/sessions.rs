@@ -36,7 +36,9 @@ fn where_no_reply_is_to_come_each_datagram_is_a_session() {
     one_worker(&mut config);
     let ringway = Ringway::start(config);
     let client = client_of(ringway.address());
-    (0..10).for_each(|_| drop(client.send(b"log line").unwrap()));
+    for _ in 0..10 {
+        client.send(b"log line").unwrap();
+    }
     ringway.await_end(End::Complete, 10);
     await_that("both have their half", || backends.iter().all(|backend| backend.received() == 5));
     assert_eq!(ringway.finish().accepted, 10);

@@ -24,7 +24,7 @@ fn datagrams_go_to_the_new_process_and_replies_still_come_from_the_old_one() {
         }
     });
     let text = format!(
-        "[server]\nworkers = 2\nbuffers_per_worker = 16\nlarge_buffers_per_worker = 2\nsessions_max = 2000\n\
+        "[server]\nworkers = 2\nbuffers_per_worker = 16\nlarge_buffers_per_worker = 2\nsessions_max = 12000\n\
          [[listener]]\nname = 'u'\nprotocol = 'udp'\nbind = '127.0.0.1:0'\npool = 'p'\n\
          [[pool]]\nname = 'p'\n[pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{}'\n",
         backend.address
