@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::types::{Address, Algorithm, Backend, Check, Choice, Config, Engine, Listener, Pool, Server};
+use super::types::{
+    Address, Algorithm, Backend, Check, Choice, Config, Engine, Exchange, Listener, Pool, Protocol, Server,
+};
 use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
@@ -30,6 +32,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         found.extend(slow_fast_interval(pool));
         found.extend(trusted_silence(pool));
         found.extend(unix_by_datagrams(pool));
+        found.extend(check_by_connections(config, index));
         found.extend(single_backend(pool));
         found.extend(odd_addresses(pool, &binds));
     }
@@ -119,6 +122,23 @@ fn slow_fast_interval(pool: &Pool) -> Option<String> {
             pool.name,
             format_duration(fast),
             format_duration(interval)
+        )
+    })
+}
+
+/// A backend that serves datagrams alone refuses every connection, and would be down for ever.
+fn check_by_connections(config: &Config, index: usize) -> Option<String> {
+    let pool = &config.pools[index];
+    let uses = |listener: &&Listener| listener.pools().any(|pool| pool == index);
+    let mut users = config.listeners.iter().filter(uses).peekable();
+    let is_of_datagrams = users.peek().is_some() && users.all(|listener| listener.protocol == Protocol::Udp);
+    (is_of_datagrams
+        && matches!(&pool.health.check, Check::Tcp(exchange) if *exchange == Exchange::default()))
+    .then(|| {
+        format!(
+            "pool \"{}\": its listeners are over UDP, but its check connects by TCP; \
+             write health.check = \"udp\", or \"none\", where its backends do not accept connections",
+            pool.name
         )
     })
 }

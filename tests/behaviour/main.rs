@@ -31,5 +31,6 @@ mod shadow;
 mod spreading;
 mod stages;
 mod tiers;
+mod udp;
 mod unix;
 mod upgrading;

@@ -16,6 +16,7 @@ mod pool;
 mod proxy_protocol;
 mod route;
 mod server;
+mod udp;
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub use pool::{EJECTION, POOL, RESPONSE_TIME};
 pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
+pub use udp::UDP;
 
 use super::forms::{METHOD_BYTES_MAX, PATH_BYTES_MAX};
 use super::units::{format_duration, format_size};
@@ -294,6 +296,7 @@ pub const SECTIONS: &[Section] = &[
     LISTENING_SOCKET,
     TLS,
     ROUTE,
+    UDP,
     ACCEPT_PROXY,
     ACCESS,
     LIMITS,

@@ -8,6 +8,7 @@ use super::limits::limits;
 use super::listening_socket::listening_socket;
 use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
+use super::udp::{refuse_unused, udp};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys;
@@ -35,21 +36,23 @@ pub(super) fn listeners(
         let access = inner("access").and_then(|found| access(&reader, &owner, found));
         let limits = inner("limits").and_then(|found| limits(&reader, &owner, found));
         let bandwidth = inner("bandwidth").and_then(|found| bandwidth(&reader, &owner, found));
-        let listener = listener(&reader, (table, report), pools, &mut names, &mut binds);
+        let listener = listener(&reader, (table, &owner, report), pools, &mut names, &mut binds);
         Some(Listener { access: access?, limits: limits?, bandwidth: bandwidth?, ..listener? })
     }))
 }
 
 fn listener(
     reader: &Reader<'_, '_>,
-    (table, report): (&Table<'_>, &Report),
+    (table, owner, report): (&Table<'_>, &str, &Report),
     pools: Option<&PoolNames>,
     names: &mut HashMap<String, Place>,
-    binds: &mut HashMap<Address, Place>,
+    binds: &mut Binds,
 ) -> Option<Listener> {
+    let empty = Table::new();
     let name = unique_name(reader, names, "among listeners");
-    let bind = reader.list("bind", values::place).and_then(|found| unique_binds(reader, binds, found));
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
+    let bind = reader.list("bind", values::place);
+    let bind = bind.and_then(|found| unique_binds(reader, protocol, binds, found));
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
     let tls = tls(reader, table, report);
@@ -64,7 +67,13 @@ fn listener(
     let lifetime_jitter = count(reader, "lifetime_jitter");
     let no_backend = no_backend(reader);
     let access_log = reader.get("access_log", values::switch);
+    let udp = reader.table("udp", &empty).and_then(|(table, place)| {
+        let inner = Reader::new(&keys::UDP, table, place, owner.to_owned(), report);
+        protocol.iter().for_each(|&protocol| refuse_unused(reader, &inner, protocol));
+        udp(&inner)
+    });
     let proxy_protocol = accept_proxy(reader);
+    let (udp, silence_max) = udp?;
     Some(Listener {
         name: name?,
         bind: bind?,
@@ -76,11 +85,12 @@ fn listener(
         accept: accept?,
         tcp: tcp?,
         socket: socket?,
-        idle_timeout: idle_timeout?,
+        idle_timeout: if protocol == Some(Protocol::Udp) { Some(silence_max) } else { idle_timeout? },
         half_closed_timeout: half_closed_timeout?,
         lifetime_max: lifetime_max?,
         lifetime_jitter: lifetime_jitter? as u8, // 50 at most, by the table of keys.
         no_backend: no_backend?,
+        udp,
         access_log: access_log?,
         proxy_protocol: proxy_protocol?,
         // Tables of their own.
@@ -90,19 +100,27 @@ fn listener(
     })
 }
 
+/// Where each address stands. TCP and UDP each have all of them.
+type Binds = HashMap<(Address, Protocol), Place>;
+
 fn unique_binds(
     reader: &Reader<'_, '_>,
-    seen: &mut HashMap<Address, Place>,
+    protocol: Option<Protocol>,
+    seen: &mut Binds,
     found: Vec<Option<(Address, Place)>>,
 ) -> Option<Vec<Address>> {
     for (address, place) in found.iter().flatten() {
+        if protocol == Some(Protocol::Udp) && address.is_unix() {
+            let words = format!("{address} is a Unix socket, and datagrams come over UDP; write an ip:port");
+            reader.report(place, "bind", Reason::Conflict(words));
+        }
         // Port 0 is a new port each time.
         if !address.is_any_port() {
             let shown = format!("\"{address}\"");
             reader.unique(
                 seen,
                 "bind",
-                *address,
+                (*address, protocol.unwrap_or(Protocol::Tcp)),
                 shown,
                 place.clone(),
                 "among the addresses of all listeners",
