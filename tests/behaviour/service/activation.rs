@@ -8,6 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::common::*;
+use crate::peers::own_address;
 use crate::process::{Process, outcome_between, write_file};
 use crate::udp::{self, UdpBackend};
 
@@ -106,7 +107,7 @@ fn a_socket_that_does_not_fit_is_refused_with_what_to_do() {
     let expected = format!("socket web of the service manager: no listener has its address {address}");
     assert!(error.contains(&expected), "{error}");
 
-    let datagrams = UdpSocket::bind(any_port()).unwrap();
+    let datagrams = UdpSocket::bind(own_address(5300)).unwrap();
     let address = datagrams.local_addr().unwrap();
     // The listener with its address is over TCP.
     let error = refused(OwnedFd::from(datagrams), 1, &format!("'{address}'"));

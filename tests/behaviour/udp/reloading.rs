@@ -7,7 +7,8 @@ use std::thread;
 use ringway::config::Config;
 
 use super::{UdpBackend, assert_echo, client_of, config, receive};
-use crate::common::{DEADLINE, Ringway, any_port, await_that, one_worker};
+use crate::common::{DEADLINE, Ringway, await_that, one_worker};
+use crate::peers::own_address;
 
 /// Goes on with the present configuration, changed.
 fn change(ringway: &Ringway, change: impl FnOnce(&mut Config)) {
@@ -76,7 +77,8 @@ fn listeners_come_and_go_and_an_address_may_be_that_of_tcp_too() {
     change(&ringway, |config| {
         let mut more = config.listeners[0].clone();
         more.name = "more".into();
-        more.bind = vec![any_port().into()];
+        // Nobody else's: the same number has to be free over TCP, too.
+        more.bind = vec![own_address(5300).into()];
         config.listeners.push(more);
     });
     let added = ringway.server().control().generation().addresses[1][0].as_ip().unwrap();
