@@ -31,7 +31,7 @@ pub use limits::{ListenerLimits, Over, Rate, RateUnit};
 pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use listening_socket::ListeningSocket;
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
-pub use proxy_protocol::{AcceptProxy, ProxyTlv, ProxyVersion, SendProxy};
+pub use proxy_protocol::{AcceptProxy, ProxyDatagrams, ProxyTlv, ProxyVersion, SendProxy};
 pub use route::{Otherwise, Route, ServerName, Tls};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
 pub use tcp_options::TcpOptions;
