@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::activation::{self, Activation};
-use crate::config::{Address, Config, Listener, UnixName};
+use crate::config::{Address, Config, Listener, Pool, UnixName};
 use crate::net::{self, Listening};
 use crate::upgrade::Inherited;
 
@@ -111,7 +111,7 @@ impl Error {
     pub fn among(self, own: &[Vec<Address>]) -> Error {
         match self {
             Error::Unbound(unbound) => Error::Unbound(unbound.among(own)),
-            other @ Error::Activation(_) => other,
+            other @ (Error::Activation(_) | Error::Socket(..)) => other,
         }
     }
 }
@@ -121,6 +121,7 @@ impl fmt::Display for Error {
         match self {
             Error::Unbound(error) => error.fmt(f),
             Error::Activation(error) => error.fmt(f),
+            Error::Socket(pool, error) => write!(f, "pool {pool}: {error}"),
         }
     }
 }
@@ -170,6 +171,8 @@ pub enum Error {
     Unbound(Unbound),
     /// A socket of the service manager cannot be used.
     Activation(activation::Unusable),
+    /// Connections of this pool cannot be what they are to be.
+    Socket(String, io::Error),
 }
 
 /// Binds every address once for each worker, or takes what was passed to us, but for those that are bound already: `known`
@@ -180,6 +183,7 @@ pub fn bind(
     passed: &mut Passed,
     known: impl Fn(&Listener, usize) -> Option<Address>,
 ) -> Result<Bound, Error> {
+    config.pools.iter().try_for_each(try_socket)?;
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
     let mut adjust = Vec::new();
@@ -265,6 +269,23 @@ fn complete(
         }
     }
     group
+}
+
+/// Whether the kernel grants what a pool wants of its connections: sessions are not the place to find out.
+fn try_socket(pool: &Pool) -> Result<(), Error> {
+    if pool.socket.fast_open && net::is_fast_open_on_for_clients() == Some(false) {
+        tracing::warn!(
+            pool = %pool.name,
+            "fast_open does nothing, because the kernel does not let clients: sysctl -w net.ipv4.tcp_fastopen=1"
+        );
+    }
+    let addresses = pool.backends.iter().filter_map(|backend| backend.address.as_ip());
+    let one_of = |is_ipv6| addresses.clone().find(|address| address.is_ipv6() == is_ipv6);
+    for address in [one_of(false), one_of(true)].into_iter().flatten() {
+        net::prepare_stream(address.into(), pool.tcp, &pool.socket)
+            .map_err(|error| Error::Socket(pool.name.clone(), error))?;
+    }
+    Ok(())
 }
 
 fn warn_of_fast_open(listener: &Listener) {

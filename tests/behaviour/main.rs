@@ -28,6 +28,7 @@ mod reloading;
 mod routing;
 mod service;
 mod shadow;
+mod sockets;
 mod spreading;
 mod stages;
 mod tiers;

@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod listening_socket;
 mod pool;
+mod pool_socket;
 mod proxy_protocol;
 mod route;
 mod server;
@@ -29,6 +30,7 @@ pub use limits::LIMITS;
 pub use listener::LISTENER;
 pub use listening_socket::LISTENING_SOCKET;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
+pub use pool_socket::POOL_SOCKET;
 pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
@@ -304,6 +306,7 @@ pub const SECTIONS: &[Section] = &[
     EJECTION,
     SEND_PROXY,
     CUSTOM_TLV,
+    POOL_SOCKET,
     BACKEND,
 ];
 
