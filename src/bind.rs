@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::activation::{self, Activation};
 use crate::config::{Address, Config, Listener, Pool, UnixName};
+use crate::kernel::Settings;
 use crate::net::{self, Listening};
 use crate::upgrade::Inherited;
 
@@ -183,13 +184,13 @@ pub fn bind(
     passed: &mut Passed,
     known: impl Fn(&Listener, usize) -> Option<Address>,
 ) -> Result<Bound, Error> {
+    Settings::read().warnings(config).iter().for_each(|doubt| tracing::warn!("{doubt}"));
     config.pools.iter().try_for_each(try_socket)?;
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
     let mut adjust = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         warn_of_small_backlog(listener);
-        warn_of_fast_open(listener);
         for (place, &address) in listener.bind.iter().enumerate() {
             let failed = |error| {
                 Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
@@ -273,12 +274,6 @@ fn complete(
 
 /// Whether the kernel grants what a pool wants of its connections: sessions are not the place to find out.
 fn try_socket(pool: &Pool) -> Result<(), Error> {
-    if pool.socket.fast_open && net::is_fast_open_on_for_clients() == Some(false) {
-        tracing::warn!(
-            pool = %pool.name,
-            "fast_open does nothing, because the kernel does not let clients: sysctl -w net.ipv4.tcp_fastopen=1"
-        );
-    }
     let addresses = pool.backends.iter().filter_map(|backend| backend.address.as_ip());
     let one_of = |is_ipv6| addresses.clone().find(|address| address.is_ipv6() == is_ipv6);
     for address in [one_of(false), one_of(true)].into_iter().flatten() {
@@ -286,15 +281,6 @@ fn try_socket(pool: &Pool) -> Result<(), Error> {
             .map_err(|error| Error::Socket(pool.name.clone(), error))?;
     }
     Ok(())
-}
-
-fn warn_of_fast_open(listener: &Listener) {
-    if listener.socket.fast_open.is_some() && net::is_fast_open_on() == Some(false) {
-        tracing::warn!(
-            listener = %listener.name,
-            "no client can use fast_open, because the kernel does not let servers: sysctl -w net.ipv4.tcp_fastopen=3"
-        );
-    }
 }
 
 fn warn_of_small_backlog(listener: &Listener) {

@@ -23,7 +23,6 @@ use crate::config::{Address, Listener, PoolSocket, TcpOptions};
 
 pub use channel::{BYTES_MAX, Channel, DESCRIPTORS_MAX};
 pub use listening::Listening;
-pub use options::{is_fast_open_on, is_fast_open_on_for_clients};
 pub use unix::connect_now as connect_unix_now;
 
 /// A connected or connecting socket of one worker: of TCP, or of this machine.

@@ -81,6 +81,11 @@ impl Admitted {
         Admitted { shared, watch, key, client, told, accepted, note, hello, shadows, pass, end: None }
     }
 
+    /// Notes the port of its listener, which may have many.
+    pub fn came_to(&self, port: u16) {
+        self.watch.port.set(port);
+    }
+
     fn shared(&self) -> Rc<Shared> {
         Rc::clone(&self.shared.borrow())
     }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
     ("main", &["cli", "config", "demo", "output", "server"]),
-    ("cli", &["operate", "admin", "config", "lists", "manual", "model"]),
+    ("cli", &["operate", "admin", "config", "kernel", "lists", "manual", "model"]),
     ("config", &[]),
+    ("kernel", &["config"]),
     ("demo", &["config", "output", "server"]),
     ("manual", &["config"]),
     // CONTROL: cold
@@ -102,7 +103,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("heartbeat", &[]),
     ("activation", &["config", "net"]),
     ("privileges", &["config"]),
-    ("bind", &["activation", "config", "net", "upgrade"]),
+    ("bind", &["activation", "config", "kernel", "net", "upgrade"]),
     ("upgrade", &["config", "net"]),
     (
         "health",

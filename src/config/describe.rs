@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::spans::spans;
 use super::types::{
     AcceptProxy, Access, AccessLog, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice,
     Config, Expect, Health, HttpCheck, Listener, ListenerLimits, LogTo, NoBackend, Only, Pace, Pool,
@@ -165,7 +166,7 @@ fn admin(f: &mut Section, admin: Option<&Admin>) {
 }
 
 fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
-    for (index, bind) in listener.bind.iter().enumerate() {
+    for (index, bind) in spans(&listener.bind).iter().enumerate() {
         line(f, if index == 0 { "bind" } else { "" }, bind);
     }
     line(f, "protocol", &listener.protocol.word());

@@ -170,19 +170,3 @@ fn congestion_cure(wanted: &str, error: &io::Error) -> String {
     let known = known.split_whitespace().collect::<Vec<_>>().join(", ");
     format!("this kernel has {known}; modprobe tcp_{wanted} may bring it, or choose one of these")
 }
-
-/// Whether the kernel lets servers take part in fast open at all (net.ipv4.tcp_fastopen), if that can be read.
-pub fn is_fast_open_on() -> Option<bool> {
-    const FOR_SERVERS: u32 = 2;
-    fast_open_bits().map(|bits| bits & FOR_SERVERS != 0)
-}
-
-/// The same for those who connect.
-pub fn is_fast_open_on_for_clients() -> Option<bool> {
-    const FOR_CLIENTS: u32 = 1;
-    fast_open_bits().map(|bits| bits & FOR_CLIENTS != 0)
-}
-
-fn fast_open_bits() -> Option<u32> {
-    fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").ok()?.trim().parse().ok()
-}

@@ -29,6 +29,7 @@ mod routing;
 mod service;
 mod shadow;
 mod sockets;
+mod spans;
 mod spreading;
 mod stages;
 mod tiers;

@@ -372,7 +372,7 @@ fn a_backend_that_does_not_answer_ends_a_connect_by_mptcp_in_time() {
 
 /// Runs a test of this program once more, in a network of its own, whose settings it may change: true is there, and false here,
 /// where there is nothing left to do.
-fn is_in_a_network_of_its_own(test: &str) -> bool {
+pub(super) fn is_in_a_network_of_its_own(test: &str) -> bool {
     const THERE: &str = "RINGWAY_TEST_NETWORK";
     if std::env::var_os(THERE).is_some() {
         return true;

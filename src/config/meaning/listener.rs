@@ -10,9 +10,10 @@ use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
-use crate::config::keys;
+use crate::config::keys::{self, SPAN_PORTS_MAX};
 use crate::config::near::near;
 use crate::config::read::{Reader, all};
+use crate::config::spans::spans;
 use crate::config::typed::{Table, shown};
 use crate::config::types::{
     Accept, Access, Address, Bandwidth, Choice, Listener, ListenerLimits, NoBackend, Protocol,
@@ -25,7 +26,7 @@ pub(super) fn listeners(
     report: &Report,
 ) -> Option<Vec<Listener>> {
     let mut names = HashMap::new();
-    let mut binds = HashMap::new();
+    let mut binds = Binds::default();
     let empty = Table::new();
     all(tables.iter().map(|(table, place)| {
         let owner = owner("listener", table);
@@ -45,10 +46,10 @@ fn listener(
     (table, report): (&Table<'_>, &Report),
     pools: Option<&PoolNames>,
     names: &mut HashMap<String, Place>,
-    binds: &mut HashMap<Address, Place>,
+    binds: &mut Binds,
 ) -> Option<Listener> {
     let name = unique_name(reader, names, "among listeners");
-    let bind = reader.list("bind", values::place).and_then(|found| unique_binds(reader, binds, found));
+    let bind = reader.list("bind", values::places).and_then(|found| unique_binds(reader, binds, found));
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
@@ -90,26 +91,40 @@ fn listener(
     })
 }
 
+/// Where the listeners before accept.
+#[derive(Default)]
+struct Binds {
+    places: HashMap<Address, Place>,
+    /// How many of them are of ranges.
+    in_spans: usize,
+}
+
 fn unique_binds(
     reader: &Reader<'_, '_>,
-    seen: &mut HashMap<Address, Place>,
-    found: Vec<Option<(Address, Place)>>,
+    seen: &mut Binds,
+    found: Vec<Option<(Vec<Address>, Place)>>,
 ) -> Option<Vec<Address>> {
-    for (address, place) in found.iter().flatten() {
+    for (addresses, place) in found.iter().flatten() {
+        let (span, is_span) = (spans(addresses).join(", "), addresses.len() > 1);
+        seen.in_spans += if is_span { addresses.len() } else { 0 };
+        if seen.in_spans > SPAN_PORTS_MAX {
+            let what = "ports in the ranges of all listeners";
+            reader.report(place, "bind", Reason::TooMany { what, count: seen.in_spans, max: SPAN_PORTS_MAX });
+            return None;
+        }
+        // Of a range one is enough: where it overlaps another there may be very many.
+        let taken = addresses.iter().find(|&address| seen.places.contains_key(address));
+        let told = taken.map_or(addresses.as_slice(), std::slice::from_ref);
         // Port 0 is a new port each time.
-        if !address.is_any_port() {
-            let shown = format!("\"{address}\"");
-            reader.unique(
-                seen,
-                "bind",
-                *address,
-                shown,
-                place.clone(),
-                "among the addresses of all listeners",
-            );
+        for address in told.iter().filter(|address| !address.is_any_port()) {
+            let shown =
+                if is_span { format!("\"{address}\" of \"{span}\"") } else { format!("\"{address}\"") };
+            let within = "among the addresses of all listeners";
+            reader.unique(&mut seen.places, "bind", *address, shown, place.clone(), within);
         }
     }
-    found.into_iter().map(|one| one.map(|(address, _)| address)).collect()
+    let found: Option<Vec<_>> = found.into_iter().map(|one| one.map(|(addresses, _)| addresses)).collect();
+    Some(found?.concat())
 }
 
 /// The pools that the file names, right or wrong, by position.
