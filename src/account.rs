@@ -76,6 +76,7 @@ fn reached(watch: &Watch, end: End) -> Reached {
 fn is_unanswered(watch: &Watch, end: End) -> bool {
     let meter = &watch.meter;
     match end {
+        End::NoReply => true,
         End::ConnectFailed => watch.marks.get().timed_out,
         End::IdleTimeout => meter.bytes(Direction::ToBackend) > 0 && meter.bytes(Direction::ToClient) == 0,
         End::HalfClosedTimeout => meter.ended_first() == Some(Direction::ToBackend),

@@ -6,11 +6,11 @@
 use std::env;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process;
 
 use crate::config::{Address, Listener};
-use crate::net::{self, Listening};
+use crate::net::{self, Inlet, Listening};
 
 /// At most so many sockets are taken: as many as listeners can have addresses, and far more than a unit names.
 const SOCKETS_MAX: usize = 65_536;
@@ -19,6 +19,8 @@ const SOCKETS_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub struct Activation {
     sockets: Vec<Passed>,
+    /// The same for datagrams: the name of each, and where it is.
+    inlets: Vec<(String, SocketAddr, Inlet)>,
     /// Dual-stack ones that a listener has taken.
     dual: Vec<Address>,
 }
@@ -37,7 +39,7 @@ pub enum Unusable {
     Variables(String),
     /// A descriptor that was promised is not there.
     Descriptors(io::Error),
-    /// It is no socket of streams that listens.
+    /// It is neither a socket of streams that listens nor a UDP socket.
     NotListening {
         /// As the manager calls it.
         name: String,
@@ -76,13 +78,21 @@ impl Activation {
             return Ok(Activation::default());
         }
         let descriptors = net::inherited(names.len()).map_err(Unusable::Descriptors)?;
-        let passed = names.into_iter().zip(descriptors).map(|(name, descriptor)| {
-            let listening = Listening::lent(descriptor)
-                .map_err(|error| Unusable::NotListening { name: name.clone(), why: error.to_string() })?;
+        let mut activation = Activation::default();
+        for (name, descriptor) in names.into_iter().zip(descriptors) {
+            let wrong =
+                |error: io::Error| Unusable::NotListening { name: name.clone(), why: error.to_string() };
+            if net::is_inlet(&descriptor) {
+                let inlet = Inlet::given(descriptor).map_err(wrong)?;
+                let address = inlet.local_addr().map_err(wrong)?;
+                activation.inlets.push((name, address, inlet));
+                continue;
+            }
+            let listening = Listening::lent(descriptor).map_err(wrong)?;
             let address = listening.local_addr().map_err(Unusable::Kernel)?;
-            Ok(Passed { name, address, listening })
-        });
-        Ok(Activation { sockets: passed.collect::<Result<_, _>>()?, dual: Vec::new() })
+            activation.sockets.push(Passed { name, address, listening });
+        }
+        Ok(activation)
     }
 
     /// What each worker gets of the sockets with this address; `None` if there are none.
@@ -119,14 +129,25 @@ impl Activation {
         shares.collect::<io::Result<_>>().map(Some).map_err(Unusable::Kernel)
     }
 
+    /// The sockets for datagrams with this address; `None` if there are none.
+    pub fn inlets(&mut self, address: Address) -> Option<Vec<Inlet>> {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            self.inlets.drain(..).partition(|(_, passed, _)| Address::Ip(*passed) == address);
+        self.inlets = others;
+        let ours: Vec<Inlet> = ours.into_iter().map(|(_, _, inlet)| inlet).collect();
+        (!ours.is_empty()).then_some(ours)
+    }
+
     /// All listeners have theirs: none may be left.
     ///
     /// # Errors
     ///
     /// When one is.
     pub fn finish(self) -> Result<(), Unusable> {
-        let left = self.sockets.into_iter().next();
-        left.map_or(Ok(()), |Passed { name, address, .. }| Err(Unusable::Unasked { name, address }))
+        let left = self.sockets.into_iter().map(|Passed { name, address, .. }| (name, address));
+        let left =
+            left.chain(self.inlets.into_iter().map(|(name, address, _)| (name, Address::Ip(address)))).next();
+        left.map_or(Ok(()), |(name, address)| Err(Unusable::Unasked { name, address }))
     }
 }
 
@@ -180,7 +201,7 @@ impl fmt::Display for Unusable {
             Unusable::NotListening { name, why } => write!(
                 f,
                 "socket {name} of the service manager: {why}; ringway takes sockets that listen (ListenStream=IP:PORT or \
-                 a path, with Accept=no)"
+                 a path, with Accept=no) and UDP sockets (ListenDatagram=IP:PORT)"
             ),
             Unusable::Unasked { name, address } => write!(
                 f,

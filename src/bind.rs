@@ -8,13 +8,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::activation::{self, Activation};
-use crate::config::{Address, Config, Listener, Pool, UnixName};
+use crate::config::{Address, Config, Listener, Pool, Protocol, UnixName};
 use crate::kernel::Settings;
-use crate::net::{self, Listening};
+use crate::net::{self, Inlet, Listening};
+use crate::steering;
 use crate::upgrade::Inherited;
 
 /// The sockets of one worker, each with its listener.
 pub type Sockets = Vec<(usize, Listening)>;
+
+/// The same for datagrams.
+pub type Inlets = Vec<(usize, Inlet)>;
 
 /// A listener cannot have its address.
 #[derive(Debug)]
@@ -135,6 +139,8 @@ pub struct Bound {
     pub addresses: Vec<Vec<Address>>,
     /// The sockets that are new to this process, by worker.
     pub sockets: Vec<Sockets>,
+    /// The same for datagrams.
+    pub inlets: Vec<Inlets>,
     /// Those that were inherited, which still have the backlog and the options of their last owner.
     pub adjust: Vec<Adjust>,
 }
@@ -188,19 +194,37 @@ pub fn bind(
     config.pools.iter().try_for_each(try_socket)?;
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
+    let mut inlets: Vec<Inlets> = (0..workers).map(|_| Vec::new()).collect();
     let mut adjust = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
-        warn_of_small_backlog(listener);
+        if listener.protocol == Protocol::Tcp {
+            warn_of_small_backlog(listener);
+        }
         for (place, &address) in listener.bind.iter().enumerate() {
             let failed = |error| {
                 Error::Unbound(Unbound { listener: listener.name.clone(), address, error, own: None })
             };
             if let Some(real) = known(listener, place) {
                 // What it is to be from now on must be possible: a socket that clients come to is not the place to find out.
-                if let Address::Ip(address) = address {
+                if let (Address::Ip(address), Protocol::Tcp) = (address, listener.protocol) {
                     net::try_options(address, listener).map_err(failed)?;
                 }
                 addresses[index].push(real);
+                continue;
+            }
+            if listener.protocol == Protocol::Udp {
+                let inherited = passed.inherited.take(listener, place).map(|group| group.inlets);
+                let group = match inherited.or_else(|| passed.activation.inlets(address)) {
+                    Some(group) => shared_inlets(listener, workers, group),
+                    None => {
+                        let group = patiently(|| net::bind_inlets(address, workers)).map_err(failed)?;
+                        steer(listener, &group);
+                        group
+                    }
+                };
+                addresses[index].push(Address::Ip(group[0].local_addr().map_err(failed)?));
+                let places = group.into_iter().enumerate();
+                places.for_each(|(nth, inlet)| inlets[nth % workers].push((index, inlet)));
                 continue;
             }
             let group = match inherited(listener, place, workers, &mut passed.inherited).map_err(failed)? {
@@ -225,7 +249,29 @@ pub fn bind(
         }
     }
     mem::take(&mut passed.activation).finish().map_err(Error::Activation)?;
-    Ok(Bound { addresses, sockets, adjust })
+    Ok(Bound { addresses, sockets, inlets, adjust })
+}
+
+/// Those of the process before or of a service manager, as many as there are. One more would get its share of the clients at once, while nobody takes
+/// anything from it yet.
+fn shared_inlets(listener: &Listener, workers: usize, inlets: Vec<Inlet>) -> Vec<Inlet> {
+    if inlets.len() < workers {
+        let (listener, sockets) = (&listener.name, inlets.len());
+        tracing::warn!(%listener, "only {sockets} of {workers} workers take datagrams: there are no more sockets");
+    }
+    inlets
+}
+
+/// Has the kernel keep each client on one worker, however many there come to be.
+fn steer(listener: &Listener, group: &[Inlet]) {
+    let Some(program) = steering::program(group.len()) else { return };
+    if let Err(error) = group[0].steer(&program) {
+        tracing::warn!(
+            listener = %listener.name,
+            %error,
+            "the kernel spreads clients over workers by itself: the same until ringway is started with another number of them"
+        );
+    }
 }
 
 /// What each worker gets of the sockets that the process before leaves at a listener's address, and what is to be done to

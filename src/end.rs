@@ -45,11 +45,15 @@ pub enum End {
     ProxyMalformed,
     /// The access rules or limits of its listener refuse the client that a proxy said it is.
     Refused,
+    /// The backend sent no reply at all for `udp.idle_timeout`, and `udp.responses` says that it should.
+    NoReply,
+    /// It was the one that had been idle longest when there was no room for another one over UDP.
+    Evicted,
 }
 
 impl End {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [End; 21] = [
+    pub const ALL: [End; 23] = [
         End::Complete,
         End::ClientReset,
         End::BackendReset,
@@ -71,6 +75,8 @@ impl End {
         End::ProxyTimeout,
         End::ProxyMalformed,
         End::Refused,
+        End::NoReply,
+        End::Evicted,
     ];
     /// How many there are.
     pub const COUNT: usize = End::ALL.len();
@@ -99,6 +105,8 @@ impl End {
             End::ProxyTimeout => "proxy-timeout",
             End::ProxyMalformed => "proxy-malformed",
             End::Refused => "refused",
+            End::NoReply => "no-reply",
+            End::Evicted => "evicted",
         }
     }
 }

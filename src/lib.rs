@@ -74,6 +74,7 @@ pub mod samples;
 pub mod session_id;
 pub mod spread;
 pub mod stats;
+pub mod steering;
 pub mod table;
 pub mod times;
 
@@ -86,6 +87,7 @@ pub mod shadow;
 pub mod account;
 pub mod answer;
 pub mod buffers;
+pub mod datagrams;
 pub mod peek;
 pub mod pipes;
 pub mod relay;

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-use crate::config::{Check, Config};
+use crate::config::{Check, Config, Protocol};
 use crate::pipes::PIPE_BYTES;
-use crate::{admin, figures, health, worker};
+use crate::{admin, datagrams, figures, health, worker};
 
 /// Descriptors that one session holds: the client's and the backend's.
 const PER_SESSION: u64 = 2;
+/// Of one over datagrams: the backend's. The client's are all spoken to by one.
+const PER_SESSION_UDP: u64 = 1;
+/// What tells which sockets have datagrams, and twice what wakes the worker for it.
+const PER_WORKER_UDP: u64 = 2;
 /// A pipe has two ends.
 const PER_PIPE: u64 = 2;
 /// A worker's ring, its epoll twice, its waker; a second ring, and twice what wakes it.
@@ -28,12 +32,16 @@ const ADMIN: u64 = admin::CONNECTIONS_MAX as u64 + 8;
 pub struct Limits {
     /// Sessions at once.
     pub sessions_max: usize,
+    /// Descriptors that one of them may hold.
+    pub per_session: u64,
     /// The limit on open files.
     pub open_files: u64,
     /// What is kept back, by what for.
     pub reserved: Vec<(&'static str, u64)>,
     /// Bytes of relay buffers, all workers together.
     pub buffer_bytes: u64,
+    /// Bytes of buffers for datagrams, all workers together: when each slot has had a datagram of the largest size.
+    pub datagram_bytes: u64,
     /// Bytes of the kernel's that pipes may hold, all workers together: when every pipe is full.
     pub pipe_bytes: u64,
     /// Bytes that may come from the heap beside them: when every session moves bytes both ways and no cell is left.
@@ -49,19 +57,20 @@ pub struct TooFewFiles {
     open_files: u64,
     reserved: u64,
     sessions: u64,
+    per_session: u64,
 }
 
 impl fmt::Display for TooFewFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TooFewFiles { open_files, reserved, sessions } = *self;
-        let needed = reserved + sessions * PER_SESSION;
+        let TooFewFiles { open_files, reserved, sessions, per_session } = *self;
+        let needed = reserved + sessions * per_session;
         write!(
             f,
-            "the limit on open files is too low: {open_files}, but {sessions} sessions x {PER_SESSION} + {reserved} for \
+            "the limit on open files is too low: {open_files}, but {sessions} sessions x {per_session} + {reserved} for \
              listeners, workers and checks are {needed}; raise it (ulimit -n {needed}, LimitNOFILE={needed} in a \
              systemd unit)"
         )?;
-        let possible = open_files.saturating_sub(reserved) / PER_SESSION;
+        let possible = open_files.saturating_sub(reserved) / per_session;
         if possible > 0 {
             write!(f, " or set server.sessions_max (--sessions-max) to at most {possible}")?;
         }
@@ -90,6 +99,12 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
         ("health checks", checks.min(health::CHECKS_AT_ONCE) as u64),
         ("check commands", commands.min(health::COMMANDS_AT_ONCE) as u64 * PER_COMMAND),
     ];
+    let has = |protocol| config.listeners.iter().any(|listener| listener.protocol == protocol);
+    let per_session = if has(Protocol::Tcp) { PER_SESSION } else { PER_SESSION_UDP };
+    let has_datagrams = has(Protocol::Udp);
+    if has_datagrams {
+        reserved.push(("workers' datagrams", workers * PER_WORKER_UDP));
+    }
     if config.admin.is_some() {
         reserved.push(("admin connections", ADMIN));
     }
@@ -97,21 +112,24 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
         reserved.push(("embedded backends", elsewhere));
     }
     let kept_back: u64 = reserved.iter().map(|(_, count)| count).sum();
-    let possible = open_files.saturating_sub(kept_back) / PER_SESSION;
+    let possible = open_files.saturating_sub(kept_back) / per_session;
     let wanted = config.server.sessions_max.map_or(possible.max(1), |sessions| sessions.get() as u64);
     if wanted > possible {
-        return Err(TooFewFiles { open_files, reserved: kept_back, sessions: wanted });
+        return Err(TooFewFiles { open_files, reserved: kept_back, sessions: wanted, per_session });
     }
     let buffer_bytes = workers * worker::layout(&config.server).bytes() as u64;
+    let datagram_bytes = if has_datagrams { workers * datagrams::BUFFER_BYTES as u64 } else { 0 };
     let pipe_bytes = workers * config.server.pipes_per_worker as u64 * PIPE_BYTES as u64;
     let spill_bytes = wanted * 2 * config.server.buffer_size as u64;
     let backends = config.backends().count();
     let figure_bytes = backends as u64 * figures::BYTES_PER_BACKEND_MAX as u64;
     Ok(Limits {
         sessions_max: wanted as usize,
+        per_session,
         open_files,
         reserved,
         buffer_bytes,
+        datagram_bytes,
         pipe_bytes,
         spill_bytes,
         figure_bytes,
@@ -122,7 +140,7 @@ impl Limits {
     /// Descriptors that are open at once, at most.
     pub fn descriptors(&self) -> u64 {
         let reserved: u64 = self.reserved.iter().map(|(_, count)| count).sum();
-        (reserved + self.sessions_max as u64 * PER_SESSION).min(self.open_files)
+        (reserved + self.sessions_max as u64 * self.per_session).min(self.open_files)
     }
 }
 
@@ -132,7 +150,7 @@ impl fmt::Display for Limits {
         for (what, count) in self.reserved.iter().filter(|(_, count)| *count > 0) {
             write!(f, " - {count} {what}")?;
         }
-        write!(f, ", {PER_SESSION} a session)")
+        write!(f, ", {} a session)", self.per_session)
     }
 }
 
@@ -176,6 +194,23 @@ mod tests {
         assert!(error.to_string().contains("at most 330"), "{error}");
         assert!(error.to_string().contains("ulimit -n 1339"), "{error}");
         assert!(plan(&config(Some(330)), 2, 1000, 0).is_ok());
+    }
+
+    #[test]
+    fn a_session_over_datagrams_holds_one_descriptor() {
+        let mut config = config(None);
+        config.listeners[0].protocol = Protocol::Udp;
+        let limits = plan(&config, 2, 1000, 0).unwrap();
+        // As above, and 2 for the datagrams of each worker.
+        assert_eq!((limits.sessions_max, limits.per_session), (1000 - 343, 1));
+        assert!(limits.datagram_bytes > 2 * 4 * 1024 * 1024);
+        // Any session may be of the listener over TCP.
+        let mut both = config.clone();
+        both.listeners[0].bind.truncate(1);
+        both.listeners.push(config.listeners[0].clone());
+        both.listeners[1].bind.truncate(1);
+        both.listeners[1].protocol = Protocol::Tcp;
+        assert_eq!(plan(&both, 2, 1000, 0).unwrap().sessions_max, (1000 - 343) / 2);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 #![allow(unsafe_code)]
 
 mod channel;
+mod datagrams;
 mod listening;
 mod options;
+mod readiness;
 mod unix;
 
 use std::io;
@@ -22,7 +24,12 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use crate::config::{Address, Listener, PoolSocket, TcpOptions};
 
 pub use channel::{BYTES_MAX, Channel, DESCRIPTORS_MAX};
+pub use datagrams::{
+    Batch, Inlet, Instruction, Outgoing, Piece, Received, SLOTS, TRAIN_BYTES_MAX, TRAIN_MAX, bind_inlets,
+    datagrams_to, is_inlet, is_no_train, is_too_large,
+};
 pub use listening::Listening;
+pub use readiness::Readiness;
 pub use unix::connect_now as connect_unix_now;
 
 /// A connected or connecting socket of one worker: of TCP, or of this machine.
@@ -42,6 +49,12 @@ impl Socket {
 impl From<OwnedFd> for Socket {
     fn from(descriptor: OwnedFd) -> Socket {
         Socket(Rc::new(descriptor))
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw()
     }
 }
 

@@ -104,6 +104,13 @@ pub async fn let_others_run() {
     let _ = submit((), opcode::Nop::new().build()).await;
 }
 
+/// A descriptor that wakes the task which waits for it to be readable. Only the edge tells.
+pub fn wakes(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by the value that is registered, which nobody replaces; it closes with it.
+    let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+    registered.map_err(io::Error::from)
+}
+
 /// Waits until there is something to read, the stream has ended or it is broken. Holds no buffer meanwhile.
 pub async fn readable(socket: &Socket) -> io::Result<()> {
     poll(socket.clone(), socket.raw(), libc::POLLIN).await
@@ -324,10 +331,7 @@ impl SecondRing {
 
     /// Becomes readable when there is work. Only the edge tells: it is never read.
     pub fn wakeups(&self) -> io::Result<AsyncFd<OwnedFd>> {
-        let wakeups = self.wakeups.try_clone()?;
-        // SAFETY: the descriptor is owned by the value that is registered, which nobody replaces; it closes with it.
-        let registered = unsafe { AsyncFd::register_with_interest(wakeups, Interest::READABLE) };
-        registered.map_err(io::Error::from)
+        wakes(self.wakeups.try_clone()?)
     }
 
     /// Puts buffers on the shelf, up to `count`, as long as there are any to be had.

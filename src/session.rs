@@ -29,7 +29,7 @@ use crate::ring;
 use crate::routing::{self, Heard, Hello, Malformed, RECORD_HEADERS_MAX, Reading};
 use crate::shadow;
 use crate::shared::{Core, Shared};
-use crate::watch::{Marks, Stage, Watch, micros};
+use crate::watch::{Marks, Peer, Stage, Watch, micros};
 
 /// A session that has been let in. Counts it, and by drop counts how it ended, whichever way its task goes.
 pub struct Admitted {
@@ -64,10 +64,28 @@ impl Admitted {
         address: Address,
         pass: Pass,
     ) -> Admitted {
-        let id = shared.core.next_id();
-        let pool = shared.config.listeners[listener].pool;
+        let (id, pool) = (shared.core.next_id(), shared.config.listeners[listener].pool);
         let drawn = shared.core.dice.borrow_mut().f32();
-        let watch = Rc::new(Watch::new(id, (listener, pool), client, shared.core.now.get(), drawn));
+        let watch = Watch::new(id, (listener, pool), client, shared.core.now.get(), drawn);
+        Admitted::with(shared, watch, address, pass)
+    }
+
+    /// Lets a client in that has sent a datagram.
+    pub fn of_datagrams(
+        shared: Rc<Shared>,
+        listener: usize,
+        socket: Socket,
+        peer: Peer,
+        pass: Pass,
+    ) -> Admitted {
+        let (id, pool) = (shared.core.next_id(), shared.config.listeners[listener].pool);
+        let (address, drawn) = (Address::Ip(peer.address), shared.core.dice.borrow_mut().f32());
+        let watch = Watch::new(id, (listener, pool), socket, shared.core.now.get(), drawn).with_peer(peer);
+        Admitted::with(shared, watch, address, pass)
+    }
+
+    fn with(shared: Rc<Shared>, watch: Watch, address: Address, pass: Pass) -> Admitted {
+        let (listener, watch) = (watch.listener(), Rc::new(watch));
         let key = shared.watches.insert(Rc::clone(&watch));
         let accepted = shared.core.elapsed();
         let (note, hello, shadows) = (Cell::new(None), OnceCell::new(), OnceCell::new());
@@ -86,8 +104,24 @@ impl Admitted {
         self.watch.port.set(port);
     }
 
-    fn shared(&self) -> Rc<Shared> {
+    /// What it shares with others of its configuration.
+    pub fn shared(&self) -> Rc<Shared> {
         Rc::clone(&self.shared.borrow())
+    }
+
+    /// What the tick sees of it.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// When it was let in, since the process began to serve.
+    pub fn accepted(&self) -> Duration {
+        self.accepted
+    }
+
+    /// It is over, for this reason.
+    pub fn finish(mut self, end: End) {
+        self.end = Some(end);
     }
 
     /// Goes on under the present configuration, if there is another one and the listener is in it. For a session that has no
@@ -112,7 +146,7 @@ impl Admitted {
     }
 
     /// Looks for news once, then picks from one whole table.
-    fn pick_now(&self, tried: &Tried) -> Result<(Lease, Address), Nobody> {
+    pub fn pick_now(&self, tried: &Tried) -> Result<(Lease, Address), Nobody> {
         let shared = &*self.shared();
         let index = self.watch.pool();
         let (mut tables, mut pools) = (shared.tables.borrow_mut(), shared.pools.borrow_mut());
@@ -176,7 +210,7 @@ impl Admitted {
     }
 
     /// Writes down what came of the last pick, if the pick has been.
-    fn conclude(&self, outcome: PickOutcome) {
+    pub fn conclude(&self, outcome: PickOutcome) {
         if let Some((number, _)) = self.note.take() {
             self.shared().stats.decisions.conclude(number, outcome);
         }

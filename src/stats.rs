@@ -4,6 +4,7 @@
 //! another core. A reader sees each counter whole, but not all of them at one moment: sums agree exactly only when the
 //! process is quiet.
 
+mod datagrams;
 mod shadows;
 mod timings;
 
@@ -20,6 +21,7 @@ use crate::lineage::Lineage;
 use crate::routing::Heard;
 use crate::table::BackendId;
 
+pub use datagrams::{DatagramStats, Dropped};
 pub use shadows::{Choosers, Chosen, PoolShadows, SERVING, ShadowStats};
 pub use timings::{BOUNDS, BUCKETS, Timing, Timings};
 
@@ -142,7 +144,7 @@ pub struct RingStats {
     pub in_flight: Counter,
 }
 
-/// How one worker's relays have carried bytes: each byte in one of the first three.
+/// How one worker's relays have carried bytes: each byte in one of the first four.
 #[derive(Debug, Default)]
 pub struct CarriedStats {
     /// Bytes through small buffers.
@@ -151,6 +153,8 @@ pub struct CarriedStats {
     pub large: Counter,
     /// Bytes through pipes, without a copy.
     pub spliced: Counter,
+    /// Bytes in datagrams.
+    pub datagrams: Counter,
     /// Times that a direction waited without a buffer, because it had been silent.
     pub parked: Counter,
 }
@@ -173,6 +177,8 @@ pub struct ListenerStats {
     pub bytes_to_client: Counter,
     /// Clients by what came of their hello, in the order of [`Heard::ALL`].
     pub heard: [Counter; Heard::COUNT],
+    /// What it counts of datagrams, if it is of those.
+    pub datagrams: DatagramStats,
 }
 
 /// What one worker counts of one backend. Aligned: the lists of two workers can lie side by side.
@@ -181,9 +187,10 @@ pub struct ListenerStats {
 pub struct BackendStats {
     /// Times picked.
     pub picked: Counter,
-    /// Connections made.
+    /// Connections made; over UDP sessions whose first reply has come.
     pub connected: Counter,
-    /// Sessions that were served in time: the first byte came, or all went well without one. Once or twice for each.
+    /// Sessions that were served in time: the first byte came, or all went well without one. Once or twice for each; over UDP
+    /// for each reply.
     pub served: Counter,
     /// Connects that failed by the backend's doing: refused, unreachable, not answered in time.
     pub connect_failures: Counter,

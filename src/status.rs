@@ -105,11 +105,13 @@ pub fn carried(stats: &Stats) -> String {
     let large = stats.sum(|worker| &worker.core.carried.large);
     let spliced = stats.sum(|worker| &worker.core.carried.spliced);
     let parked = stats.sum(|worker| &worker.core.carried.parked);
-    if small + large + spliced == 0 {
+    let datagrams = stats.sum(|worker| &worker.core.carried.datagrams);
+    if small + large + spliced + datagrams == 0 {
         return String::new();
     }
+    let datagrams = if datagrams == 0 { String::new() } else { format!(", {datagrams} in datagrams") };
     format!(
-        "carried: {small} bytes in small buffers, {large} in large ones, {spliced} spliced; {parked} waits without a buffer\n"
+        "carried: {small} bytes in small buffers, {large} in large ones, {spliced} spliced{datagrams}; {parked} waits without a buffer\n"
     )
 }
 

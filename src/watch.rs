@@ -4,6 +4,7 @@
 //! breaking its sockets: its operations then complete by themselves, and none is ever dropped in flight.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -53,10 +54,12 @@ pub struct Watch {
     pub accepted: Duration,
     /// From 0 to 1: where its lifetime lies between the shortest and the longest that the listener allows.
     drawn: f32,
-    /// The client's connection.
+    /// The client's connection; of a session over datagrams the socket by which many clients are spoken to.
     pub client: Socket,
     /// Who the client is, if a proxy before us told it.
     pub told_client: Cell<Option<Address>>,
+    /// Of a session over datagrams: its client. Boxed: sessions over connections are many and have none.
+    pub peer: Option<Box<Peer>>,
     /// The backend's connection, once there is one, connected or not.
     pub backend: RefCell<Option<Socket>>,
     /// What it is about.
@@ -77,6 +80,44 @@ pub struct Watch {
     pub marks: Cell<Marks>,
     seen: Cell<Seen>,
     verdict: Cell<Option<End>>,
+}
+
+/// The client of a session over datagrams, which has no connection that could be broken.
+#[derive(Debug)]
+pub struct Peer {
+    /// Who.
+    pub address: SocketAddr,
+    /// What its session is told by when it is to end.
+    pub calls: Calls,
+    /// The number of its session there.
+    pub key: usize,
+    /// When the last datagram moved, on the worker's clock.
+    pub moved: Cell<Duration>,
+    /// Whether the backend owes a reply.
+    pub is_owed: Cell<bool>,
+    /// Whether it has sent a datagram after it had got a reply: its address is its own.
+    pub is_proven: Cell<bool>,
+    /// Whether nobody listens to it any more.
+    pub is_leaving: Rc<Cell<bool>>,
+}
+
+/// Sessions over datagrams that are to end, by their numbers.
+pub type Calls = Rc<RefCell<Vec<usize>>>;
+
+impl Peer {
+    /// A session that nobody listens to any more ends when no reply is owed and nothing has moved for as long as this.
+    const LEAVE_SILENCE: Duration = Duration::from_millis(500);
+    /// The same when one is owed: perhaps no reply was ever to come.
+    const LEAVE_SILENCE_MAX: Duration = Duration::from_secs(10);
+
+    fn due(&self, limits: &Listener, now: Duration) -> Option<End> {
+        let silence = now.saturating_sub(self.moved.get());
+        let patience = if self.is_owed.get() { Peer::LEAVE_SILENCE_MAX } else { Peer::LEAVE_SILENCE };
+        if self.is_leaving.get() && silence >= patience {
+            return Some(End::Complete);
+        }
+        limits.idle_timeout.is_some_and(|limit| silence >= limit).then_some(End::IdleTimeout)
+    }
 }
 
 /// When what happened to a session. In microseconds, an hour at most: there are very many sessions.
@@ -135,6 +176,7 @@ impl Watch {
             drawn,
             client,
             told_client: Cell::new(None),
+            peer: None,
             backend: RefCell::new(None),
             stage: Cell::new(Stage::Connecting),
             served_by: Cell::new(None),
@@ -147,6 +189,11 @@ impl Watch {
             seen: Cell::new(Seen { progress: 0, since: now }),
             verdict: Cell::new(None),
         }
+    }
+
+    /// The same of a session over datagrams, whose client is this; its socket is the one by which that is spoken to.
+    pub fn with_peer(self, peer: Peer) -> Watch {
+        Watch { peer: Some(Box::new(peer)), ..self }
     }
 
     /// The listener that accepted it: an index into the configuration's listeners.
@@ -176,12 +223,15 @@ impl Watch {
             return;
         }
         self.verdict.set(Some(reason));
-        self.abort();
+        match &self.peer {
+            Some(peer) => peer.calls.borrow_mut().push(peer.key),
+            None => self.abort(),
+        }
     }
 
     /// Since when no byte has moved, as far as the sweeps have seen.
     pub fn silent_since(&self) -> Duration {
-        self.seen.get().since
+        self.peer.as_ref().map_or(self.seen.get().since, |peer| peer.moved.get())
     }
 
     /// Why it was ended from outside, if it was.
@@ -189,8 +239,11 @@ impl Watch {
         self.verdict.get()
     }
 
-    /// Breaks both connections.
+    /// Breaks both connections. Where there are none, whoever has the session lets go of it.
     pub fn abort(&self) {
+        if self.peer.is_some() {
+            return;
+        }
         net::abort(&self.client);
         if let Ok(backend) = self.backend.try_borrow()
             && let Some(backend) = &*backend
@@ -224,6 +277,9 @@ impl Watch {
         let lifetime_max = limits.lifetime_max.map(|limit| spread(limit, limits.lifetime_jitter, self.drawn));
         if lifetime_max.is_some_and(|limit| now - self.accepted >= limit) {
             return Some(End::LifetimeMax);
+        }
+        if let Some(peer) = &self.peer {
+            return peer.due(limits, now);
         }
         match self.stage.get() {
             Stage::Connecting => {

@@ -10,7 +10,7 @@ use super::spans::spans;
 use super::types::{
     AcceptProxy, Access, AccessLog, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice,
     Config, Expect, Health, HttpCheck, Listener, ListenerLimits, LogTo, NoBackend, Only, Pace, Pool,
-    PoolSocket, ProxyVersion, Rate, RunAs, SendProxy, Server, SyslogAddress, TcpOptions, Workers,
+    PoolSocket, Protocol, ProxyVersion, Rate, RunAs, SendProxy, Server, SyslogAddress, TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -171,6 +171,22 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     }
     line(f, "protocol", &listener.protocol.word());
     line(f, "pool", &pool_name(pools, listener.pool));
+    match listener.protocol {
+        Protocol::Tcp => connections(f, listener, pools),
+        Protocol::Udp => datagrams(f, listener),
+    }
+    line(f, "access_log", &listener.access_log);
+    if listener.protocol == Protocol::Tcp {
+        accept_proxy(f, listener.proxy_protocol.as_ref());
+    }
+    access(f, &listener.access);
+    limits(f, &listener.limits);
+    if listener.protocol == Protocol::Tcp {
+        bandwidth(f, &listener.bandwidth);
+    }
+}
+
+fn connections(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     routes(f, listener, pools);
     line(f, "backlog", &listener.backlog);
     line(f, "accept", &listener.accept.word());
@@ -190,11 +206,19 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
             line(f, "no_backend_message", &format!("{text:?}"))
         }
     }
-    line(f, "access_log", &listener.access_log);
-    accept_proxy(f, listener.proxy_protocol.as_ref());
-    access(f, &listener.access);
-    limits(f, &listener.limits);
-    bandwidth(f, &listener.bandwidth);
+}
+
+fn datagrams(f: &mut Section, listener: &Listener) {
+    let udp = &listener.udp;
+    line(f, "udp.responses", &or(udp.responses, "off"));
+    line(f, "udp.requests", &or(udp.requests, "off"));
+    line(f, "udp.idle_timeout", &or_off(listener.idle_timeout));
+    line(f, "udp.sessions_max", &udp.sessions_max);
+    line(f, "udp.source_ports", &udp.source_ports.word());
+    line(f, "lifetime_max", &or_off(listener.lifetime_max));
+    if listener.lifetime_max.is_some() {
+        line(f, "lifetime_jitter", &listener.lifetime_jitter);
+    }
 }
 
 fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>) {

@@ -38,8 +38,8 @@ pub use types::{
     Check, Choice, Config, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
     InitialState, Listener, ListenerLimits, ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown,
     Only, Otherwise, Over, Pace, Pool, PoolSocket, PowerOfTwoBy, Protocol, ProxyTlv, ProxyVersion, Rate,
-    RateUnit, Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, Standing,
-    Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, UnixFault, UnixName, Workers,
+    RateUnit, Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, SourcePorts,
+    Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault, UnixName, Workers,
 };
 pub use warnings::warnings;
 

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::types::{Address, Algorithm, Backend, Check, Choice, Config, Engine, Listener, Pool, Server};
+use super::types::{
+    Address, Algorithm, Backend, Check, Choice, Config, Engine, Exchange, Listener, Pool, Protocol, Server,
+};
 use super::units::format_duration;
 
 /// Each in one line; none of them keeps ringway from running.
@@ -17,7 +19,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(unused_busy_poll(&config.server));
     found.extend(unused_access_log(config));
-    found.extend(overlaps(&binds));
+    found.extend(overlaps(&config.listeners));
     for listener in &config.listeners {
         found.extend(port_zero(listener));
         found.extend(clients_all_alike(listener, &config.pools[listener.pool]));
@@ -31,6 +33,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         found.extend(slow_fast_interval(pool));
         found.extend(trusted_silence(pool));
         found.extend(unix_by_datagrams(pool));
+        found.extend(check_by_connections(config, index));
         found.extend(single_backend(pool));
         found.extend(odd_addresses(pool, &binds));
     }
@@ -54,7 +57,10 @@ fn unused_access_log(config: &Config) -> Option<String> {
 }
 
 /// `0.0.0.0:80` takes what `127.0.0.1:80` is to have, and the kernel lets nobody have both.
-fn overlaps(binds: &HashMap<Address, &Listener>) -> Option<String> {
+fn overlaps(listeners: &[Listener]) -> Option<String> {
+    let listeners = listeners.iter().filter(|listener| listener.protocol == Protocol::Tcp);
+    let binds = listeners.flat_map(|listener| listener.bind.iter().map(move |bind| (*bind, listener)));
+    let binds: HashMap<Address, &Listener> = binds.collect();
     let any = |address: SocketAddr| {
         let ip =
             if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -140,6 +146,23 @@ fn slow_fast_interval(pool: &Pool) -> Option<String> {
             pool.name,
             format_duration(fast),
             format_duration(interval)
+        )
+    })
+}
+
+/// A backend that serves datagrams alone refuses every connection, and would be down for ever.
+fn check_by_connections(config: &Config, index: usize) -> Option<String> {
+    let pool = &config.pools[index];
+    let uses = |listener: &&Listener| listener.pools().any(|pool| pool == index);
+    let mut users = config.listeners.iter().filter(uses).peekable();
+    let is_of_datagrams = users.peek().is_some() && users.all(|listener| listener.protocol == Protocol::Udp);
+    (is_of_datagrams
+        && matches!(&pool.health.check, Check::Tcp(exchange) if *exchange == Exchange::default()))
+    .then(|| {
+        format!(
+            "pool \"{}\": its listeners are over UDP, but its check connects by TCP; \
+             write health.check = \"udp\", or \"none\", where its backends do not accept connections",
+            pool.name
         )
     })
 }

@@ -210,7 +210,8 @@ impl Control {
         let generation = self.tell_health(&before, next, lineage, bound.addresses, (probes, rules))?;
         let _ = self.figures.send(Arc::clone(&generation));
         self.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&before.stats));
-        let answers = self.tell_workers(&generation, bound.sockets, room.sessions_max);
+        let sockets = bound.sockets.into_iter().zip(bound.inlets).collect();
+        let answers = self.tell_workers(&generation, sockets, room.sessions_max);
         self.sessions_max.store(room.sessions_max, Ordering::Relaxed);
         *limits = room;
         let number = generation.number;
@@ -273,7 +274,7 @@ impl Control {
     fn tell_workers(
         &self,
         generation: &Arc<Generation>,
-        sockets: Vec<bind::Sockets>,
+        sockets: Vec<(bind::Sockets, bind::Inlets)>,
         sessions_max: usize,
     ) -> Receiver<()> {
         let (done, answers) = mpsc::channel();
@@ -282,11 +283,12 @@ impl Control {
             let text = record::setting(config, self.workers());
             Arc::new(Setting { generation: generation.number, text })
         });
-        for (worker, sockets) in self.errands.iter().zip(sockets) {
+        for (worker, (sockets, inlets)) in self.errands.iter().zip(sockets) {
             let generation = Arc::clone(generation);
             let _ = worker.send(Errand::Adopt(Adoption {
                 generation,
                 sockets,
+                inlets,
                 sessions_max,
                 setting: setting.clone(),
                 done: done.clone(),
@@ -334,7 +336,9 @@ impl Sessions for Generation {
 /// for any free port, it is the one at the same place of the listener with the same name.
 fn known_address(before: &Generation, listener: &Listener, place: usize) -> Option<Address> {
     let wanted = listener.bind[place];
-    before.config.listeners.iter().zip(&before.addresses).find_map(|(old, real)| {
+    let all = before.config.listeners.iter().zip(&before.addresses);
+    let mut same = all.filter(|(old, _)| old.protocol == listener.protocol);
+    same.find_map(|(old, real)| {
         let at = if wanted.is_any_port() {
             (old.name == listener.name && old.bind.get(place) == Some(&wanted)).then_some(place)
         } else {

@@ -7,11 +7,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use super::{Control, Refused};
-use crate::config::Address;
+use crate::config::{Address, Protocol};
 use crate::generation::Generation;
-use crate::net::Listening;
 use crate::upgrade::Group;
-use crate::worker::Errand;
+use crate::worker::{Errand, Shown};
 
 /// How long a worker may take to come to its errands: very many ticks.
 pub(super) const ERRAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,11 +29,13 @@ impl Control {
         let (show, shown) = mpsc::channel();
         self.errands.iter().for_each(|worker| drop(worker.send(Errand::Show(show.clone()))));
         drop(show);
-        let mut sockets = Vec::new();
+        let (mut sockets, mut inlets) = (Vec::new(), Vec::new());
         for of_worker in await_all(&shown, self.workers())? {
-            sockets.extend(of_worker.map_err(Refused::Descriptors)?);
+            let (of_connections, of_datagrams) = of_worker.map_err(Refused::Descriptors)?;
+            sockets.extend(of_connections);
+            inlets.extend(of_datagrams);
         }
-        let groups = by_address(sockets, &self.generation()).map_err(Refused::Descriptors)?;
+        let groups = by_address((sockets, inlets), &self.generation()).map_err(Refused::Descriptors)?;
         self.is_upgrading.store(true, Ordering::Relaxed);
         Ok(groups)
     }
@@ -67,12 +68,15 @@ fn await_all<T>(answers: &Receiver<T>, count: usize) -> Result<Vec<T>, Refused> 
     (0..count).map(next).collect::<Result<_, _>>().map_err(|_| Refused::Stuck)
 }
 
-fn by_address(sockets: Vec<Listening>, generation: &Generation) -> std::io::Result<Vec<Group>> {
-    let mut groups = Vec::new();
-    for (listener, addresses) in generation.config.listeners.iter().zip(&generation.addresses) {
+fn by_address((sockets, inlets): Shown, generation: &Generation) -> std::io::Result<Vec<Group>> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut protocols = Vec::new();
+    for (spec, addresses) in generation.config.listeners.iter().zip(&generation.addresses) {
         for (place, &address) in addresses.iter().enumerate() {
-            let (listener, configured) = (listener.name.clone(), listener.bind[place]);
-            groups.push(Group { listener, place, configured, address, sockets: Vec::new() });
+            let (listener, configured) = (spec.name.clone(), spec.bind[place]);
+            let (sockets, inlets) = Shown::default();
+            groups.push(Group { listener, place, configured, address, sockets, inlets });
+            protocols.push(spec.protocol);
         }
     }
     // Workers can share one.
@@ -80,8 +84,18 @@ fn by_address(sockets: Vec<Listening>, generation: &Generation) -> std::io::Resu
     for socket in sockets {
         let address = socket.local_addr()?;
         let is_new = seen.insert(socket.identity()?);
-        if let Some(group) = groups.iter_mut().find(|group| group.address == address && is_new) {
+        let mut of_tcp =
+            groups.iter_mut().zip(&protocols).filter(|(_, protocol)| **protocol == Protocol::Tcp);
+        if let Some((group, _)) = of_tcp.find(|(group, _)| group.address == address && is_new) {
             group.sockets.push(socket);
+        }
+    }
+    for inlet in inlets {
+        let address = Address::Ip(inlet.local_addr()?);
+        let mut of_udp =
+            groups.iter_mut().zip(&protocols).filter(|(_, protocol)| **protocol == Protocol::Udp);
+        if let Some((group, _)) = of_udp.find(|(group, _)| group.address == address) {
+            group.inlets.push(inlet);
         }
     }
     Ok(groups)

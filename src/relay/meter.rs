@@ -107,7 +107,8 @@ impl Meter {
         self.writing[direction as usize].set(now);
     }
 
-    pub(super) fn carried(&self, direction: Direction, count: usize) {
+    /// Bytes were written.
+    pub fn carried(&self, direction: Direction, count: usize) {
         let bytes = &self.bytes[direction as usize];
         bytes.set(bytes.get() + count as u64);
     }

@@ -261,12 +261,15 @@ impl Server {
 
         let boxes = boxes(workers);
         let mut errands = Vec::with_capacity(workers);
-        for (((id, core), sockets), boxes) in cores.into_iter().enumerate().zip(bound.sockets).zip(boxes) {
+        let sockets = bound.sockets.into_iter().zip(bound.inlets);
+        for (((id, core), (sockets, inlets)), boxes) in cores.into_iter().enumerate().zip(sockets).zip(boxes)
+        {
             let (sender, receiver) = mpsc::channel();
             errands.push(sender);
             let setup = worker::Setup {
                 id,
                 sockets,
+                inlets,
                 engine,
                 generation: Arc::clone(&generation),
                 samples: samples.clone(),
@@ -395,6 +398,7 @@ impl Server {
                     %address,
                     pool = %pool.name,
                     backends = pool.backends.len(),
+                    protocol = listener.protocol.word(),
                     accept = listener.accept.word(),
                     "listening"
                 );
@@ -418,6 +422,12 @@ impl Server {
             limits.buffer_bytes / (1024 * 1024),
             limits.spill_bytes / (1024 * 1024)
         );
+        if limits.datagram_bytes > 0 {
+            tracing::info!(
+                "datagrams: {workers} workers have buffers for {} MiB, of which the kernel gives as much as is used",
+                limits.datagram_bytes / (1024 * 1024)
+            );
+        }
         tracing::info!(
             "splicing: up to {workers} workers x {} pipes = {} MiB of the kernel's memory while all are full; fs.pipe-user-pages-soft \
              is {}",

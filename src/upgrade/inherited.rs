@@ -1,7 +1,7 @@
 //! Inherited: the listening sockets of the process before, until a listener takes them.
 
-use crate::config::{Address, Listener};
-use crate::net::Listening;
+use crate::config::{Address, Listener, Protocol};
+use crate::net::{Inlet, Listening};
 
 /// The sockets at one address.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Group {
     pub address: Address,
     /// One for each worker of the process before, as a rule.
     pub sockets: Vec<Listening>,
+    /// The same over UDP. An address has sockets of one kind only: those of the other kind are another group.
+    pub inlets: Vec<Inlet>,
 }
 
 /// What no listener has taken yet.
@@ -32,7 +34,10 @@ impl Inherited {
     /// of the listener with the same name.
     pub fn take(&mut self, listener: &Listener, place: usize) -> Option<Group> {
         let wanted = listener.bind[place];
+        let is_udp = listener.protocol == Protocol::Udp;
+        let is_same_kind = |group: &Group| group.inlets.is_empty() != is_udp;
         let is_it = |group: &Group| match wanted.is_any_port() {
+            _ if !is_same_kind(group) => false,
             true => group.listener == listener.name && group.place == place && group.configured == wanted,
             false => group.address == wanted,
         };
@@ -40,8 +45,8 @@ impl Inherited {
         Some(self.0.swap_remove(at))
     }
 
-    /// Addresses that no listener has asked for.
+    /// Addresses that no listener has asked for. Not those of UDP: the process before takes nothing more there, whoever does.
     pub fn left(&self) -> Vec<Address> {
-        self.0.iter().map(|group| group.address).collect()
+        self.0.iter().filter(|group| group.inlets.is_empty()).map(|group| group.address).collect()
     }
 }

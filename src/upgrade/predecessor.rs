@@ -11,7 +11,7 @@ use super::VARIABLE;
 use super::inherited::{Group, Inherited};
 use super::message::{Message, PROTOCOL, Sockets};
 use crate::config::Address;
-use crate::net::{BYTES_MAX, Channel, Listening};
+use crate::net::{self, BYTES_MAX, Channel, Inlet, Listening};
 
 /// How long it may take to say the next thing. It only has to look: the time for the upgrade is its own to keep.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -135,23 +135,35 @@ impl Predecessor {
 }
 
 fn add(groups: &mut Vec<Group>, told: Sockets, descriptors: Vec<OwnedFd>) -> Result<(), Unusable> {
-    let take = |descriptor| {
-        let socket = Listening::given(descriptor)?;
-        if told.are_lent {
-            socket.lend();
-        }
-        Ok((socket.local_addr()?, socket))
-    };
-    for taken in descriptors.into_iter().map(take) {
-        let (address, socket) = taken.map_err(Unusable::Socket)?;
-        match groups.iter_mut().find(|group| group.address == address) {
-            Some(group) => group.sockets.push(socket),
+    for descriptor in descriptors {
+        let is_inlet = net::is_inlet(&descriptor);
+        let mut sockets = Vec::new();
+        let mut inlets = Vec::new();
+        let address = if is_inlet {
+            inlets.push(Inlet::given(descriptor).map_err(Unusable::Socket)?);
+            inlets[0].local_addr().map(Address::Ip)
+        } else {
+            let socket = Listening::given(descriptor).map_err(Unusable::Socket)?;
+            if told.are_lent {
+                socket.lend();
+            }
+            sockets.push(socket);
+            sockets[0].local_addr()
+        };
+        let address = address.map_err(Unusable::Socket)?;
+        let is_it = |group: &&mut Group| group.address == address && group.inlets.is_empty() != is_inlet;
+        match groups.iter_mut().find(is_it) {
+            Some(group) => {
+                group.sockets.extend(sockets);
+                group.inlets.extend(inlets);
+            }
             None => groups.push(Group {
                 listener: told.listener.clone(),
                 place: told.place,
                 configured: told.configured,
                 address,
-                sockets: vec![socket],
+                sockets,
+                inlets,
             }),
         }
     }

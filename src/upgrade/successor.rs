@@ -164,15 +164,17 @@ impl Talk {
     }
 
     fn pass(&self, group: &Group) -> Result<(), Failure> {
-        for sockets in group.sockets.chunks(DESCRIPTORS_MAX) {
+        let are_lent = group.sockets.iter().any(|socket| socket.is_lent());
+        let sockets = group.sockets.iter().map(AsFd::as_fd);
+        let descriptors: Vec<BorrowedFd<'_>> = sockets.chain(group.inlets.iter().map(AsFd::as_fd)).collect();
+        for descriptors in descriptors.chunks(DESCRIPTORS_MAX) {
             let told = Sockets {
-                are_lent: sockets.iter().any(|socket| socket.is_lent()),
+                are_lent,
                 configured: group.configured,
                 place: group.place,
                 listener: group.listener.clone(),
             };
-            let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-            self.say(&Message::Sockets(told), &descriptors)?;
+            self.say(&Message::Sockets(told), descriptors)?;
         }
         Ok(())
     }

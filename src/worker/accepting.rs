@@ -299,6 +299,7 @@ impl Worker {
     /// What it takes now it serves itself: another worker may have ended its inbox only because this one hands over nothing.
     pub(super) fn stop_accepting(&self) {
         self.boxes.as_ref().inspect(|boxes| boxes.outbox.shut());
+        self.datagrams.borrow().iter().for_each(|datagrams| datagrams.stop(self.is_replaced.get()));
         let shared = Rc::clone(&self.shared.borrow());
         for from in &*self.sockets.borrow() {
             from.socket.shut();

@@ -14,10 +14,10 @@ use super::Worker;
 use super::accepting::Accepting;
 use super::listing::Listing;
 use crate::arrivals::Setting;
-use crate::config::Address;
+use crate::config::{Address, Protocol};
 use crate::end::End;
 use crate::generation::Generation;
-use crate::net::Listening;
+use crate::net::{Inlet, Listening};
 use crate::phase::Phase;
 use crate::session_id::SessionId;
 use crate::shared::Shared;
@@ -29,7 +29,7 @@ pub enum Errand {
     /// That it goes on under another configuration.
     Adopt(Adoption),
     /// That it shows its listening sockets: another descriptor of each.
-    Show(Sender<io::Result<Vec<Listening>>>),
+    Show(Sender<io::Result<Shown>>),
     /// That it treats its sockets as somebody else's, but for those at some addresses.
     Lend {
         /// Nobody has taken those.
@@ -43,12 +43,17 @@ pub enum Errand {
     Kill(SessionId, oneshot::Sender<bool>),
 }
 
+/// A worker's sockets, for connections and for datagrams.
+pub type Shown = (Vec<Listening>, Vec<Inlet>);
+
 /// Another configuration.
 pub struct Adoption {
     /// What it is, and what belongs to it.
     pub generation: Arc<Generation>,
     /// The worker's sockets at addresses that it did not have, each with its listener.
     pub sockets: Vec<(usize, Listening)>,
+    /// The same for datagrams.
+    pub inlets: Vec<(usize, Inlet)>,
     /// Sessions at once in the whole process.
     pub sessions_max: usize,
     /// The same as the record keeps it, if there is one.
@@ -66,7 +71,11 @@ impl Worker {
                 Errand::Show(to) => {
                     let sockets = self.sockets.borrow();
                     // The server may have given up waiting, here and below.
-                    let _ = to.send(sockets.iter().map(|from| from.socket.another()).collect());
+                    let of_connections = sockets.iter().map(|from| from.socket.another());
+                    let of_connections = of_connections.collect::<io::Result<Vec<Listening>>>();
+                    let of_datagrams =
+                        self.datagrams.borrow().as_ref().map_or(Ok(Vec::new()), |all| all.inlets());
+                    let _ = to.send(of_connections.and_then(|sockets| Ok((sockets, of_datagrams?))));
                 }
                 Errand::Lend { but, done } => {
                     let sockets = self.sockets.borrow();
@@ -75,6 +84,7 @@ impl Worker {
                         .filter(|from| from.address.is_none_or(|address| !but.contains(&address)));
                     taken.for_each(|from| from.socket.lend());
                     self.has_lent.set(true);
+                    self.is_replaced.set(true);
                     let _ = done.send(());
                 }
                 Errand::List(listing) => self.list(listing),
@@ -94,7 +104,7 @@ impl Worker {
             let _ = adoption.done.send(());
             return;
         }
-        let Adoption { generation, sockets, sessions_max, setting, done } = adoption;
+        let Adoption { generation, sockets, inlets, sessions_max, setting, done } = adoption;
         // They name backends by their places.
         self.core.samples.begin(generation.number);
         if let (Some(arrivals), Some(setting)) = (&self.core.arrivals, setting) {
@@ -110,6 +120,9 @@ impl Worker {
         self.earlier.borrow_mut().push(before);
 
         self.reassign_sockets(&generation);
+        if let Some(datagrams) = &*self.datagrams.borrow() {
+            datagrams.adopt(Rc::clone(&next), &generation, sessions_max);
+        }
         *self.shared.borrow_mut() = next;
         self.sessions_max.set(sessions_max);
         for (listener, socket) in sockets {
@@ -117,6 +130,7 @@ impl Worker {
             self.sockets.borrow_mut().push(Rc::clone(&socket));
             self.accept_from(socket);
         }
+        self.take_datagrams(inlets);
         // There may be room now.
         self.core.freed.notify_waiters();
         // The server may have given up waiting.
@@ -128,7 +142,8 @@ impl Worker {
     fn reassign_sockets(&self, generation: &Generation) {
         let listener_of = |socket: &Accepting| {
             let address = socket.address?;
-            generation.addresses.iter().position(|addresses| addresses.contains(&address))
+            let mut all = generation.config.listeners.iter().zip(&generation.addresses);
+            all.position(|(spec, addresses)| spec.protocol == Protocol::Tcp && addresses.contains(&address))
         };
         let (kept, removed): (Vec<_>, Vec<_>) =
             self.sockets.take().into_iter().partition(|socket| listener_of(socket).is_some());

@@ -95,7 +95,7 @@ fn listed(shared: &Shared, watch: &Watch, wanted: &Wanted) -> Option<Listed> {
     Some(Listed {
         id: watch.id,
         listener: listener.name.clone(),
-        client: watch.told_client.get().or_else(|| net::peer(&watch.client)),
+        client: client(watch),
         pool: pool.name.clone(),
         backend: backend.map(str::to_owned),
         stage: watch.stage.get(),
@@ -104,4 +104,9 @@ fn listed(shared: &Shared, watch: &Watch, wanted: &Wanted) -> Option<Listed> {
         bytes_to_backend: watch.meter.bytes(Direction::ToBackend),
         bytes_to_client: watch.meter.bytes(Direction::ToClient),
     })
+}
+
+fn client(watch: &Watch) -> Option<Address> {
+    let told = watch.peer.as_ref().map(|peer| Address::Ip(peer.address)).or_else(|| watch.told_client.get());
+    told.or_else(|| net::peer(&watch.client))
 }

@@ -6,6 +6,7 @@ mod errand;
 mod listing;
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use tokio::time::MissedTickBehavior;
 use crate::arrivals::{self, Arrivals};
 use crate::buffers::{Arena, Layout, Registration};
 use crate::config::{Engine, OnDown, Server};
+use crate::datagrams::{self, Datagrams};
 use crate::end::End;
 use crate::entries::{self, Entries};
 use crate::generation::Generation;
 use crate::handover::Boxes;
-use crate::net::{self, Listening};
+use crate::net::{self, Inlet, Listening};
 use crate::phase::{Phase, PhaseFlag};
 use crate::pipes::Pipes;
 use crate::relay::{Carried, Multishot, Supplies};
@@ -38,7 +40,7 @@ use crate::table::{BackendId, BackendTable};
 use crate::watch::{Stage, Watch};
 
 use accepting::{Accepting, Leaving};
-pub use errand::{Adoption, Errand};
+pub use errand::{Adoption, Errand, Shown};
 pub use listing::{LISTED_MAX, Listed, Listing, Wanted};
 
 /// From one housekeeping to the next: how late a deadline can be.
@@ -76,6 +78,8 @@ pub struct Setup {
     pub id: usize,
     /// Its sockets, each with its listener: an index into the configuration's listeners.
     pub sockets: Vec<(usize, Listening)>,
+    /// The same for datagrams.
+    pub inlets: Vec<(usize, Inlet)>,
     /// What carries small messages: never `Auto`.
     pub engine: Engine,
     /// What was asked for, and what is counted and measured under it.
@@ -172,10 +176,18 @@ struct Worker {
     leaving: RefCell<Vec<Leaving>>,
     /// Whether one of its sockets is or was somebody else's.
     has_lent: Cell<bool>,
+    /// Whether another process has taken them over.
+    is_replaced: Cell<bool>,
     boxes: Option<Boxes>,
     errands: Receiver<Errand>,
     /// Its accept loops and the like.
     tasks: RefCell<Vec<JoinHandle<()>>>,
+    /// Its sessions over UDP, once it has a socket for some.
+    datagrams: RefCell<Option<Rc<Datagrams>>>,
+    /// What it takes datagrams from when it begins to serve.
+    inlets: RefCell<Vec<(usize, Inlet)>>,
+    /// Tasks without an end.
+    engines: RefCell<Vec<JoinHandle<()>>>,
     /// Whom it compares itself with.
     neighbours: RefCell<Neighbours>,
     /// How far it may be ahead of them.
@@ -234,9 +246,13 @@ impl Worker {
             sockets: RefCell::new(sockets.collect()),
             leaving: RefCell::default(),
             has_lent: Cell::new(has_lent),
+            is_replaced: Cell::new(false),
             boxes: setup.boxes,
             errands: setup.errands,
             tasks: RefCell::default(),
+            datagrams: RefCell::default(),
+            inlets: RefCell::new(setup.inlets),
+            engines: RefCell::default(),
             neighbours: RefCell::new(Neighbours::new(setup.id, workers)),
             slack: Cell::new(0),
             ended: Cell::new(0),
@@ -253,7 +269,8 @@ impl Worker {
             self.tasks.borrow_mut().push(tokio_uring::spawn(Rc::clone(&self).inbox_loop()));
         }
         let engine = self.core.supplies.multishot.clone();
-        let mut engine: Vec<_> = engine.map(|engine| tokio_uring::spawn(engine.run())).into_iter().collect();
+        self.engines.borrow_mut().extend(engine.map(|engine| tokio_uring::spawn(engine.run())));
+        self.take_datagrams(self.inlets.take());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_tick = Instant::now();
@@ -269,7 +286,9 @@ impl Worker {
             let mut tasks = self.tasks.take();
             propagate_panic(&mut tasks).await;
             self.tasks.borrow_mut().append(&mut tasks);
-            propagate_panic(&mut engine).await;
+            let mut engines = self.engines.take();
+            propagate_panic(&mut engines).await;
+            self.engines.borrow_mut().append(&mut engines);
 
             let phase = self.phase.get();
             if phase != Phase::Running && !draining {
@@ -329,6 +348,7 @@ impl Worker {
             self.end_what_was_removed(&shared);
             shared.entries.iter().for_each(Entries::hand_over);
         }
+        self.datagrams.borrow().iter().for_each(|datagrams| datagrams.reap());
         self.leave_sockets();
         self.forget_what_is_over();
         self.boxes.as_ref().inspect(|_| self.weigh_haste(step));
@@ -348,6 +368,7 @@ impl Worker {
             (carried.small.get() + by_multishot, &shown.small),
             (carried.large.get(), &shown.large),
             (carried.spliced.get(), &shown.spliced),
+            (carried.datagrams.get(), &shown.datagrams),
             (carried.parked.get(), &shown.parked),
         ] {
             shown.add(now - shown.get());
@@ -370,6 +391,28 @@ impl Worker {
         let stats = &self.counts[self.id];
         let ended = stats.admitted.get() - stats.active.get();
         self.slack.set(spread::slack(ended - self.ended.replace(ended), step));
+    }
+
+    /// Takes datagrams from these sockets.
+    fn take_datagrams(&self, inlets: Vec<(usize, Inlet)>) {
+        for (listener, inlet) in inlets {
+            let taken = self.datagrams().and_then(|datagrams| datagrams.take_from(listener, inlet));
+            if let Err(error) = taken {
+                // The kernel sends a part of the clients there, whoever reads.
+                panic!("no datagrams can be taken from a socket: {error}");
+            }
+        }
+    }
+
+    fn datagrams(&self) -> io::Result<Rc<Datagrams>> {
+        if let Some(datagrams) = &*self.datagrams.borrow() {
+            return Ok(Rc::clone(datagrams));
+        }
+        let limits = datagrams::Limits { counts: self.counts.clone(), sessions_max: self.sessions_max.get() };
+        let datagrams = Datagrams::new(Rc::clone(&self.shared.borrow()), limits)?;
+        self.engines.borrow_mut().push(tokio_uring::spawn(Rc::clone(&datagrams).run()));
+        self.datagrams.replace(Some(Rc::clone(&datagrams)));
+        Ok(datagrams)
     }
 
     /// So that a worker without traffic does not hold an old table for ever, and sees the others' counts.

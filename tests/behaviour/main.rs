@@ -33,5 +33,6 @@ mod spans;
 mod spreading;
 mod stages;
 mod tiers;
+mod udp;
 mod unix;
 mod upgrading;

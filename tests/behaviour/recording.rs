@@ -119,7 +119,9 @@ fn every_session_is_recorded_as_it_was_and_nobody_by_address() {
         assert_eq!((arrival.listener, matches!(arrival.client, Client::Hash(_))), (0, true));
         // A first byte that is seen together with the request is not measured.
         let (connect, first_byte) = (arrival.connect_us.unwrap(), arrival.first_byte_us.unwrap_or(0));
-        assert!(arrival.waited_us + connect + first_byte <= arrival.duration_us + 3, "{arrival:?}");
+        // Where the answers of three sessions in a row were seen together with the requests, the backend passes for one that
+        // speaks first, and its first byte is told from the pick: the connect is in it.
+        assert!(arrival.waited_us + connect.max(first_byte) <= arrival.duration_us + 3, "{arrival:?}");
         assert!(arrival.duration_us < DEADLINE.as_micros() as u64);
     }
     assert!(arrivals.iter().any(|arrival| arrival.first_byte_us.is_some()));

@@ -180,7 +180,7 @@ fn those_that_no_route_is_for_can_be_refused() {
 
 #[test]
 fn a_client_that_leaves_before_it_has_said_hello_is_one_that_left() {
-    let (backend, own) = (TestBackend::echo(), TestBackend::named("own"));
+    let (backend, own) = (TestBackend::echo(), TestBackend::echo());
     let config = routed(&[("alpn = 'h2'", backend.address)], own.address, "tls.hello_timeout = '5m'");
     let ringway = Ringway::start(config);
     let mut client = ringway.connect();

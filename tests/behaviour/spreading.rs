@@ -194,6 +194,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
         id: 1,
         engine: ringway::config::Engine::Fixed,
         sockets: vec![(0, socket)],
+        inlets: Vec::new(),
         generation: Arc::new(generation),
         samples,
         arrivals: None,

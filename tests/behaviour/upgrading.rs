@@ -18,13 +18,13 @@ use super::process::Process;
 use crate::common::*;
 
 /// A ringway that was started by a path and with a file that a test can change.
-struct Upgradable {
+pub(super) struct Upgradable {
     folder: tempfile::TempDir,
-    process: Process,
+    pub(super) process: Process,
 }
 
 impl Upgradable {
-    fn start(text: &str) -> Upgradable {
+    pub(super) fn start(text: &str) -> Upgradable {
         Upgradable::start_by(text, |program, file| {
             let mut command = Command::new(program);
             command.args(["run", "--config"]).arg(file);
@@ -59,7 +59,7 @@ impl Upgradable {
     }
 
     /// Has this one of its processes replaced; the number of the new one, which serves.
-    fn upgrade(&self, old: u32) -> u32 {
+    pub(super) fn upgrade(&self, old: u32) -> u32 {
         let before = self.count("the new process serves");
         signal(old, "USR2");
         await_that("the new process serves", || self.count("the new process serves") > before);

@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ringway::config::{
     Accept, Access, Algorithm, Backend, Bandwidth, Check, Choice, Config, Ejection, Engine, Health,
     InitialState, Listener, ListenerLimits, ListeningSocket, LogLevel, NoBackend, OnDown, Otherwise, Pool,
-    PoolSocket, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Tls, Workers,
+    PoolSocket, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Tls, Udp,
+    Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -89,6 +90,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             lifetime_max: None,
             lifetime_jitter: 0,
             no_backend: NoBackend::Reset,
+            udp: Udp::DEFAULT,
             access_log: true,
             proxy_protocol: None,
             access: Access::default(),
@@ -226,12 +228,13 @@ pub struct Carried {
     pub small: u64,
     pub large: u64,
     pub spliced: u64,
+    pub datagrams: u64,
     pub parked: u64,
 }
 
 impl Carried {
     pub fn bytes(&self) -> u64 {
-        self.small + self.large + self.spliced
+        self.small + self.large + self.spliced + self.datagrams
     }
 }
 
@@ -240,6 +243,7 @@ fn carried(stats: &Stats) -> Carried {
         small: stats.sum(|worker| &worker.core.carried.small),
         large: stats.sum(|worker| &worker.core.carried.large),
         spliced: stats.sum(|worker| &worker.core.carried.spliced),
+        datagrams: stats.sum(|worker| &worker.core.carried.datagrams),
         parked: stats.sum(|worker| &worker.core.carried.parked),
     }
 }

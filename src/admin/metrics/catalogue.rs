@@ -47,6 +47,9 @@ metrics! {
     UNKNOWN_SOURCES = Counter "ringway_listener_unknown_sources_total" ["listener"] "connections let in although their source found no place among those that are known";
     LISTENER_BYTES = Counter "ringway_listener_bytes_total" ["listener", "direction"] "bytes carried by sessions that have ended";
     HELLOS = Counter "ringway_listener_hellos_total" ["listener", "result"] "clients by what came of their TLS hello; only of listeners with routes";
+    DATAGRAMS = Counter "ringway_listener_datagrams_total" ["listener", "way"] "datagrams by where they came from or went to; a listener over UDP";
+    DATAGRAMS_DROPPED = Counter "ringway_listener_datagrams_dropped_total" ["listener", "reason"] "datagrams that went nowhere, by why";
+    REBALANCED = Counter "ringway_listener_rebalanced_total" ["listener"] "clients over UDP whose session left a backend that was lost or refused them";
 
     QUEUED = Gauge "ringway_pool_queued_sessions" ["pool"] "sessions that wait for a backend with room";
 
@@ -69,7 +72,7 @@ metrics! {
     ADMITTED = Counter "ringway_worker_sessions_total" ["worker"] "sessions ever";
     HANDED_OVER = Counter "ringway_worker_handed_over_total" ["worker"] "connections accepted and given to another worker";
     PAUSES = Counter "ringway_worker_accept_pauses_total" ["worker"] "times that accepting paused because descriptors or memory were short";
-    CARRIED = Counter "ringway_worker_carried_bytes_total" ["worker", "way"] "bytes carried, by how: small buffers, large buffers, spliced";
+    CARRIED = Counter "ringway_worker_carried_bytes_total" ["worker", "way"] "bytes carried, by how: small buffers, large buffers, spliced, datagrams";
     PARKED = Counter "ringway_worker_parked_total" ["worker"] "times that a direction waited without a buffer, because it had been silent";
     CELLS = Gauge "ringway_worker_arena_buffers" ["worker"] "relay buffers of the arena";
     CELLS_FREE = Gauge "ringway_worker_arena_free_buffers" ["worker"] "those of them that are not lent";

@@ -4,6 +4,7 @@
 //! moment, so that whoever asks a thousand times a second costs no more than ten.
 
 mod catalogue;
+mod datagrams;
 mod text;
 
 use std::fmt;
@@ -122,6 +123,7 @@ impl Collector for Counters {
         let mut page = Page { encoder, generation: &generation };
         self.process(&mut page)?;
         listeners(&mut page)?;
+        datagrams::datagrams(&mut page)?;
         pools(&mut page)?;
         backends(&mut page)?;
         workers(&mut page)
@@ -371,9 +373,14 @@ fn workers(page: &mut Page<'_, '_>) -> fmt::Result {
     page.metric(of::CARRIED, |series, generation| {
         each(generation, |core, worker| {
             let carried = &core.carried;
-            [("small", &carried.small), ("large", &carried.large), ("spliced", &carried.spliced)]
-                .into_iter()
-                .try_for_each(|(way, bytes)| series.number(&[("worker", worker), ("way", way)], bytes.get()))
+            [
+                ("small", &carried.small),
+                ("large", &carried.large),
+                ("spliced", &carried.spliced),
+                ("datagrams", &carried.datagrams),
+            ]
+            .into_iter()
+            .try_for_each(|(way, bytes)| series.number(&[("worker", worker), ("way", way)], bytes.get()))
         })
     })?;
     let mut plain = |metric, counter: fn(&CoreStats) -> &Counter| {

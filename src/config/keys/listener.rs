@@ -10,11 +10,11 @@ use super::{
 pub const LISTENER: Section = Section {
     path: "listener",
     header: "[[listener]]",
-    tables: &["socket", "tls", "route", "access", "limits", "bandwidth", "proxy_protocol"],
+    tables: &["socket", "tls", "route", "udp", "access", "limits", "bandwidth", "proxy_protocol"],
     keys: &[
         key("name", Kind::Name, Required, "what it is called in logs and tables; unique among listeners"),
         key("bind", Kind::Addresses(BINDS_MAX), Required, "where it accepts; unique over all listeners"),
-        key("protocol", Kind::Choice(&["tcp"]), Is("tcp"), "what it accepts"),
+        key("protocol", Kind::Choice(&["tcp", "udp"]), Is("tcp"), "what it accepts"),
         key("pool", Kind::PoolName, Required, "the name of the pool that serves it"),
         key(
             "backlog",

@@ -17,6 +17,7 @@ mod pool_socket;
 mod proxy_protocol;
 mod route;
 mod server;
+mod udp;
 
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub use pool_socket::POOL_SOCKET;
 pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
+pub use udp::UDP;
 
 use super::forms::{METHOD_BYTES_MAX, PATH_BYTES_MAX};
 use super::units::{format_duration, format_size};
@@ -298,6 +300,7 @@ pub const SECTIONS: &[Section] = &[
     LISTENING_SOCKET,
     TLS,
     ROUTE,
+    UDP,
     ACCEPT_PROXY,
     ACCESS,
     LIMITS,

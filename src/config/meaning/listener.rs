@@ -8,6 +8,7 @@ use super::limits::limits;
 use super::listening_socket::listening_socket;
 use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
+use super::udp::{refuse_unused, udp};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys::{self, SPAN_PORTS_MAX};
@@ -36,21 +37,23 @@ pub(super) fn listeners(
         let access = inner("access").and_then(|found| access(&reader, &owner, found));
         let limits = inner("limits").and_then(|found| limits(&reader, &owner, found));
         let bandwidth = inner("bandwidth").and_then(|found| bandwidth(&reader, &owner, found));
-        let listener = listener(&reader, (table, report), pools, &mut names, &mut binds);
+        let listener = listener(&reader, (table, &owner, report), pools, &mut names, &mut binds);
         Some(Listener { access: access?, limits: limits?, bandwidth: bandwidth?, ..listener? })
     }))
 }
 
 fn listener(
     reader: &Reader<'_, '_>,
-    (table, report): (&Table<'_>, &Report),
+    (table, owner, report): (&Table<'_>, &str, &Report),
     pools: Option<&PoolNames>,
     names: &mut HashMap<String, Place>,
     binds: &mut Binds,
 ) -> Option<Listener> {
+    let empty = Table::new();
     let name = unique_name(reader, names, "among listeners");
-    let bind = reader.list("bind", values::places).and_then(|found| unique_binds(reader, binds, found));
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
+    let bind = reader.list("bind", values::places);
+    let bind = bind.and_then(|found| unique_binds(reader, protocol, binds, found));
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
     let tls = tls(reader, table, report);
@@ -65,7 +68,13 @@ fn listener(
     let lifetime_jitter = count(reader, "lifetime_jitter");
     let no_backend = no_backend(reader);
     let access_log = reader.get("access_log", values::switch);
+    let udp = reader.table("udp", &empty).and_then(|(table, place)| {
+        let inner = Reader::new(&keys::UDP, table, place, owner.to_owned(), report);
+        protocol.iter().for_each(|&protocol| refuse_unused(reader, &inner, protocol));
+        udp(&inner)
+    });
     let proxy_protocol = accept_proxy(reader);
+    let (udp, silence_max) = udp?;
     Some(Listener {
         name: name?,
         bind: bind?,
@@ -77,11 +86,12 @@ fn listener(
         accept: accept?,
         tcp: tcp?,
         socket: socket?,
-        idle_timeout: idle_timeout?,
+        idle_timeout: if protocol == Some(Protocol::Udp) { Some(silence_max) } else { idle_timeout? },
         half_closed_timeout: half_closed_timeout?,
         lifetime_max: lifetime_max?,
         lifetime_jitter: lifetime_jitter? as u8, // 50 at most, by the table of keys.
         no_backend: no_backend?,
+        udp,
         access_log: access_log?,
         proxy_protocol: proxy_protocol?,
         // Tables of their own.
@@ -91,20 +101,27 @@ fn listener(
     })
 }
 
-/// Where the listeners before accept.
+/// Where the listeners before accept. TCP and UDP each have all addresses.
 #[derive(Default)]
 struct Binds {
-    places: HashMap<Address, Place>,
+    places: HashMap<(Address, Protocol), Place>,
     /// How many of them are of ranges.
     in_spans: usize,
 }
 
 fn unique_binds(
     reader: &Reader<'_, '_>,
+    protocol: Option<Protocol>,
     seen: &mut Binds,
     found: Vec<Option<(Vec<Address>, Place)>>,
 ) -> Option<Vec<Address>> {
+    let over = protocol.unwrap_or(Protocol::Tcp);
     for (addresses, place) in found.iter().flatten() {
+        let unix = addresses.iter().find(|address| over == Protocol::Udp && address.is_unix());
+        if let Some(address) = unix {
+            let words = format!("{address} is a Unix socket, and datagrams come over UDP; write an ip:port");
+            reader.report(place, "bind", Reason::Conflict(words));
+        }
         let (span, is_span) = (spans(addresses).join(", "), addresses.len() > 1);
         seen.in_spans += if is_span { addresses.len() } else { 0 };
         if seen.in_spans > SPAN_PORTS_MAX {
@@ -113,14 +130,14 @@ fn unique_binds(
             return None;
         }
         // Of a range one is enough: where it overlaps another there may be very many.
-        let taken = addresses.iter().find(|&address| seen.places.contains_key(address));
+        let taken = addresses.iter().find(|&&address| seen.places.contains_key(&(address, over)));
         let told = taken.map_or(addresses.as_slice(), std::slice::from_ref);
         // Port 0 is a new port each time.
         for address in told.iter().filter(|address| !address.is_any_port()) {
             let shown =
                 if is_span { format!("\"{address}\" of \"{span}\"") } else { format!("\"{address}\"") };
             let within = "among the addresses of all listeners";
-            reader.unique(&mut seen.places, "bind", *address, shown, place.clone(), within);
+            reader.unique(&mut seen.places, "bind", (*address, over), shown, place.clone(), within);
         }
     }
     let found: Option<Vec<_>> = found.into_iter().map(|one| one.map(|(addresses, _)| addresses)).collect();

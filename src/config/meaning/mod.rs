@@ -19,6 +19,7 @@ mod proxy_protocol;
 mod response_time;
 mod route;
 mod shadow;
+mod udp;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -216,7 +217,7 @@ mod tests {
     use super::super::types::{
         Accept, Algorithm, Check, Choice, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health,
         HttpCheck, InitialState, LogFormat, LogLevel, OnDown, Only, Over, Pool, PowerOfTwoBy, Protocol,
-        Refuse, ResponseTime, Signal, Standing, Statistic, TlsCheck,
+        Refuse, ResponseTime, Signal, SourcePorts, Standing, Statistic, TlsCheck,
     };
     use super::check::CheckWord;
     use super::listener::NoBackendWord;
@@ -237,6 +238,7 @@ mod tests {
         same::<Facility>(&keys::ACCESS_LOG, "facility");
         same::<Protocol>(&keys::LISTENER, "protocol");
         same::<Accept>(&keys::LISTENER, "accept");
+        same::<SourcePorts>(&keys::UDP, "source_ports");
         same::<NoBackendWord>(&keys::LISTENER, "no_backend");
         same::<Standing>(&keys::ACCESS, "default");
         same::<Refuse>(&keys::ACCESS, "refuse");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     AcceptProxy, Access, Address, Bandwidth, Choice, ListenerLimits, ListeningSocket, Route, TcpOptions, Tls,
+    Udp,
 };
 
 /// `[[listener]]`: addresses that accept clients for one pool.
@@ -29,7 +30,7 @@ pub struct Listener {
     pub tcp: TcpOptions,
     /// `[listener.socket]`
     pub socket: ListeningSocket,
-    /// Ends a session in which no byte moved for this long.
+    /// Ends a session in which no byte, or no datagram, moved for this long.
     pub idle_timeout: Option<Duration>,
     /// The same, once one side has ended its stream.
     pub half_closed_timeout: Option<Duration>,
@@ -39,6 +40,8 @@ pub struct Listener {
     pub lifetime_jitter: u8,
     /// What a client gets when no backend could be reached.
     pub no_backend: NoBackend,
+    /// What holds for sessions over datagrams.
+    pub udp: Udp,
     /// Whether its sessions are in the access log.
     pub access_log: bool,
     /// `[listener.proxy_protocol]`: who may say who the client is, if that is said.
@@ -59,18 +62,21 @@ impl Listener {
 }
 
 /// What a listener accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// TCP connections.
     Tcp,
+    /// UDP datagrams.
+    Udp,
 }
 
 impl Choice for Protocol {
-    const ALL: &'static [Self] = &[Self::Tcp];
+    const ALL: &'static [Self] = &[Self::Tcp, Self::Udp];
 
     fn word(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
     }
 }

@@ -18,6 +18,7 @@ mod proxy_protocol;
 mod route;
 mod server;
 mod tcp_options;
+mod udp;
 
 pub use access::{Access, Refuse, Standing};
 pub use access_log::{AccessLog, Facility, LogFormat, LogTo, Only, SyslogAddress};
@@ -36,6 +37,7 @@ pub use proxy_protocol::{AcceptProxy, ProxyTlv, ProxyVersion, SendProxy};
 pub use route::{Otherwise, Route, ServerName, Tls};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
 pub use tcp_options::TcpOptions;
+pub use udp::{SourcePorts, Udp};
 
 /// Everything that one run of ringway needs to know.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::common::*;
+use crate::peers::own_address;
 use crate::process::{Process, outcome_between, write_file};
+use crate::udp::{self, UdpBackend};
 
 /// A shell that has them as its standard streams, and ringway in its place: from 3 on, and its number in LISTEN_PID. A child of
 /// this process could not know that number.
@@ -105,9 +107,12 @@ fn a_socket_that_does_not_fit_is_refused_with_what_to_do() {
     let expected = format!("socket web of the service manager: no listener has its address {address}");
     assert!(error.contains(&expected), "{error}");
 
-    let datagrams = UdpSocket::bind(any_port()).unwrap();
-    let error = refused(OwnedFd::from(datagrams), 1, "'127.0.0.1:0'");
-    assert!(error.contains("socket web of the service manager: it is not a TCP socket"), "{error}");
+    let datagrams = UdpSocket::bind(own_address(5300)).unwrap();
+    let address = datagrams.local_addr().unwrap();
+    // The listener with its address is over TCP.
+    let error = refused(OwnedFd::from(datagrams), 1, &format!("'{address}'"));
+    let expected = format!("socket web of the service manager: no listener has its address {address}");
+    assert!(error.contains(&expected), "{error}");
 
     let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let error = refused(OwnedFd::from(silent), 1, "'127.0.0.1:0'");
@@ -169,4 +174,21 @@ fn the_real_systemd_socket_activate_can_start_it() {
     assert_echo(&mut with_deadline(client.unwrap()), b"served");
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert!(crate::process::await_exit(&mut child).success());
+}
+
+#[test]
+fn a_passed_socket_for_datagrams_serves_and_is_still_there_afterwards() {
+    let backend = UdpBackend::echo();
+    let socket = udp::socket_at(any_port());
+    let address = socket.local_addr().unwrap();
+    let (command, _file) = command(1, 2, &format!("'{address}'\nprotocol = 'udp'"), backend.address);
+    let passed = Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
+    let process = Process::start_between(command, passed, Stdio::null());
+    let client = udp::client_of(address);
+    udp::assert_echo(&client, b"through a passed socket");
+    process.stop();
+    client.send(b"while nobody is there").unwrap();
+    // The options that ringway has set are those of the socket, and so is that it does not wait.
+    socket.set_nonblocking(false).unwrap();
+    assert_eq!(udp::receive(&socket), b"while nobody is there");
 }

@@ -1,0 +1,67 @@
+//! Meaning of `[listener.udp]`, and which keys go with which protocol.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use super::{count, time, to_u32, to_usize};
+use crate::config::errors::Reason;
+use crate::config::keys::UDP;
+use crate::config::read::Reader;
+use crate::config::types::{Protocol, Udp};
+use crate::config::values;
+
+/// Keys of a listener that say something of connections, and what says it of datagrams.
+const OF_CONNECTIONS: &[(&str, &str)] = &[
+    ("backlog", "remove it"),
+    ("accept", "remove it: a client stays on one worker"),
+    ("nodelay", "remove it"),
+    ("keepalive", "remove it"),
+    ("user_timeout", "remove it"),
+    ("idle_timeout", "write it into [listener.udp]"),
+    ("half_closed_timeout", "remove it"),
+    ("tls", "remove it"),
+    ("socket", "remove it"),
+    ("bandwidth", "remove it: datagrams are not slowed down"),
+    ("proxy_protocol", "remove it: it says who a connection is of"),
+    ("route", "remove it: a datagram says no hello"),
+    ("no_backend", "remove it: the datagram is dropped"),
+    ("no_backend_message", "remove it: the datagram is dropped"),
+];
+
+/// The table, and the `idle_timeout` in it.
+pub(super) fn udp(reader: &Reader<'_, '_>) -> Option<(Udp, Duration)> {
+    let responses = reader.get("responses", values::number);
+    let requests = reader.get("requests", values::number);
+    let idle_timeout = time(reader, "idle_timeout");
+    let sessions_max = count(reader, "sessions_max");
+    let source_ports = reader.get("source_ports", values::choice);
+    let udp = Udp {
+        responses: responses?.map(to_u32),
+        requests: requests?.and_then(|requests| NonZeroU32::new(to_u32(requests))),
+        sessions_max: NonZeroUsize::new(to_usize(sessions_max?))?,
+        source_ports: source_ports?,
+    };
+    Some((udp, idle_timeout?))
+}
+
+/// Reports every key that the other protocol has.
+pub(super) fn refuse_unused(listener: &Reader<'_, '_>, udp: &Reader<'_, '_>, protocol: Protocol) {
+    let refuse = |reader: &Reader<'_, '_>, name: &str, cure: &str| {
+        if reader.is_given(name) {
+            let words =
+                format!("it is never used, because protocol is \"{}\"; {cure}", protocol_word(protocol));
+            reader.report(&reader.place_of(name), name, Reason::Conflict(words));
+        }
+    };
+    match protocol {
+        Protocol::Tcp => {
+            let cure = "set protocol to \"udp\" or remove it";
+            UDP.keys.iter().for_each(|key| refuse(udp, key.name, cure));
+        }
+        Protocol::Udp => OF_CONNECTIONS.iter().for_each(|(name, cure)| refuse(listener, name, cure)),
+    }
+}
+
+fn protocol_word(protocol: Protocol) -> &'static str {
+    crate::config::types::Choice::word(protocol)
+}

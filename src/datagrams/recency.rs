@@ -1,0 +1,147 @@
+//! Recency: which session has been idle longest, of those who have shown that they are somebody and of those who have not. Pure.
+//!
+//! Whoever sends from a false address never gets a reply, and so never sends another datagram after one. With those that
+//! have not answered a reply going first, a flood of false addresses pushes out its own sessions and nobody else's.
+
+use std::time::Duration;
+
+/// While there is one that has shown nothing, one that has goes only if it has been idle so many times as long. If it never
+/// went, new clients would push each other out before their replies come, as long as those that are there do not expire.
+const PROVEN_IDLE_TIMES: u32 = 64;
+
+/// Which of the two that have been idle longest, one of each standing, is to make room.
+pub(super) fn makes_room(new: Option<Duration>, proven: Option<Duration>) -> Option<Standing> {
+    match (new, proven) {
+        (Some(new), Some(proven)) if proven > new * PROVEN_IDLE_TIMES => Some(Standing::Proven),
+        (Some(_), _) => Some(Standing::New),
+        (None, Some(_)) => Some(Standing::Proven),
+        (None, None) => None,
+    }
+}
+
+/// What a session has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing yet.
+    New = 0,
+    /// That replies reach it.
+    Proven = 1,
+}
+
+/// Two lists of the sessions of one listening socket, each from the one that moved last to the one that has been idle longest.
+#[derive(Debug, Default)]
+pub(super) struct Recency {
+    /// By the number of the session.
+    links: Vec<Option<Link>>,
+    lists: [List; 2],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct List {
+    newest: Option<usize>,
+    oldest: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    standing: Standing,
+    newer: Option<usize>,
+    older: Option<usize>,
+}
+
+impl Recency {
+    /// It has moved just now.
+    pub(super) fn touch(&mut self, session: usize, standing: Standing) {
+        if self.lists[standing as usize].newest == Some(session) {
+            return;
+        }
+        self.remove(session);
+        if session >= self.links.len() {
+            self.links.resize(session + 1, None);
+        }
+        let list = &mut self.lists[standing as usize];
+        let older = list.newest.replace(session);
+        if list.oldest.is_none() {
+            list.oldest = Some(session);
+        }
+        self.links[session] = Some(Link { standing, newer: None, older });
+        if let Some(link) = older.and_then(|older| self.links[older].as_mut()) {
+            link.newer = Some(session);
+        }
+    }
+
+    /// It is over.
+    pub(super) fn remove(&mut self, session: usize) {
+        let Some(link) = self.links.get_mut(session).and_then(Option::take) else { return };
+        let Link { standing, newer, older } = link;
+        match newer.and_then(|newer| self.links[newer].as_mut()) {
+            Some(link) => link.older = older,
+            None => self.lists[standing as usize].newest = older,
+        }
+        match older.and_then(|older| self.links[older].as_mut()) {
+            Some(link) => link.newer = newer,
+            None => self.lists[standing as usize].oldest = newer,
+        }
+    }
+
+    /// The one of that standing that has been idle longest.
+    pub(super) fn oldest(&self, standing: Standing) -> Option<usize> {
+        self.lists[standing as usize].oldest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Standing::{New, Proven};
+    use super::*;
+
+    #[test]
+    fn the_one_that_moved_longest_ago_is_the_oldest_of_its_standing() {
+        let mut recency = Recency::default();
+        (0..4).for_each(|session| recency.touch(session, New));
+        recency.touch(0, New);
+        assert_eq!(recency.oldest(New), Some(1));
+        recency.touch(1, Proven);
+        assert_eq!((recency.oldest(New), recency.oldest(Proven)), (Some(2), Some(1)));
+        recency.remove(2);
+        recency.remove(2);
+        assert_eq!(recency.oldest(New), Some(3));
+        for session in [1, 3, 0] {
+            recency.remove(session);
+        }
+        assert_eq!((recency.oldest(New), recency.oldest(Proven)), (None, None));
+    }
+
+    #[test]
+    fn who_has_shown_nothing_goes_first_unless_others_have_been_idle_for_very_much_longer() {
+        let millis = |count| Some(Duration::from_millis(count));
+        assert_eq!(makes_room(None, None), None);
+        assert_eq!(makes_room(None, millis(0)), Some(Proven));
+        assert_eq!(makes_room(millis(0), None), Some(New));
+        assert_eq!(makes_room(millis(0), millis(0)), Some(New));
+        assert_eq!(makes_room(millis(0), millis(1)), Some(Proven));
+        assert_eq!(makes_room(millis(100), millis(6_000)), Some(New));
+        assert_eq!(makes_room(millis(100), millis(7_000)), Some(Proven));
+    }
+
+    #[test]
+    fn it_agrees_with_a_list_that_is_sorted_each_time() {
+        let mut dice = fastrand::Rng::with_seed(11);
+        let (mut recency, mut plain) = (Recency::default(), Vec::<(usize, Standing)>::new());
+        for _ in 0..20_000 {
+            let session = dice.usize(..40);
+            plain.retain(|(other, _)| *other != session);
+            if dice.u8(..4) == 0 {
+                recency.remove(session);
+            } else {
+                let standing = if dice.bool() { New } else { Proven };
+                recency.touch(session, standing);
+                plain.push((session, standing));
+            }
+            for standing in [New, Proven] {
+                let oldest = plain.iter().find(|(_, other)| *other == standing).map(|(session, _)| *session);
+                assert_eq!(recency.oldest(standing), oldest);
+            }
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! World: all sockets and sessions over UDP of one worker, and how a datagram gets through.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::Limits;
+use super::flow::{Flow, Key, Way};
+use super::recency::Recency;
+use super::train::{self, Train};
+use crate::config::SourcePorts;
+use crate::end::End;
+use crate::net::{self, Batch, Inlet, Outgoing, Piece, Readiness, SLOTS, Socket};
+use crate::shared::Shared;
+use crate::stats::Dropped;
+use crate::table::BackendId;
+use crate::watch::Calls;
+
+/// Datagrams that are taken from one backend before the others have their turn.
+const FROM_BACKEND: usize = 16;
+/// Keys of listening sockets have this bit; the others are those of sessions.
+const IS_INLET: u64 = 1 << 63;
+
+/// All sockets and sessions over UDP of one worker.
+pub(super) struct World {
+    /// The configuration under which clients are served from now on.
+    pub(super) present: Rc<Shared>,
+    pub(super) limits: Limits,
+    pub(super) readiness: Readiness,
+    batch: Batch,
+    pub(super) entrances: Slab<Entrance>,
+    pub(super) flows: Slab<Flow>,
+    /// Which session the next datagram of a client is of.
+    pub(super) places: HashMap<Key, usize>,
+    /// Replies that are still to be sent; each is one piece, with the same number.
+    outgoing: Vec<Outgoing>,
+    /// Their ways.
+    ways: Vec<Rc<Way>>,
+    /// Of what is being passed on: of clients' datagrams or of replies.
+    pieces: Vec<Piece>,
+    /// Slots of the batch that replies lie in.
+    filled: usize,
+    /// Who was refused by which backend just now, under which configuration.
+    pub(super) shunned: VecDeque<(Key, u64, BackendId)>,
+    pub(super) calls: Calls,
+    /// Whether nobody new is let in.
+    pub(super) is_ending: bool,
+}
+
+/// A listening socket, and its sessions by how long they have been idle.
+pub(super) struct Entrance {
+    pub(super) way: Rc<Way>,
+    pub(super) recency: Recency,
+}
+
+/// What it says of the parties that something could not be sent.
+enum Fault {
+    /// It is about the datagram.
+    Datagram(Dropped),
+    /// It is about the backend.
+    Backend,
+}
+
+impl Fault {
+    fn of(error: &io::Error) -> Fault {
+        match () {
+            () if net::is_too_large(error) => Fault::Datagram(Dropped::TooLarge),
+            () if error.kind() == io::ErrorKind::WouldBlock => Fault::Datagram(Dropped::Busy),
+            () if net::is_shortage(error) => Fault::Datagram(Dropped::Busy),
+            () => Fault::Backend,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new(present: Rc<Shared>, limits: Limits, calls: Calls) -> io::Result<World> {
+        Ok(World {
+            present,
+            limits,
+            readiness: Readiness::new()?,
+            batch: Batch::new(),
+            entrances: Slab::new(),
+            flows: Slab::new(),
+            places: HashMap::new(),
+            outgoing: Vec::with_capacity(SLOTS),
+            ways: Vec::with_capacity(SLOTS),
+            pieces: Vec::with_capacity(SLOTS),
+            filled: 0,
+            shunned: VecDeque::new(),
+            calls,
+            is_ending: false,
+        })
+    }
+
+    /// Readable when one of the sockets is.
+    pub(super) fn readiness(&self) -> io::Result<OwnedFd> {
+        self.readiness.another()
+    }
+
+    /// Another descriptor of each socket.
+    pub(super) fn inlets(&self) -> io::Result<Vec<Inlet>> {
+        self.entrances.iter().map(|(_, entrance)| Inlet::of(&entrance.way.socket)).collect()
+    }
+
+    /// Takes datagrams from this socket from now on.
+    pub(super) fn watch(&mut self, listener: usize, inlet: Inlet) -> io::Result<()> {
+        let address = inlet.local_addr()?;
+        let way = Rc::new(Way {
+            socket: Socket::from(inlet),
+            address,
+            is_leaving: Rc::new(Cell::new(self.is_ending)),
+            listener: Cell::new(listener),
+            counters: RefCell::new(Arc::clone(&self.present.stats.listeners[listener])),
+        });
+        let entrance = Entrance { way: Rc::clone(&way), recency: Recency::default() };
+        let key = self.entrances.insert(entrance);
+        self.readiness.add(&way.socket, key as u64 | IS_INLET)
+    }
+
+    /// Takes nothing more from a socket. It stays as long as it has sessions, which end when they owe nothing.
+    fn shut(&mut self, key: usize) {
+        let entrance = self.entrances.remove(key);
+        self.readiness.remove(&entrance.way.socket);
+        entrance.way.is_leaving.set(true);
+    }
+
+    /// Goes on under another configuration, where `listener_of` says whose an address is.
+    pub(super) fn adopt(
+        &mut self,
+        present: Rc<Shared>,
+        listener_of: impl Fn(SocketAddr) -> Option<usize>,
+        sessions_max: usize,
+    ) {
+        let mut removed = Vec::new();
+        for (key, Entrance { way, .. }) in &self.entrances {
+            let Some(listener) = listener_of(way.address) else {
+                removed.push(key);
+                continue;
+            };
+            way.listener.set(listener);
+            way.counters.replace(Arc::clone(&present.stats.listeners[listener]));
+        }
+        removed.into_iter().for_each(|key| self.shut(key));
+        self.limits.sessions_max = sessions_max;
+        self.present = present;
+    }
+
+    /// Lets nobody new in.
+    pub(super) fn stop(&mut self, is_replaced: bool) {
+        self.is_ending = true;
+        self.entrances.iter().for_each(|(_, entrance)| entrance.way.is_leaving.set(true));
+        if is_replaced {
+            let keys: Vec<usize> = self.entrances.iter().map(|(key, _)| key).collect();
+            keys.into_iter().for_each(|key| self.shut(key));
+        }
+    }
+
+    /// One look at all sockets: takes what some of them have, and sends it on. Says whether there was anything.
+    pub(super) fn turn(&mut self, now: Duration) -> io::Result<bool> {
+        let count = match self.readiness.look() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            count => count?,
+        };
+        for place in 0..count {
+            match self.readiness.key(place) {
+                key if key & IS_INLET != 0 => self.take_from_clients((key & !IS_INLET) as usize, now),
+                key => self.take_from_backend(key as usize, now),
+            }
+        }
+        self.send_replies();
+        Ok(count > 0)
+    }
+
+    /// Takes a batch of what clients have sent to one socket.
+    fn take_from_clients(&mut self, inlet: usize, now: Duration) {
+        // A socket that was shut in this very turn.
+        let Some(entrance) = self.entrances.get(inlet) else { return };
+        let way = Rc::clone(&entrance.way);
+        // The slots of replies are needed until these are sent.
+        self.send_replies();
+        let count = match self.batch.receive(&way.socket, 0, SLOTS) {
+            Ok(count) => count,
+            // Nothing there, or an error that is about one datagram that was sent. The socket goes on.
+            Err(_) => return,
+        };
+        let udp = self.present.config.listeners[way.listener.get()].udp;
+        let counters = Arc::clone(&way.counters.borrow());
+        // Where datagrams are counted one by one, they go one by one.
+        let goes_alone = udp.requests.is_some() || udp.responses == Some(0);
+        self.pieces.clear();
+        let mut waiting: Option<(Key, Train)> = None;
+        for slot in 0..count {
+            let received = self.batch.received(slot);
+            let whole = Train::of(&received, self.pieces.len());
+            counters.datagrams.from_clients.add(whole.datagrams as u64);
+            if received.is_cut {
+                counters.datagrams.drop(Dropped::TooLarge, 1);
+                continue;
+            }
+            let Some(client) = received.from else { continue };
+            if is_refused(client, received.to, &way, udp.source_ports) {
+                counters.datagrams.drop(Dropped::Source, whole.datagrams as u64);
+                continue;
+            }
+            let key = Key { inlet, client, local: received.to };
+            let piece = Piece { slot, offset: 0, bytes: received.bytes };
+            if goes_alone {
+                for piece in train::apart(&[piece], received.segment.unwrap_or(received.bytes)) {
+                    let first = self.pieces.len();
+                    self.pieces.push(piece);
+                    self.pass_on(&way, key, Train::of_piece(&piece, first), now);
+                }
+                continue;
+            }
+            self.pieces.push(piece);
+            let joins = waiting.as_mut().is_some_and(|(last, train)| *last == key && train.join(&whole));
+            if !joins && let Some((key, train)) = waiting.replace((key, whole)) {
+                self.pass_on(&way, key, train, now);
+            }
+        }
+        if let Some((key, train)) = waiting {
+            self.pass_on(&way, key, train, now);
+        }
+        self.pieces.clear();
+    }
+
+    /// Passes datagrams of one client on to the backend of its session, and opens one if there is none.
+    fn pass_on(&mut self, way: &Rc<Way>, key: Key, train: Train, now: Duration) {
+        let why = match self.session_for(way, key) {
+            Ok(session) => match self.send_to_backend(session, train, now) {
+                Ok(()) => return,
+                Err(error) => match Fault::of(&error) {
+                    Fault::Datagram(why) => why,
+                    // It is left at once, and the datagram goes to another.
+                    Fault::Backend => {
+                        self.refused(session);
+                        let again = self.open(way, key);
+                        let sent = again.map(|session| self.send_to_backend(session, train, now));
+                        match sent {
+                            Ok(Ok(())) => return,
+                            Ok(Err(_)) => Dropped::Refused,
+                            Err(why) => why,
+                        }
+                    }
+                },
+            },
+            Err(why) => why,
+        };
+        way.counters.borrow().datagrams.drop(why, train.datagrams as u64);
+    }
+
+    fn send_to_backend(&mut self, session: usize, train: Train, now: Duration) -> io::Result<()> {
+        let flow = &mut self.flows[session];
+        // What is to stand before the client's own bytes (a header that tells the backend who the client is) would be sent
+        // here: before the first datagram of a session, or before each.
+        let message = Outgoing {
+            first: train.first,
+            count: train.count,
+            segment: train.segment(),
+            to: None,
+            from: None,
+        };
+        match self.batch.send(&flow.backend, &self.pieces, &message) {
+            Err(error) if message.segment.is_some() && net::is_no_train(&error) => {
+                send_apart(&mut self.batch, flow, &self.pieces, &message)?;
+            }
+            result => result?,
+        }
+        flow.ask(train.datagrams, now);
+        flow.asked(train.datagrams, train.bytes);
+        let is_at_its_end =
+            flow.udp.requests.is_some_and(|most| flow.pairing.requests() >= u64::from(most.get()));
+        let (key, standing, is_complete) = (flow.key, flow.standing(), flow.pairing.is_complete());
+        if let Some(entrance) = self.entrances.get_mut(key.inlet) {
+            entrance.recency.touch(session, standing);
+        }
+        if is_complete {
+            self.close(session, End::Complete);
+        } else if is_at_its_end {
+            self.unbind(session);
+        }
+        Ok(())
+    }
+
+    /// Takes what the backend of one session has sent.
+    fn take_from_backend(&mut self, session: usize, now: Duration) {
+        if SLOTS - self.filled < FROM_BACKEND {
+            self.send_replies();
+        }
+        // One that has ended in this very turn. Another one at its place has nothing yet, which is no harm.
+        let Some(flow) = self.flows.get_mut(session) else { return };
+        let first = self.filled;
+        let count = match self.batch.receive(&flow.backend, first, FROM_BACKEND) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted || net::is_shortage(&error) => return,
+            // The network has reported it of a datagram that was sent.
+            Err(_) => return self.refused(session),
+        };
+        self.filled += count;
+        for slot in first..first + count {
+            let received = self.batch.received(slot);
+            if received.is_cut {
+                flow.way.counters.borrow().datagrams.drop(Dropped::TooLarge, 1);
+                continue;
+            }
+            let train = Train::of(&received, self.pieces.len());
+            flow.replied(train.datagrams, train.bytes, now);
+            self.pieces.push(Piece { slot, offset: 0, bytes: received.bytes });
+            self.outgoing.push(Outgoing {
+                first: train.first,
+                count: 1,
+                segment: train.segment(),
+                to: Some(flow.key.client),
+                from: flow.key.local,
+            });
+            self.ways.push(Rc::clone(&flow.way));
+        }
+        let (key, standing, is_complete) = (flow.key, flow.standing(), flow.pairing.is_complete());
+        if let Some(entrance) = self.entrances.get_mut(key.inlet) {
+            entrance.recency.touch(session, standing);
+        }
+        if is_complete {
+            self.close(session, End::Complete);
+        }
+    }
+
+    /// Sends the replies that have come, those that leave by the same socket with one call.
+    fn send_replies(&mut self) {
+        let mut first = 0;
+        while first < self.outgoing.len() {
+            let way = Rc::clone(&self.ways[first]);
+            let same = self.ways[first..].iter().take_while(|other| Rc::ptr_eq(other, &way)).count();
+            let messages = &self.outgoing[first..first + same];
+            let mut lost = Vec::new();
+            self.batch
+                .send_all(&way.socket, &self.pieces, messages, |place, error| lost.push((place, error)));
+            for (place, error) in lost {
+                self.resend(&way, first + place, &error);
+            }
+            first += same;
+        }
+        self.outgoing.clear();
+        self.ways.clear();
+        self.pieces.clear();
+        self.filled = 0;
+    }
+
+    /// A reply was not sent: as its parts, if it is a train that could not be sent as one.
+    #[cold]
+    fn resend(&mut self, way: &Way, place: usize, error: &io::Error) {
+        let message = self.outgoing[place];
+        let drop = |error: &io::Error| {
+            let why = match Fault::of(error) {
+                Fault::Datagram(why) => why,
+                Fault::Backend => Dropped::Refused,
+            };
+            way.counters.borrow().datagrams.drop(why, 1);
+        };
+        let Some(size) = message.segment.filter(|_| net::is_no_train(error)) else { return drop(error) };
+        let pieces = train::apart(&self.pieces[message.first..message.first + message.count], size);
+        for place in 0..pieces.len() {
+            let one = Outgoing { first: place, count: 1, segment: None, ..message };
+            self.batch.send_all(&way.socket, &pieces, &[one], |_, error| drop(&error));
+        }
+    }
+}
+
+/// Sends the parts of a train one by one.
+#[cold]
+fn send_apart(batch: &mut Batch, flow: &Flow, pieces: &[Piece], message: &Outgoing) -> io::Result<()> {
+    let size = message.segment.unwrap_or_default();
+    let pieces = train::apart(&pieces[message.first..message.first + message.count], size);
+    for place in 0..pieces.len() {
+        let one = Outgoing { first: place, count: 1, segment: None, ..*message };
+        batch.send(&flow.backend, &pieces, &one)?;
+    }
+    Ok(())
+}
+
+/// Whether nobody who sends from there is served. What seems to come from this very socket would go round for ever.
+fn is_refused(client: SocketAddr, to: Option<IpAddr>, way: &Way, ports: SourcePorts) -> bool {
+    let is_low = client.port() < 1024 && ports == SourcePorts::Unprivileged;
+    let own = to.unwrap_or(way.address.ip());
+    is_low || client.port() == 0 || (client.port() == way.address.port() && client.ip() == own)
+}

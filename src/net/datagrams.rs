@@ -1,0 +1,551 @@
+//! Datagrams: UDP sockets, and many datagrams in one call.
+//!
+//! A train is several datagrams of equal size in one buffer, of which the last may be shorter. The kernel hands them over like
+//! that (UDP_GRO) and takes them like that (UDP_SEGMENT): one way through its layers for all of them.
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use super::Socket;
+use crate::config::Address;
+
+/// Datagrams that one call takes or gives at most.
+pub const SLOTS: usize = 64;
+/// Room for one datagram, or one train: no larger one can be, so that none is ever cut.
+const SLOT_BYTES: usize = 64 * 1024;
+/// What the kernel is asked to hold for us while a worker is busy elsewhere; it grants what net.core.rmem_max allows.
+const KERNEL_BYTES: usize = 4 * 1024 * 1024;
+/// The most datagrams in one train (UDP_MAX_SEGMENTS of every kernel).
+pub const TRAIN_MAX: usize = 64;
+/// The most bytes in one train, whatever the headers.
+pub const TRAIN_BYTES_MAX: usize = 65_487;
+/// Room for what comes beside a datagram: where it was sent to, and the size of a train's parts.
+const CONTROL_BYTES: usize = 128;
+
+/// One instruction of a program in the kernel (struct sock_filter).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    /// What to do.
+    pub code: u16,
+    /// How many to leave out if a comparison holds.
+    pub if_true: u8,
+    /// How many to leave out if it does not.
+    pub if_false: u8,
+    /// Whatever it needs.
+    pub operand: u32,
+}
+
+/// A UDP socket that clients send to: one for each worker and address.
+#[derive(Debug)]
+pub struct Inlet {
+    socket: OwnedFd,
+}
+
+impl Inlet {
+    /// One that somebody else made, and leaves to us.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a UDP socket that is bound.
+    pub fn given(descriptor: OwnedFd) -> io::Result<Inlet> {
+        let socket = SockRef::from(&descriptor);
+        let is_datagram = socket.r#type().is_ok_and(|kind| kind == Type::DGRAM);
+        if !is_datagram || socket.local_addr()?.as_socket().is_none_or(|address| address.port() == 0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a UDP socket that is bound"));
+        }
+        prepare(&socket)?;
+        Ok(Inlet { socket: descriptor })
+    }
+
+    /// Another descriptor of a socket that is in use.
+    pub fn of(socket: &Socket) -> io::Result<Inlet> {
+        Ok(Inlet { socket: socket.as_fd().try_clone_to_owned()? })
+    }
+
+    /// One more at an address where others of ours are.
+    pub fn beside(address: SocketAddr) -> io::Result<Inlet> {
+        let socket = new_inlet(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        prepare(&SockRef::from(&socket))?;
+        Ok(Inlet { socket: socket.into() })
+    }
+
+    /// Where clients send to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let address = SockRef::from(&self.socket).local_addr()?;
+        address.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+    }
+
+    /// Has this program say which socket of the group gets a datagram. The sockets are numbered as they were bound.
+    pub fn steer(&self, program: &[Instruction]) -> io::Result<()> {
+        let mut filters: Vec<libc::sock_filter> = program
+            .iter()
+            .map(|one| libc::sock_filter {
+                code: one.code,
+                jt: one.if_true,
+                jf: one.if_false,
+                k: one.operand,
+            })
+            .collect();
+        let len = u16::try_from(filters.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let program = libc::sock_fprog { len, filter: filters.as_mut_ptr() };
+        // SAFETY: the kernel reads one sock_fprog, and from its pointer the `len` instructions of a vector that outlives the
+        // call; it keeps a copy.
+        unsafe {
+            set_option(self.socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
+        }
+    }
+}
+
+impl From<Inlet> for Socket {
+    fn from(inlet: Inlet) -> Socket {
+        Socket::from(inlet.socket)
+    }
+}
+
+impl AsFd for Inlet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Whether it is a UDP socket.
+pub fn is_inlet(descriptor: &OwnedFd) -> bool {
+    SockRef::from(descriptor).r#type().is_ok_and(|kind| kind == Type::DGRAM)
+}
+
+/// Opens `count` sockets that share `address`, one for each worker. Fails if anybody else has it; see [`super::listen`] for how.
+pub fn bind_inlets(address: Address, count: usize) -> io::Result<Vec<Inlet>> {
+    assert!(count > 0);
+    let address = address.as_ip().ok_or_else(no_datagrams)?;
+    let first = new_inlet(address)?;
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    prepare(&SockRef::from(&first))?;
+    let first = Inlet { socket: first.into() };
+    let shared = first.local_addr()?;
+    let mut inlets = vec![first];
+    for _ in 1..count {
+        inlets.push(Inlet::beside(shared)?);
+    }
+    Ok(inlets)
+}
+
+fn no_datagrams() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "no datagrams go to a Unix socket")
+}
+
+fn new_inlet(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// What every socket for clients has.
+fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    // As far as the kernel grants it; no reason not to serve.
+    let _ = socket.set_recv_buffer_size(KERNEL_BYTES);
+    let _ = socket.set_send_buffer_size(KERNEL_BYTES);
+    receive_trains(socket.as_raw_fd());
+    // At an address that stands for all of the machine's, only the datagram says to which one it was sent.
+    match socket.local_addr()?.as_socket() {
+        Some(SocketAddr::V4(address)) if address.ip().is_unspecified() => {
+            set_number(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+        }
+        Some(SocketAddr::V6(address)) if address.ip().is_unspecified() => {
+            set_number(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Has the socket hand over trains. An older kernel hands over their parts one by one.
+fn receive_trains(descriptor: i32) {
+    let _ = set_number(descriptor, libc::SOL_UDP, libc::UDP_GRO, 1);
+}
+
+/// A socket from which only this address is reached, and which hears from nobody else. Errors that the network reports about
+/// it are told by the next call.
+pub fn datagrams_to(address: Address) -> io::Result<Socket> {
+    let address = address.as_ip().ok_or_else(no_datagrams)?;
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    socket.connect(&address.into())?;
+    receive_trains(socket.as_raw_fd());
+    Ok(Socket::from(OwnedFd::from(socket)))
+}
+
+fn set_number(descriptor: i32, level: libc::c_int, name: libc::c_int, number: libc::c_int) -> io::Result<()> {
+    // SAFETY: an int is what these options are.
+    unsafe { set_option(descriptor, level, name, &number) }
+}
+
+/// # Safety
+///
+/// The kernel must expect a `T` for this option, and nothing behind its pointers that does not live as long as the call.
+unsafe fn set_option<T>(descriptor: i32, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes from a live reference; what it makes of them is the caller's word.
+    let result = unsafe {
+        libc::setsockopt(
+            descriptor,
+            level,
+            name,
+            ptr::from_ref(value).cast(),
+            mem::size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What came into a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes, of all parts together.
+    pub bytes: usize,
+    /// The size of each part but the last, of a train.
+    pub segment: Option<usize>,
+    /// Whether there was more of it than there is room for.
+    pub is_cut: bool,
+    /// Who sent it.
+    pub from: Option<SocketAddr>,
+    /// Which of the machine's addresses it was sent to, where the socket stands for all of them.
+    pub to: Option<IpAddr>,
+}
+
+/// A part of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Which slot.
+    pub slot: usize,
+    /// Where it begins there.
+    pub offset: usize,
+    /// Its bytes.
+    pub bytes: usize,
+}
+
+/// One datagram, or one train, that is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its first piece, in a list of pieces.
+    pub first: usize,
+    /// How many of them it is.
+    pub count: usize,
+    /// The size of each part but the last, of a train.
+    pub segment: Option<usize>,
+    /// To whom, from a socket that is not connected.
+    pub to: Option<SocketAddr>,
+    /// From which of the machine's addresses.
+    pub from: Option<IpAddr>,
+}
+
+#[repr(align(8))]
+#[derive(Clone, Copy)]
+struct Control([u8; CONTROL_BYTES]);
+
+/// Buffers for as many datagrams as one call takes, and what the call needs beside them.
+pub struct Batch {
+    memory: Box<[u8]>,
+    headers: Box<[libc::mmsghdr]>,
+    pieces: Box<[libc::iovec]>,
+    names: Box<[libc::sockaddr_storage]>,
+    controls: Box<[Control]>,
+    /// What lies in each slot.
+    received: Box<[Received]>,
+}
+
+impl Batch {
+    /// With nothing in it. Memory is taken from the kernel only as far as it is used.
+    pub fn new() -> Batch {
+        let nothing = Received { bytes: 0, segment: None, is_cut: false, from: None, to: None };
+        // SAFETY: of these plain structures of the kernel's all zeroes is a value: no pointers, no lengths.
+        let (header, name) =
+            unsafe { (mem::zeroed::<libc::mmsghdr>(), mem::zeroed::<libc::sockaddr_storage>()) };
+        let piece = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        Batch {
+            memory: vec![0; SLOTS * SLOT_BYTES].into(),
+            headers: vec![header; SLOTS].into(),
+            pieces: vec![piece; SLOTS].into(),
+            names: vec![name; SLOTS].into(),
+            controls: vec![Control([0; CONTROL_BYTES]); SLOTS].into(),
+            received: vec![nothing; SLOTS].into(),
+        }
+    }
+
+    /// Bytes that it takes at most.
+    pub const fn bytes() -> usize {
+        SLOTS
+            * (SLOT_BYTES
+                + CONTROL_BYTES
+                + mem::size_of::<libc::mmsghdr>()
+                + mem::size_of::<libc::sockaddr_storage>())
+    }
+
+    /// Takes what the socket has into the slots from `first` on, at most `max` of them, and says how many.
+    pub fn receive(&mut self, socket: &Socket, first: usize, max: usize) -> io::Result<usize> {
+        let slots = first..(first + max).min(SLOTS);
+        assert!(!slots.is_empty());
+        for slot in slots.clone() {
+            let room = &mut self.memory[slot * SLOT_BYTES..(slot + 1) * SLOT_BYTES];
+            self.pieces[slot] = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+            let header = &mut self.headers[slot].msg_hdr;
+            header.msg_name = (&raw mut self.names[slot]).cast();
+            header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_iov = &raw mut self.pieces[slot];
+            header.msg_iovlen = 1;
+            header.msg_control = (&raw mut self.controls[slot].0).cast();
+            header.msg_controllen = CONTROL_BYTES;
+            header.msg_flags = 0;
+        }
+        // SAFETY: each header was just made to point to a slot, a name, a piece and a control of its own, with their sizes; all
+        // of them are in boxes of this value, which is borrowed for the call.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.raw(),
+                self.headers[slots.clone()].as_mut_ptr(),
+                slots.len() as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for slot in first..first + count {
+            self.received[slot] = self.look(slot);
+        }
+        Ok(count)
+    }
+
+    /// What lies in a slot.
+    pub fn received(&self, slot: usize) -> Received {
+        self.received[slot]
+    }
+
+    fn look(&self, slot: usize) -> Received {
+        let header = &self.headers[slot];
+        let mut found = Received {
+            bytes: header.msg_len as usize,
+            segment: None,
+            is_cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            from: address(&self.names[slot], header.msg_hdr.msg_namelen),
+            to: None,
+        };
+        if header.msg_hdr.msg_controllen == 0 {
+            return found;
+        }
+        // SAFETY: the kernel has filled `msg_controllen` bytes of the control that the header points to; the macros of libc
+        // walk no further than that. What each message holds is the kernel's word for its level and type, and it is read
+        // without regard to alignment.
+        unsafe {
+            let mut message = libc::CMSG_FIRSTHDR(&raw const header.msg_hdr);
+            while !message.is_null() {
+                let data = libc::CMSG_DATA(message);
+                match ((*message).cmsg_level, (*message).cmsg_type) {
+                    (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                        let info: libc::in_pktinfo = ptr::read_unaligned(data.cast());
+                        found.to = Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
+                    }
+                    (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                        let info: libc::in6_pktinfo = ptr::read_unaligned(data.cast());
+                        let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                        // Nobody can answer from an address of many.
+                        found.to = (!ip.is_multicast()).then_some(ip.into());
+                    }
+                    (libc::SOL_UDP, libc::UDP_GRO) => {
+                        let size: libc::c_int = ptr::read_unaligned(data.cast());
+                        found.segment =
+                            usize::try_from(size).ok().filter(|&size| 0 < size && size < found.bytes);
+                    }
+                    _ => {}
+                }
+                message = libc::CMSG_NXTHDR(&raw const header.msg_hdr, message);
+            }
+        }
+        found
+    }
+
+    /// Sends one datagram or train on a connected socket.
+    pub fn send(&mut self, socket: &Socket, pieces: &[Piece], message: &Outgoing) -> io::Result<()> {
+        let parts = &pieces[message.first..message.first + message.count];
+        if let ([only], None) = (parts, message.segment) {
+            let bytes = &self.memory[only.slot * SLOT_BYTES + only.offset..][..only.bytes];
+            // SAFETY: the kernel reads `bytes.len()` bytes of a live slice.
+            let sent = unsafe {
+                libc::send(
+                    socket.raw(),
+                    bytes.as_ptr().cast(),
+                    bytes.len(),
+                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+                )
+            };
+            return if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        }
+        let mut result = Ok(());
+        self.send_all(socket, pieces, &[*message], |_, error| result = Err(error));
+        result
+    }
+
+    /// Sends all of these with as few calls as it takes. Calls `failed` with those that were not sent; the others were.
+    pub fn send_all(
+        &mut self,
+        socket: &Socket,
+        pieces: &[Piece],
+        messages: &[Outgoing],
+        mut failed: impl FnMut(usize, io::Error),
+    ) {
+        assert!(messages.len() <= SLOTS);
+        let mut used = 0;
+        for (place, message) in messages.iter().enumerate() {
+            let first = used;
+            for piece in &pieces[message.first..message.first + message.count] {
+                let bytes = &mut self.memory[piece.slot * SLOT_BYTES + piece.offset..][..piece.bytes];
+                self.pieces[used] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+                used += 1;
+            }
+            let name_bytes = message.to.map_or(0, |to| write_address(to, &mut self.names[place]));
+            let control_bytes = write_control(message, &mut self.controls[place]);
+            let header = &mut self.headers[place].msg_hdr;
+            header.msg_name =
+                if name_bytes > 0 { (&raw mut self.names[place]).cast() } else { ptr::null_mut() };
+            header.msg_namelen = name_bytes;
+            header.msg_iov = &raw mut self.pieces[first];
+            header.msg_iovlen = used - first;
+            header.msg_control =
+                if control_bytes > 0 { (&raw mut self.controls[place].0).cast() } else { ptr::null_mut() };
+            header.msg_controllen = control_bytes;
+            header.msg_flags = 0;
+        }
+        let mut at = 0;
+        while at < messages.len() {
+            let rest = &mut self.headers[at..messages.len()];
+            // SAFETY: each header was just made to point to pieces of slots, and to a name and a control of its own or to none,
+            // with their sizes; all of them are in boxes of this value, which is borrowed for the call.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    socket.raw(),
+                    rest.as_mut_ptr(),
+                    rest.len() as libc::c_uint,
+                    (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+                )
+            };
+            match usize::try_from(sent) {
+                Ok(sent @ 1..) => at += sent,
+                _ => {
+                    failed(at, io::Error::last_os_error());
+                    at += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch::new()
+    }
+}
+
+/// Whether a datagram is larger than the way takes.
+pub fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
+}
+
+/// Whether a train could not be sent as one, and its parts may be.
+pub fn is_no_train(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO | libc::EOPNOTSUPP | libc::ENOPROTOOPT)
+    )
+}
+
+/// What goes beside a datagram, and how many bytes that is.
+fn write_control(message: &Outgoing, control: &mut Control) -> usize {
+    let mut used = 0;
+    match message.from {
+        Some(IpAddr::V4(ip)) => {
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: libc::in_addr { s_addr: u32::from(ip).to_be() },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            put(control, &mut used, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+        }
+        Some(IpAddr::V6(ip)) => {
+            let info =
+                libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
+            put(control, &mut used, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+        }
+        None => {}
+    }
+    if let Some(segment) = message.segment {
+        let segment = u16::try_from(segment).unwrap_or(u16::MAX);
+        put(control, &mut used, libc::SOL_UDP, libc::UDP_SEGMENT, &segment);
+    }
+    used
+}
+
+fn put<T>(control: &mut Control, used: &mut usize, level: libc::c_int, kind: libc::c_int, value: &T) {
+    let bytes = mem::size_of::<T>() as u32;
+    // SAFETY: CMSG_SPACE and CMSG_LEN only calculate.
+    let (space, length) = unsafe { (libc::CMSG_SPACE(bytes) as usize, libc::CMSG_LEN(bytes) as usize) };
+    assert!(*used + space <= CONTROL_BYTES);
+    // SAFETY: the header and the value lie inside the control (asserted), which is aligned for a header, as every space is.
+    unsafe {
+        let message: *mut libc::cmsghdr = control.0.as_mut_ptr().add(*used).cast();
+        (*message).cmsg_len = length as _;
+        (*message).cmsg_level = level;
+        (*message).cmsg_type = kind;
+        ptr::write_unaligned(libc::CMSG_DATA(message).cast(), ptr::read(value));
+    }
+    *used += space;
+}
+
+/// An address as the kernel wrote it.
+fn address(name: &libc::sockaddr_storage, bytes: libc::socklen_t) -> Option<SocketAddr> {
+    match libc::c_int::from(name.ss_family) {
+        libc::AF_INET if bytes as usize >= mem::size_of::<libc::sockaddr_in>() => {
+            // SAFETY: a sockaddr_storage is larger than every address and aligned for each; the family says which it is.
+            let name = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+            Some(SocketAddr::from((ip, u16::from_be(name.sin_port))))
+        }
+        libc::AF_INET6 if bytes as usize >= mem::size_of::<libc::sockaddr_in6>() => {
+            // SAFETY: as above.
+            let name = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+            Some(SocketAddrV6::new(ip, u16::from_be(name.sin6_port), 0, name.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// An address as the kernel reads it, and how many bytes that is.
+fn write_address(address: SocketAddr, name: &mut libc::sockaddr_storage) -> libc::socklen_t {
+    match address {
+        SocketAddr::V4(address) => {
+            // SAFETY: a sockaddr_storage is larger than every address and aligned for each, and all of it is initialised.
+            let name = unsafe { &mut *ptr::from_mut(name).cast::<libc::sockaddr_in>() };
+            name.sin_family = libc::AF_INET as libc::sa_family_t;
+            name.sin_port = address.port().to_be();
+            name.sin_addr.s_addr = u32::from(*address.ip()).to_be();
+            mem::size_of::<libc::sockaddr_in>() as libc::socklen_t
+        }
+        SocketAddr::V6(address) => {
+            // SAFETY: as above.
+            let name = unsafe { &mut *ptr::from_mut(name).cast::<libc::sockaddr_in6>() };
+            name.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            name.sin6_port = address.port().to_be();
+            name.sin6_flowinfo = 0;
+            name.sin6_addr.s6_addr = address.ip().octets();
+            name.sin6_scope_id = address.scope_id();
+            mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What becomes of sessions over UDP when their backends go.
+
+use ringway::config::Algorithm;
+use ringway::end::End;
+use ringway::health::Order;
+use ringway::table::{BackendId, Mode};
+
+use super::{UdpBackend, assert_echo, client_of, config, count, receive};
+use crate::common::{Ringway, await_that, one_worker};
+
+/// Takes a backend out of service.
+fn order_out(ringway: &Ringway, backend: BackendId) {
+    ringway.server().order(Order::SetMode { backend, mode: Mode::Maintenance }).unwrap();
+}
+
+#[test]
+fn a_backend_that_is_gone_ends_neither_listener_nor_worker_and_its_client_goes_to_another() {
+    let mut first = UdpBackend::named("first");
+    let second = UdpBackend::named("second");
+    let mut config = config(&[first.address, second.address]);
+    config.pools[0].algorithm = Algorithm::First;
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    let client = client_of(ringway.address());
+    client.send(b"who?").unwrap();
+    assert_eq!(receive(&client), b"first");
+    first.stop();
+    // It has an answer to this: nobody is there. The datagram is lost, the session is over.
+    client.send(b"who?").unwrap();
+    ringway.await_end(End::BackendReset, 1);
+    client.send(b"who?").unwrap();
+    assert_eq!(receive(&client), b"second");
+    let failures = ringway.server().stats().backend(BackendId::new(0), |backend| &backend.connect_failures);
+    assert_eq!(failures, 1);
+    assert_eq!(count(&ringway, |datagrams| &datagrams.rebalanced), 1);
+    assert_eq!(ringway.finish().accepted, 2);
+}
+
+#[test]
+fn the_next_datagram_of_a_client_whose_backend_is_down_goes_to_one_that_is_up() {
+    let (first, second) = (UdpBackend::named("first"), UdpBackend::named("second"));
+    let mut config = config(&[first.address, second.address]);
+    config.pools[0].algorithm = Algorithm::First;
+    let ringway = Ringway::start(config);
+    let client = client_of(ringway.address());
+    client.send(b"who?").unwrap();
+    assert_eq!(receive(&client), b"first");
+    order_out(&ringway, BackendId::new(0));
+    await_that("it goes to the other", || {
+        client.send(b"who?").unwrap();
+        receive(&client) == b"second"
+    });
+    assert_eq!(count(&ringway, |datagrams| &datagrams.rebalanced), 1);
+    assert_eq!(ringway.finish().accepted, 2);
+}
+
+#[test]
+fn while_no_other_is_up_a_client_stays_with_the_backend_that_it_has() {
+    let backend = UdpBackend::echo();
+    let ringway = Ringway::start(config(&[backend.address]));
+    let client = client_of(ringway.address());
+    assert_echo(&client, b"before");
+    order_out(&ringway, BackendId::new(0));
+    await_that("it is out", || !ringway.server().table().backends[0].is_open());
+    assert_echo(&client, b"after");
+    ringway.finish();
+}

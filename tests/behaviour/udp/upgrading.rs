@@ -1,0 +1,74 @@
+//! Another process takes the sockets over, and no datagram is lost between the two.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use super::{UdpBackend, client_of, receive};
+use crate::common::await_that;
+use crate::upgrading::Upgradable;
+
+#[test]
+fn datagrams_go_to_the_new_process_and_replies_still_come_from_the_old_one() {
+    // Answers its first request only when it is told to.
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    let mut first = None;
+    let backend = UdpBackend::new(move |socket, bytes, from| {
+        if bytes == b"slow" {
+            first = Some(from);
+        } else {
+            drop(socket.send_to(bytes, from));
+        }
+        if told.try_recv().is_ok() {
+            first.take().into_iter().for_each(|from| drop(socket.send_to(b"at last", from)));
+        }
+    });
+    let text = format!(
+        "[server]\nworkers = 2\nbuffers_per_worker = 16\nlarge_buffers_per_worker = 2\nsessions_max = 12000\n\
+         [[listener]]\nname = 'u'\nprotocol = 'udp'\nbind = '127.0.0.1:0'\npool = 'p'\n\
+         [[pool]]\nname = 'p'\n[pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{}'\n",
+        backend.address
+    );
+    let mut ringway = Upgradable::start(&text);
+    let address = ringway.process.address();
+    let waiting = client_of(address);
+    waiting.send(b"slow").unwrap();
+    await_that("it is asked", || backend.received() == 1);
+
+    let (is_over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            let (is_over, served) = (Arc::clone(&is_over), Arc::clone(&served));
+            thread::spawn(move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    let client = client_of(address);
+                    for round in 0..4_u8 {
+                        client.send(&[round]).unwrap();
+                        assert_eq!(receive(&client), [round]);
+                    }
+                    served.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let await_more = |count: u64| {
+        let wanted = served.load(Ordering::SeqCst) + count;
+        await_that("the load is served", || {
+            assert!(load.iter().all(|client| !client.is_finished()), "a datagram is lost");
+            served.load(Ordering::SeqCst) >= wanted
+        });
+    };
+    await_more(100);
+    let old = ringway.process.id();
+    let new = ringway.upgrade(old);
+    assert_ne!(new, old);
+    await_more(100);
+    // By the old process, which still has the session.
+    tell.send(()).unwrap();
+    assert_eq!(receive(&waiting), b"at last");
+    let status = ringway.process.await_exit();
+    assert!(status.success(), "{status}: {}", ringway.process.errors());
+    await_more(100);
+    is_over.store(true, Ordering::SeqCst);
+    load.into_iter().for_each(|client| client.join().unwrap());
+}
