@@ -28,6 +28,8 @@ mod reloading;
 mod routing;
 mod service;
 mod shadow;
+mod sockets;
+mod spans;
 mod spreading;
 mod stages;
 mod tiers;

@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod listening_socket;
 mod pool;
+mod pool_socket;
 mod proxy_protocol;
 mod response_time;
 mod route;

@@ -17,7 +17,7 @@ use crate::config::{Address, Expect, HttpCheck};
 
 use super::expect::{self, Answer};
 use super::tls::Client;
-use super::{Finding, Obstacle, connect, failed};
+use super::{Finding, Obstacle, Opening, connect, failed};
 
 /// What hyper holds of an answer's head at most.
 const HEAD_MAX: usize = 64 * 1024;
@@ -38,19 +38,24 @@ impl HttpProbe {
     pub(super) async fn look(
         &self,
         address: Address,
-        preamble: &[u8],
+        opening: &Opening,
         timeout: Duration,
     ) -> Result<Finding, Obstacle> {
         let mut answer = Answer::default();
-        match tokio::time::timeout(timeout, self.ask(address, preamble, &mut answer)).await {
+        match tokio::time::timeout(timeout, self.ask(address, opening, &mut answer)).await {
             Ok(finding) => finding,
             Err(_) if answer.is_empty() => failed(format_args!("no answer within {timeout:?}")),
             Err(_) => failed(format_args!("body {answer} and no more within {timeout:?}")),
         }
     }
 
-    async fn ask(&self, address: Address, preamble: &[u8], answer: &mut Answer) -> Result<Finding, Obstacle> {
-        let stream = connect(address, preamble).await?;
+    async fn ask(
+        &self,
+        address: Address,
+        opening: &Opening,
+        answer: &mut Answer,
+    ) -> Result<Finding, Obstacle> {
+        let stream = connect(address, opening).await?;
         match &self.tls {
             None => self.ask_over(stream, address, answer).await,
             Some(client) => {

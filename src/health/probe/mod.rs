@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, UnixStream};
 
-use crate::config::{self, Address, Check, Datagrams, Exchange};
+use crate::config::{self, Address, Check, Datagrams, Exchange, PoolSocket};
 use crate::{net, proxy_protocol};
 
 use http::HttpProbe;
@@ -51,7 +51,14 @@ pub struct Probes(Vec<Option<Arc<Probe>>>);
 /// How the backends of one pool are checked.
 pub(super) struct Probe {
     look: Look,
-    /// What a connection begins with: a PROXY protocol header that says that it is our own, or nothing.
+    opening: Opening,
+}
+
+/// How a connection of a check begins.
+struct Opening {
+    /// What the connections of sessions are like too.
+    socket: PoolSocket,
+    /// What is sent first: a PROXY protocol header that says that it is our own, or nothing.
     preamble: &'static [u8],
 }
 
@@ -94,7 +101,8 @@ impl Probe {
         };
         let sent = pool.proxy_protocol.as_ref().filter(|_| pool.health.proxy_protocol);
         let preamble = sent.map_or(&b""[..], |sent| proxy_protocol::local(sent.version));
-        Ok(Some(Probe { look, preamble }))
+        let opening = Opening { socket: pool.socket.clone(), preamble };
+        Ok(Some(Probe { look, opening }))
     }
 
     /// Whether a look is a process instead of a connection.
@@ -104,11 +112,11 @@ impl Probe {
 
     /// One look. It is over when the time is.
     pub(super) async fn look(&self, target: &Target, timeout: Duration) -> Finding {
-        let (address, preamble) = (target.address, self.preamble);
+        let (address, opening) = (target.address, &self.opening);
         let finding = match &self.look {
-            Look::Tcp(exchange) => tcp::look(exchange, address, preamble, timeout).await,
+            Look::Tcp(exchange) => tcp::look(exchange, address, opening, timeout).await,
             Look::Udp(datagrams) => udp::look(datagrams, address, timeout).await,
-            Look::Http(probe) => probe.look(address, preamble, timeout).await,
+            Look::Http(probe) => probe.look(address, opening, timeout).await,
             Look::Command(words) => command::look(words, target, timeout).await,
         };
         finding.unwrap_or_else(Obstacle::into_finding)
@@ -152,22 +160,23 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Conversation for T {}
 
 /// A connection that ends with a reset, whenever and however it is dropped: thousands of checks must not leave thousands
 /// of ports in TIME_WAIT.
-async fn connect(address: Address, preamble: &[u8]) -> Result<Box<dyn Conversation>, Obstacle> {
+async fn connect(address: Address, opening: &Opening) -> Result<Box<dyn Conversation>, Obstacle> {
     let address = match address {
         Address::Ip(address) => address,
         Address::Unix(name) => {
             let path = name.path().map(str::to_owned);
             let path = path.unwrap_or_else(|| format!("\0{}", name.abstract_name().unwrap_or_default()));
             let mut stream = UnixStream::connect(path).await?;
-            stream.write_all(preamble).await?;
+            stream.write_all(opening.preamble).await?;
             return Ok(Box::new(stream));
         }
     };
-    let mut stream = TcpStream::connect(address).await?;
+    let socket = net::prepare_check(address, &opening.socket)?;
+    let mut stream = TcpSocket::from_std_stream(std::net::TcpStream::from(socket)).connect(address).await?;
     if net::is_connected_to_itself(&stream, address) {
         return Err(Obstacle::Backend("nobody listens: the connection met itself".into()));
     }
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    stream.write_all(preamble).await?;
+    stream.write_all(opening.preamble).await?;
     Ok(Box::new(stream))
 }
