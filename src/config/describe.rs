@@ -235,6 +235,7 @@ fn send_proxy(f: &mut Section, proxy: Option<&SendProxy>) {
     line(f, "proxy_protocol.send", &proxy.version.word());
     if proxy.version == ProxyVersion::V2 {
         line(f, "proxy_protocol.tlvs", &words(&proxy.tlvs));
+        line(f, "proxy_protocol.datagrams", &proxy.datagrams.word());
     }
     for (index, (kind, value)) in proxy.custom.iter().enumerate() {
         let name = if index == 0 { "proxy_protocol.custom" } else { "" };

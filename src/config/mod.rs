@@ -37,9 +37,10 @@ pub use types::{
     Accept, AcceptProxy, Access, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Bandwidth,
     Check, Choice, Config, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
     InitialState, Listener, ListenerLimits, ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown,
-    Only, Otherwise, Over, Pace, Pool, PoolSocket, PowerOfTwoBy, Protocol, ProxyTlv, ProxyVersion, Rate,
-    RateUnit, Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, SourcePorts,
-    Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault, UnixName, Workers,
+    Only, Otherwise, Over, Pace, Pool, PoolSocket, PowerOfTwoBy, Protocol, ProxyDatagrams, ProxyTlv,
+    ProxyVersion, Rate, RateUnit, Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName,
+    Signal, SourcePorts, Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault,
+    UnixName, Workers,
 };
 pub use warnings::warnings;
 

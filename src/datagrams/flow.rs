@@ -10,7 +10,7 @@ use super::pairing::Pairing;
 use super::recency::Standing;
 use crate::access::{Pass, nanos};
 use crate::balance::Tried;
-use crate::config::{Signal, Udp};
+use crate::config::{ProxyDatagrams, Signal, Udp};
 use crate::decision::Outcome as PickOutcome;
 use crate::end::End;
 use crate::load::Lease;
@@ -53,6 +53,8 @@ pub(super) struct Flow {
     /// Only the backend reaches it, and only the backend is reached by it.
     pub(super) backend: Socket,
     lease: Lease,
+    /// What is sent before the client's own bytes, as long as it is to be sent.
+    pub(super) header: Option<Header>,
     pub(super) udp: Udp,
     pub(super) pairing: Pairing,
     /// Whether the client's next datagram is of this session.
@@ -62,6 +64,22 @@ pub(super) struct Flow {
     touched: Cell<Duration>,
     /// The epoch of the table in which its backend was last looked up, and what came of it.
     looked: Cell<(u64, bool)>,
+}
+
+/// What tells a backend who the client is.
+pub(super) struct Header {
+    pub(super) bytes: Box<[u8]>,
+    /// Before which datagrams it goes.
+    pub(super) before: ProxyDatagrams,
+}
+
+impl Header {
+    fn of(shared: &Shared, session: &Admitted, (way, key): (&Way, Key)) -> Option<Header> {
+        let terms = shared.pool(session.watch()).proxy_protocol.as_ref()?;
+        let destination = SocketAddr::new(key.local.unwrap_or(way.address.ip()), way.address.port());
+        let bytes = session.datagram_header(terms, key.client, destination);
+        Some(Header { bytes: bytes.into(), before: terms.datagrams })
+    }
 }
 
 /// Why there is no session.
@@ -81,15 +99,18 @@ impl Flow {
         let listener = way.listener.get();
         let pass = Flow::enter(shared, listener, key)?;
         let session = Admitted::of_datagrams(Rc::clone(shared), listener, way.socket.clone(), peer, pass);
+        session.came_to(way.address.port());
         match Flow::connect(shared, &session, &mut tried) {
             Ok((lease, backend, picked)) => {
                 let udp = shared.config.listeners[listener].udp;
+                let header = Header::of(shared, &session, (way, key));
                 Ok(Flow {
                     session,
                     key,
                     way: Rc::clone(way),
                     backend,
                     lease,
+                    header,
                     udp,
                     pairing: Pairing::new(udp.responses),
                     is_bound: true,
@@ -137,7 +158,7 @@ impl Flow {
             watch.served_by.set(Some(lease.backend()));
             watch.trial.replace(lease.trial());
             watch.marks.set(watch.marks.get().picked(picked.saturating_sub(session.accepted())));
-            match net::datagrams_to(address) {
+            match net::datagrams_to(address, &shared.pool(watch).socket) {
                 Ok(backend) => {
                     watch.marks.set(Marks { connect_us: Some(0), ..watch.marks.get() });
                     watch.stage.set(Stage::Relaying);

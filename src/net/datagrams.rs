@@ -11,8 +11,8 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::Socket;
-use crate::config::Address;
+use super::{Socket, options};
+use crate::config::{Address, PoolSocket};
 
 /// Datagrams that one call takes or gives at most.
 pub const SLOTS: usize = 64;
@@ -175,13 +175,19 @@ fn receive_trains(descriptor: i32) {
 
 /// A socket from which only this address is reached, and which hears from nobody else. Errors that the network reports about
 /// it are told by the next call.
-pub fn datagrams_to(address: Address) -> io::Result<Socket> {
-    let address = address.as_ip().ok_or_else(no_datagrams)?;
+pub fn datagrams_to(address: Address, wanted: &PoolSocket) -> io::Result<Socket> {
+    let socket = prepare_datagrams(address.as_ip().ok_or_else(no_datagrams)?, wanted)?;
+    receive_trains(socket.as_raw_fd());
+    Ok(Socket::from(socket))
+}
+
+/// The same for a check, which wants no trains.
+pub fn prepare_datagrams(address: SocketAddr, wanted: &PoolSocket) -> io::Result<OwnedFd> {
     let socket =
         socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    options::set_for_packets(&socket, address, wanted)?;
     socket.connect(&address.into())?;
-    receive_trains(socket.as_raw_fd());
-    Ok(Socket::from(OwnedFd::from(socket)))
+    Ok(socket.into())
 }
 
 fn set_number(descriptor: i32, level: libc::c_int, name: libc::c_int, number: libc::c_int) -> io::Result<()> {
@@ -390,6 +396,15 @@ impl Batch {
         let mut result = Ok(());
         self.send_all(socket, pieces, &[*message], |_, error| result = Err(error));
         result
+    }
+
+    /// Sends one datagram on a connected socket, with these bytes before it.
+    pub fn send_behind(&self, socket: &Socket, header: &[u8], piece: &Piece) -> io::Result<()> {
+        let bytes = &self.memory[piece.slot * SLOT_BYTES + piece.offset..][..piece.bytes];
+        let parts = [io::IoSlice::new(header), io::IoSlice::new(bytes)];
+        SockRef::from(socket)
+            .send_vectored_with_flags(&parts, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            .map(drop)
     }
 
     /// Sends all of these with as few calls as it takes. Calls `failed` with those that were not sent; the others were.

@@ -33,7 +33,7 @@ pub use listener::{Accept, Listener, NoBackend, Protocol};
 pub use listening_socket::ListeningSocket;
 pub use pool::{Algorithm, Ejection, OnDown, Pool, PowerOfTwoBy, ResponseTime, Signal, Statistic};
 pub use pool_socket::PoolSocket;
-pub use proxy_protocol::{AcceptProxy, ProxyTlv, ProxyVersion, SendProxy};
+pub use proxy_protocol::{AcceptProxy, ProxyDatagrams, ProxyTlv, ProxyVersion, SendProxy};
 pub use route::{Otherwise, Route, ServerName, Tls};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
 pub use tcp_options::TcpOptions;
