@@ -258,11 +258,8 @@ fn checks_are_what_the_pool_wants_too() {
     });
     let wanted = PoolSocket { mss: Some(600), ..PoolSocket::default() };
     let mut config = with_pool(backend.address, wanted);
-    let expect = |text: &str| {
-        let expect = Some(ringway::config::Expect::Bytes(text.as_bytes().to_vec()));
-        Check::Tcp(Exchange { expect, ..Exchange::default() })
-    };
-    config.pools[0].health.check = expect("mss 588;");
+    let expect = Some(ringway::config::Expect::Bytes(b"mss 588;".to_vec()));
+    config.pools[0].health.check = Check::Tcp(Exchange { expect, ..Exchange::default() });
     config.pools[0].health.initial_state = ringway::config::InitialState::Down;
     config.pools[0].health.timeout = DEADLINE;
     let ringway = Ringway::start(config);
