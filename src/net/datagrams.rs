@@ -11,8 +11,8 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::Socket;
-use crate::config::Address;
+use super::{Socket, options};
+use crate::config::{Address, PoolSocket};
 
 /// Datagrams that one call takes or gives at most.
 pub const SLOTS: usize = 64;
@@ -175,13 +175,19 @@ fn receive_trains(descriptor: i32) {
 
 /// A socket from which only this address is reached, and which hears from nobody else. Errors that the network reports about
 /// it are told by the next call.
-pub fn datagrams_to(address: Address) -> io::Result<Socket> {
-    let address = address.as_ip().ok_or_else(no_datagrams)?;
+pub fn datagrams_to(address: Address, wanted: &PoolSocket) -> io::Result<Socket> {
+    let socket = prepare_datagrams(address.as_ip().ok_or_else(no_datagrams)?, wanted)?;
+    receive_trains(socket.as_raw_fd());
+    Ok(Socket::from(socket))
+}
+
+/// The same for a check, which wants no trains.
+pub fn prepare_datagrams(address: SocketAddr, wanted: &PoolSocket) -> io::Result<OwnedFd> {
     let socket =
         socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    options::set_for_packets(&socket, address, wanted)?;
     socket.connect(&address.into())?;
-    receive_trains(socket.as_raw_fd());
-    Ok(Socket::from(OwnedFd::from(socket)))
+    Ok(socket.into())
 }
 
 fn set_number(descriptor: i32, level: libc::c_int, name: libc::c_int, number: libc::c_int) -> io::Result<()> {

@@ -115,7 +115,7 @@ impl Probe {
         let (address, opening) = (target.address, &self.opening);
         let finding = match &self.look {
             Look::Tcp(exchange) => tcp::look(exchange, address, opening, timeout).await,
-            Look::Udp(datagrams) => udp::look(datagrams, address, timeout).await,
+            Look::Udp(datagrams) => udp::look(datagrams, address, &opening.socket, timeout).await,
             Look::Http(probe) => probe.look(address, opening, timeout).await,
             Look::Command(words) => command::look(words, target, timeout).await,
         };
