@@ -115,7 +115,7 @@ impl Error {
     pub fn among(self, own: &[Vec<Address>]) -> Error {
         match self {
             Error::Unbound(unbound) => Error::Unbound(unbound.among(own)),
-            other @ Error::Activation(_) => other,
+            other @ (Error::Activation(_) | Error::Source { .. }) => other,
         }
     }
 }
@@ -125,6 +125,7 @@ impl fmt::Display for Error {
         match self {
             Error::Unbound(error) => error.fmt(f),
             Error::Activation(error) => error.fmt(f),
+            Error::Source { pool, error } => write!(f, "pool {pool}: {error}"),
         }
     }
 }
@@ -176,6 +177,13 @@ pub enum Error {
     Unbound(Unbound),
     /// A socket of the service manager cannot be used.
     Activation(activation::Unusable),
+    /// Connections of a pool cannot come from where they are to.
+    Source {
+        /// The pool's name.
+        pool: String,
+        /// Which key, why, and what to do.
+        error: io::Error,
+    },
 }
 
 /// Binds every address once for each worker, or takes what was passed to us, but for those that are bound already: `known`
@@ -186,6 +194,9 @@ pub fn bind(
     passed: &mut Passed,
     known: impl Fn(&Listener, usize) -> Option<Address>,
 ) -> Result<Bound, Error> {
+    for pool in &config.pools {
+        net::try_source(&pool.source).map_err(|error| Error::Source { pool: pool.name.clone(), error })?;
+    }
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
     let mut inlets: Vec<Inlets> = (0..workers).map(|_| Vec::new()).collect();

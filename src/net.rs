@@ -9,6 +9,7 @@ mod datagrams;
 mod listening;
 mod options;
 mod readiness;
+mod source;
 mod unix;
 
 use std::io;
@@ -31,6 +32,7 @@ pub use datagrams::{
 pub use listening::Listening;
 pub use options::is_fast_open_on;
 pub use readiness::Readiness;
+pub use source::{set as set_source, try_all as try_source};
 pub use unix::connect_now as connect_unix_now;
 
 /// A connected or connecting socket of one worker: of TCP, or of this machine.
@@ -409,7 +411,16 @@ pub fn set_low_water(socket: &Socket, bytes: usize) -> io::Result<()> {
 
 /// Sets an option that is a number; one that is too large for it becomes the largest.
 fn set_number(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: u32) -> io::Result<()> {
-    let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+    set_word(socket, level, option, libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX))
+}
+
+/// Sets an option that is an int, whatever its bits mean.
+fn set_word(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the kernel reads one int from a live local, and the size given is that of an int; `socket` is borrowed and stays
     // open.
     let result = unsafe {

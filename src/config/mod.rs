@@ -36,8 +36,9 @@ pub use types::{
     Check, Choice, Config, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
     InitialState, Listener, ListenerLimits, ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown,
     Only, Otherwise, Over, Pace, Pool, PowerOfTwoBy, Protocol, ProxyTlv, ProxyVersion, Rate, RateUnit,
-    Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, SourcePorts, Standing,
-    Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault, UnixName, Workers,
+    Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, Source as PoolSource,
+    SourcePorts, Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault, UnixName,
+    Workers,
 };
 pub use warnings::warnings;
 

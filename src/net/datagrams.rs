@@ -11,8 +11,8 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::Socket;
-use crate::config::Address;
+use super::{Socket, is_out_of_ports, set_source};
+use crate::config::{Address, PoolSource};
 
 /// Datagrams that one call takes or gives at most.
 pub const SLOTS: usize = 64;
@@ -174,11 +174,30 @@ fn receive_trains(descriptor: i32) {
 }
 
 /// A socket from which only this address is reached, and which hears from nobody else. Errors that the network reports about
-/// it are told by the next call.
-pub fn datagrams_to(address: Address) -> io::Result<Socket> {
+/// it are told by the next call. It comes from the first of these addresses that has a port left.
+pub fn datagrams_to(
+    address: Address,
+    source: &PoolSource,
+    addresses: impl Iterator<Item = Option<IpAddr>>,
+) -> io::Result<Socket> {
     let address = address.as_ip().ok_or_else(no_datagrams)?;
+    let mut addresses = addresses.peekable();
+    loop {
+        let from = addresses.next().flatten();
+        match datagrams_between(from, address, source) {
+            // EAGAIN: no port is left for a socket that has none yet (connect(2)).
+            Err(error)
+                if (error.kind() == io::ErrorKind::WouldBlock || is_out_of_ports(&error))
+                    && addresses.peek().is_some() => {}
+            result => return result,
+        }
+    }
+}
+
+fn datagrams_between(from: Option<IpAddr>, address: SocketAddr, source: &PoolSource) -> io::Result<Socket> {
     let socket =
         socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    set_source(&socket, from, source)?;
     socket.connect(&address.into())?;
     receive_trains(socket.as_raw_fd());
     Ok(Socket::from(OwnedFd::from(socket)))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use socket2::Socket;
 
@@ -38,6 +39,10 @@ pub(super) fn set_before_bind(
 /// What can be changed while clients come: they inherit it. What is not given is as it is by default, but for what only a new
 /// socket can forget.
 pub(super) fn set_any_time(socket: &Socket, address: SocketAddr, wanted: &ListeningSocket) -> io::Result<()> {
+    // Before it has an address: that may be one of others.
+    set_transparent(socket, address, wanted.transparent).map_err(|error| {
+        refused("transparent", "IP_TRANSPARENT", &wanted.transparent, &error, TRANSPARENT_CURE)
+    })?;
     let clients = wanted.fast_open.unwrap_or(0);
     set_number(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, clients)
         .map_err(|error| refused("fast_open", "TCP_FASTOPEN", &clients, &error, "take it out"))?;
@@ -65,6 +70,18 @@ pub(super) fn set_any_time(socket: &Socket, address: SocketAddr, wanted: &Listen
         set.map_err(|error| refused("send_buffer", "SO_SNDBUF", &size, &error, "take it out"))?;
     }
     Ok(())
+}
+
+/// What is missing where a process may not be transparent.
+pub(super) const TRANSPARENT_CURE: &str = "it takes CAP_NET_ADMIN or CAP_NET_RAW (AmbientCapabilities= and CapabilityBoundingSet= in a systemd unit)";
+
+/// Lets a socket have an address that is another machine's. Not to want it takes no privilege.
+pub(super) fn set_transparent(socket: impl AsFd, address: SocketAddr, wanted: bool) -> io::Result<()> {
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    set_number(socket, level, option, wanted.into())
 }
 
 /// Without a number of the kernel's: the words have their own cure.

@@ -16,6 +16,7 @@ mod pool;
 mod proxy_protocol;
 mod route;
 mod server;
+mod source;
 mod udp;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use pool::{EJECTION, POOL, RESPONSE_TIME};
 pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
+pub use source::SOURCE;
 pub use udp::UDP;
 
 use super::forms::{METHOD_BYTES_MAX, PATH_BYTES_MAX};
@@ -144,6 +146,10 @@ pub enum Kind {
     Host,
     /// A host name or an IP address.
     HostName,
+    /// At most so many IP addresses, or networks of them.
+    Sources(usize),
+    /// A port, or from one port to another.
+    PortRange,
     /// A class of packets.
     Dscp,
     /// The mode of a file, in octal digits.
@@ -191,6 +197,8 @@ pub const POOLS_MAX: usize = 1_024;
 pub const BACKENDS_MAX: usize = 65_535;
 /// At most this many addresses in one `bind`.
 pub const BINDS_MAX: usize = 64;
+/// At most this many addresses in one `[pool.source]`, those of its networks counted.
+pub const SOURCES_MAX: usize = 256;
 /// At most this many workers.
 pub const WORKERS_MAX: u64 = 1_024;
 /// The largest core number that `workers` may list.
@@ -302,6 +310,7 @@ pub const SECTIONS: &[Section] = &[
     LIMITS,
     BANDWIDTH,
     POOL,
+    SOURCE,
     RESPONSE_TIME,
     HEALTH,
     EJECTION,
@@ -383,6 +392,12 @@ impl Kind {
             Self::Host => "a host name or an IP address, with \":port\" or without".to_owned(),
             Self::HostName => "a host name or an IP address".to_owned(),
             Self::File => "the path of a file".to_owned(),
+            Self::Sources(max) => {
+                format!(
+                    "an IP address, or a network such as \"10.0.0.0/29\", or a list of them with 1 to {max} addresses"
+                )
+            }
+            Self::PortRange => "from one port to another, as in \"20000-60000\"".to_owned(),
             Self::Dscp => "0 to 63, or a word such as \"ef\", \"af41\" or \"cs1\"".to_owned(),
             Self::FileMode => "0000 to 0777, in octal digits".to_owned(),
             Self::Texts(max) => format!("a list of 1 to {max} texts"),
@@ -412,6 +427,7 @@ impl Kind {
             Self::Networks(max) => Some(("networks in one list", "network, or remove it", *max)),
             Self::Files(max) => Some(("files in one list", "path, or remove it", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
+            Self::Sources(max) => Some(("addresses and networks in one pool", "address, or remove it", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
             Self::Words(words) => Some(("words in one list", "word, or remove it", words.len())),
             Self::ServerNames(max) => Some(("names in one route", "name, or remove it", *max)),
@@ -457,6 +473,8 @@ impl Kind {
             | Self::Addresses(_)
             | Self::Switch
             | Self::Dscp
+            | Self::Sources(_)
+            | Self::PortRange
             | Self::Workers
             | Self::Choice(_)
             | Self::Texts(_)

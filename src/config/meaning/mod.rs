@@ -18,6 +18,7 @@ mod proxy_protocol;
 mod response_time;
 mod route;
 mod shadow;
+mod source;
 mod udp;
 
 use std::collections::HashMap;
