@@ -18,6 +18,7 @@ mod failing;
 mod health;
 mod limits;
 mod measured;
+mod network;
 mod orders;
 mod peers;
 mod process;

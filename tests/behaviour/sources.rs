@@ -4,10 +4,13 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
-use ringway::config::{Check, Datagrams, Exchange};
+use nix::unistd::Uid;
+use ringway::config::{Check, Config, Datagrams, Exchange};
 use ringway::end::End;
 
 use crate::common::*;
+use crate::network::Network;
+use crate::udp;
 
 /// A backend that echoes, and who has come.
 fn noting() -> (TestBackend, Arc<Mutex<Vec<SocketAddr>>>) {
@@ -20,30 +23,52 @@ fn noting() -> (TestBackend, Arc<Mutex<Vec<SocketAddr>>>) {
     (backend, seen)
 }
 
+/// Listens where nobody else is, and takes its connections to backends from these ports of these addresses.
+fn from(mut config: Config, addresses: &[IpAddr], ports: (u16, u16), listen: SocketAddr) -> Config {
+    one_worker(&mut config);
+    config.listeners[0].bind = vec![listen.into()];
+    config.pools[0].source.addresses = addresses.to_vec();
+    config.pools[0].source.ports = Some(ports);
+    config
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
 #[test]
 fn more_sessions_than_one_address_has_ports_reach_one_backend() {
-    let (backend, seen) = noting();
-    let mut config = config(&[backend.address]);
-    one_worker(&mut config);
-    let sources: [IpAddr; 2] = [[127, 71, 0, 2].into(), [127, 71, 0, 3].into()];
-    config.pools[0].source.addresses = sources.to_vec();
-    config.pools[0].source.ports = Some((41_000, 41_003));
-    let ringway = Ringway::start(config);
-    let mut clients: Vec<_> = (0..8).map(|_| ringway.connect()).collect();
-    clients.iter_mut().for_each(|client| assert_echo(client, b"has a port"));
-    let seen = seen.lock().unwrap().clone();
-    for source in sources {
-        let mut ports: Vec<u16> =
-            seen.iter().filter(|peer| peer.ip() == source).map(|peer| peer.port()).collect();
-        ports.sort_unstable();
-        assert_eq!(ports, [41_000, 41_001, 41_002, 41_003], "{source}");
+    if !Uid::effective().is_root() {
+        return;
     }
-    // Now no port is left at either.
-    assert_connect_is_reset(ringway.address());
-    ringway.await_end(End::NoResources, 1);
-    drop(clients);
-    ringway.await_end(End::Complete, 8);
-    ringway.finish();
+    // Elsewhere anybody may have one of the ports.
+    Network::new().run(|| {
+        let (backend, seen) = noting();
+        let sources: [IpAddr; 2] = [[127, 71, 0, 2].into(), [127, 71, 0, 3].into()];
+        let ports = (41_000, 41_003);
+        // Somebody has two of the four ports of the first address, which therefore has none left at its third turn.
+        let other = Ringway::start(from(config(&[backend.address]), &sources[..1], ports, local(8_000)));
+        let mut clients: Vec<_> = (0..2).map(|_| other.connect()).collect();
+        clients.iter_mut().for_each(|client| assert_echo(client, b"was first"));
+        let ringway = Ringway::start(from(config(&[backend.address]), &sources, ports, local(8_001)));
+        let mut later: Vec<_> = (0..6).map(|_| ringway.connect()).collect();
+        later.iter_mut().for_each(|client| assert_echo(client, b"has a port"));
+        let seen = seen.lock().unwrap().clone();
+        for source in sources {
+            let mut ports: Vec<u16> =
+                seen.iter().filter(|peer| peer.ip() == source).map(|peer| peer.port()).collect();
+            ports.sort_unstable();
+            assert_eq!(ports, [41_000, 41_001, 41_002, 41_003], "{source}");
+        }
+        // Now no port is left at either, and the backend is not blamed.
+        assert_connect_is_reset(ringway.address());
+        ringway.await_end(End::NoResources, 1);
+        drop((clients, later));
+        other.await_end(End::Complete, 2);
+        ringway.await_end(End::Complete, 6);
+        other.finish();
+        ringway.finish();
+    });
 }
 
 #[test]
@@ -84,19 +109,22 @@ fn checks_come_from_these_addresses_as_well() {
 
 #[test]
 fn datagrams_that_check_come_from_there_too() {
-    let socket = UdpSocket::bind(any_port()).unwrap();
-    socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut config = config(&[socket.local_addr().unwrap()]);
-    config.pools[0].source.addresses = vec![[127, 71, 0, 8].into()];
-    config.pools[0].source.ports = Some((41_010, 41_019));
-    config.pools[0].health.check = Check::Udp(Datagrams { send: b"there?".to_vec(), expect: None });
-    let ringway = Ringway::start(config);
-    let mut buffer = [0; 16];
-    let (count, peer) = socket.recv_from(&mut buffer).unwrap();
-    assert_eq!(&buffer[..count], b"there?");
-    assert_eq!(peer.ip(), IpAddr::from([127, 71, 0, 8]));
-    assert!((41_010..=41_019).contains(&peer.port()), "{peer}");
-    ringway.finish();
+    if !Uid::effective().is_root() {
+        return;
+    }
+    Network::new().run(|| {
+        let socket = udp::socket_at(local(9_000));
+        let (source, ports) = (IpAddr::from([127, 71, 0, 8]), (41_010, 41_019));
+        let mut config = from(config(&[local(9_000)]), &[source], ports, local(8_000));
+        config.pools[0].health.check = Check::Udp(Datagrams { send: b"there?".to_vec(), expect: None });
+        let ringway = Ringway::start(config);
+        let mut buffer = [0; 16];
+        let (count, peer) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..count], b"there?");
+        assert_eq!(peer.ip(), source);
+        assert!((ports.0..=ports.1).contains(&peer.port()), "{peer}");
+        ringway.finish();
+    });
 }
 
 #[test]
@@ -132,23 +160,26 @@ fn ports_of_which_the_kernel_would_not_take_any_are_told_at_the_start() {
 
 #[test]
 fn sessions_of_datagrams_come_from_there_and_from_the_next_address_when_one_has_no_port_left() {
-    let backend = UdpSocket::bind(any_port()).unwrap();
-    backend.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut config = crate::udp::config(&[backend.local_addr().unwrap()]);
-    one_worker(&mut config);
-    let sources: [IpAddr; 2] = [[127, 71, 0, 9].into(), [127, 71, 0, 10].into()];
-    config.pools[0].source.addresses = sources.to_vec();
-    config.pools[0].source.ports = Some((41_020, 41_021));
-    let ringway = Ringway::start(config);
-    let clients: Vec<UdpSocket> = (0..4).map(|_| UdpSocket::bind(any_port()).unwrap()).collect();
-    let mut seen = HashSet::new();
-    for client in &clients {
-        client.send_to(b"from where", ringway.address()).unwrap();
-        seen.insert(backend.recv_from(&mut [0; 16]).unwrap().1);
+    if !Uid::effective().is_root() {
+        return;
     }
-    let wanted = sources.iter().flat_map(|&ip| [41_020, 41_021].map(|port| SocketAddr::from((ip, port))));
-    assert_eq!(seen, wanted.collect());
-    drop(ringway);
+    Network::new().run(|| {
+        let backend = udp::socket_at(local(9_000));
+        let sources: [IpAddr; 2] = [[127, 71, 0, 9].into(), [127, 71, 0, 10].into()];
+        let ports = (41_020, 41_021);
+        let config = udp::config(&[backend.local_addr().unwrap()]);
+        let _taken = UdpSocket::bind((sources[0], ports.0)).unwrap();
+        let ringway = Ringway::start(from(config, &sources, ports, local(8_000)));
+        let clients: Vec<UdpSocket> = (0..3).map(|_| udp::client_of(local(8_000))).collect();
+        let mut seen = HashSet::new();
+        for client in &clients {
+            client.send(b"from where").unwrap();
+            seen.insert(backend.recv_from(&mut [0; 16]).unwrap().1);
+        }
+        let wanted = [(sources[0], ports.1), (sources[1], ports.0), (sources[1], ports.1)];
+        assert_eq!(seen, wanted.map(SocketAddr::from).into());
+        drop(ringway);
+    });
 }
 
 #[test]

