@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::activation::{self, Activation};
-use crate::config::{Address, Config, Listener, Protocol, UnixName};
+use crate::config::{Address, Config, Listener, Pool, Protocol, UnixName};
+use crate::kernel::Settings;
 use crate::net::{self, Inlet, Listening};
 use crate::steering;
 use crate::upgrade::Inherited;
@@ -115,7 +116,7 @@ impl Error {
     pub fn among(self, own: &[Vec<Address>]) -> Error {
         match self {
             Error::Unbound(unbound) => Error::Unbound(unbound.among(own)),
-            other @ (Error::Activation(_) | Error::Source { .. }) => other,
+            other @ (Error::Activation(_) | Error::Socket(..)) => other,
         }
     }
 }
@@ -125,7 +126,7 @@ impl fmt::Display for Error {
         match self {
             Error::Unbound(error) => error.fmt(f),
             Error::Activation(error) => error.fmt(f),
-            Error::Source { pool, error } => write!(f, "pool {pool}: {error}"),
+            Error::Socket(pool, error) => write!(f, "pool {pool}: {error}"),
         }
     }
 }
@@ -177,13 +178,8 @@ pub enum Error {
     Unbound(Unbound),
     /// A socket of the service manager cannot be used.
     Activation(activation::Unusable),
-    /// Connections of a pool cannot come from where they are to.
-    Source {
-        /// The pool's name.
-        pool: String,
-        /// Which key, why, and what to do.
-        error: io::Error,
-    },
+    /// Connections of this pool cannot be what they are to be.
+    Socket(String, io::Error),
 }
 
 /// Binds every address once for each worker, or takes what was passed to us, but for those that are bound already: `known`
@@ -194,8 +190,10 @@ pub fn bind(
     passed: &mut Passed,
     known: impl Fn(&Listener, usize) -> Option<Address>,
 ) -> Result<Bound, Error> {
+    Settings::read().warnings(config).iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    config.pools.iter().try_for_each(try_socket)?;
     for pool in &config.pools {
-        net::try_source(&pool.source).map_err(|error| Error::Source { pool: pool.name.clone(), error })?;
+        net::try_source(&pool.source).map_err(|error| Error::Socket(pool.name.clone(), error))?;
     }
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
@@ -204,7 +202,6 @@ pub fn bind(
     for (index, listener) in config.listeners.iter().enumerate() {
         if listener.protocol == Protocol::Tcp {
             warn_of_small_backlog(listener);
-            warn_of_fast_open(listener);
         }
         for (place, &address) in listener.bind.iter().enumerate() {
             let failed = |error| {
@@ -324,13 +321,15 @@ fn complete(
     group
 }
 
-fn warn_of_fast_open(listener: &Listener) {
-    if listener.socket.fast_open.is_some() && net::is_fast_open_on() == Some(false) {
-        tracing::warn!(
-            listener = %listener.name,
-            "no client can use fast_open, because the kernel does not let servers: sysctl -w net.ipv4.tcp_fastopen=3"
-        );
+/// Whether the kernel grants what a pool wants of its connections: sessions are not the place to find out.
+fn try_socket(pool: &Pool) -> Result<(), Error> {
+    let addresses = pool.backends.iter().filter_map(|backend| backend.address.as_ip());
+    let one_of = |is_ipv6| addresses.clone().find(|address| address.is_ipv6() == is_ipv6);
+    for address in [one_of(false), one_of(true)].into_iter().flatten() {
+        net::prepare_stream(address.into(), pool.tcp, &pool.socket)
+            .map_err(|error| Error::Socket(pool.name.clone(), error))?;
     }
+    Ok(())
 }
 
 fn warn_of_small_backlog(listener: &Listener) {

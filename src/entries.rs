@@ -31,6 +31,8 @@ pub struct Entry {
     pub client: Address,
     /// Which listener accepted it.
     pub listener: u32,
+    /// The port at which that was; 0 of a Unix socket.
+    pub port: u16,
     /// The pool that served it, or would have.
     pub pool: u32,
     /// The backend that was picked for it last, if any.
@@ -237,6 +239,7 @@ mod tests {
             id: SessionId::new(0, number),
             client: "127.0.0.1:1".parse().unwrap(),
             listener: 0,
+            port: 443,
             pool: 0,
             backend: None,
             accepted_us: 0,

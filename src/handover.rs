@@ -27,6 +27,8 @@ pub struct Connection {
     pub address: Address,
     /// Which listener accepted it: an index into the configuration's listeners.
     pub listener: usize,
+    /// At which of its ports; 0 of a Unix socket.
+    pub port: u16,
     /// Which configuration that is.
     pub generation: u64,
     /// What counts it where the listener has limits.
@@ -161,6 +163,7 @@ mod tests {
             client: client.into(),
             address: address.into(),
             listener,
+            port: 0,
             generation: 1,
             pass: Pass::default(),
         }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
-use crate::config::{Address, Listener, TcpOptions};
+use crate::config::{Address, Listener, PoolSocket, TcpOptions};
 
 pub use channel::{BYTES_MAX, Channel, DESCRIPTORS_MAX};
 pub use datagrams::{
@@ -30,7 +30,6 @@ pub use datagrams::{
     datagrams_to, is_inlet, is_no_train, is_too_large,
 };
 pub use listening::Listening;
-pub use options::is_fast_open_on;
 pub use readiness::Readiness;
 pub use source::{set as set_source, try_all as try_source};
 pub use unix::connect_now as connect_unix_now;
@@ -128,7 +127,7 @@ pub fn try_options(address: SocketAddr, listener: &Listener) -> io::Result<()> {
 }
 
 fn prepare_listener(address: SocketAddr, listener: &Listener) -> io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = options::socket_for(address, true, listener.socket.mptcp)?;
     // Restarts must not wait for the connections of the last run to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -145,12 +144,16 @@ fn prepare_listener(address: SocketAddr, listener: &Listener) -> io::Result<sock
 }
 
 /// A socket that is ready to connect to `address`, with its options set before the first packet.
-pub fn prepare_stream(address: Address, tcp: TcpOptions) -> io::Result<Socket> {
+///
+/// # Errors
+///
+/// When the kernel refuses, with the option that it refuses.
+pub fn prepare_stream(address: Address, tcp: TcpOptions, wanted: &PoolSocket) -> io::Result<Socket> {
     let socket = match address {
         Address::Ip(address) => {
-            let socket =
-                socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            let socket = options::socket_for(address, false, wanted.mptcp)?;
             set_tcp_options(&socket, tcp)?;
+            options::set_before_connect(&socket, address, wanted)?;
             socket
         }
         Address::Unix(_) => socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?,
@@ -158,9 +161,27 @@ pub fn prepare_stream(address: Address, tcp: TcpOptions) -> io::Result<Socket> {
     Ok(Socket::from(OwnedFd::from(socket)))
 }
 
+/// The same for a check: without waiting, for a runtime that is not on the ring.
+///
+/// A check ends a moment later, and does not wait for urgent bytes, silence or acknowledgements.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn prepare_check(address: SocketAddr, wanted: &PoolSocket) -> io::Result<OwnedFd> {
+    let socket = options::socket_for(address, false, wanted.mptcp)?;
+    options::set_before_connect(&socket, address, wanted)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
 fn set_tcp_options(socket: &socket2::Socket, tcp: TcpOptions) -> io::Result<()> {
     // An urgent byte would be left out of what a read returns, and so be lost: carry it where it stands.
-    socket.set_out_of_band_inline(true)?;
+    match socket.set_out_of_band_inline(true) {
+        // MPTCP has no urgent bytes: its sockets neither send one apart nor leave one out.
+        Err(_) if is_mptcp(socket) => {}
+        set => set?,
+    }
     if tcp.nodelay {
         socket.set_tcp_nodelay(true)?;
     }
@@ -173,6 +194,10 @@ fn set_tcp_options(socket: &socket2::Socket, tcp: TcpOptions) -> io::Result<()> 
         socket.set_tcp_user_timeout(tcp.user_timeout)?;
     }
     Ok(())
+}
+
+fn is_mptcp(socket: &socket2::Socket) -> bool {
+    socket.protocol().is_ok_and(|protocol| protocol == Some(Protocol::MPTCP))
 }
 
 /// Takes one waiting connection, or `None` when there is none.
@@ -233,6 +258,32 @@ pub fn finish_writing(socket: &Socket) -> io::Result<()> {
 pub fn stop_reading(socket: &Socket) {
     // An error says that the connection is gone already: the pending read has completed.
     let _ = SockRef::from(socket).shutdown(Shutdown::Read);
+}
+
+/// Begins to connect, and says whether that is over already. If not, the socket becomes writable when it is, and
+/// [`finish_connecting`] knows how it went.
+pub fn connect_now(socket: &Socket, address: SocketAddr) -> io::Result<bool> {
+    set_nonblocking(socket)?;
+    match SockRef::from(socket).connect(&address.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(false),
+        result => {
+            result?;
+            SockRef::from(socket).set_nonblocking(false)?;
+            Ok(true)
+        }
+    }
+}
+
+/// How a connect went that is over.
+pub fn finish_connecting(socket: &Socket) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    // One that was stopped has no error, and no peer.
+    socket.peer_addr().map_err(|_| io::ErrorKind::ConnectionReset)?;
+    // The relay decides by itself which of its sockets do not wait.
+    socket.set_nonblocking(false)
 }
 
 /// Ends a pending connect at once with ECONNRESET (and its local port is free again).
@@ -406,16 +457,12 @@ fn receive(socket: &Socket, buffer: &mut [u8], flags: libc::c_int) -> io::Result
 
 /// Makes a socket readable only when so many bytes are there, or when its stream has ended (SO_RCVLOWAT).
 pub fn set_low_water(socket: &Socket, bytes: usize) -> io::Result<()> {
-    set_number(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, u32::try_from(bytes).unwrap_or(u32::MAX))
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set_number(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes)
 }
 
-/// Sets an option that is a number; one that is too large for it becomes the largest.
-fn set_number(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: u32) -> io::Result<()> {
-    set_word(socket, level, option, libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX))
-}
-
-/// Sets an option that is an int, whatever its bits mean.
-fn set_word(
+/// Sets an option that is a number.
+fn set_number(
     socket: impl AsFd,
     level: libc::c_int,
     option: libc::c_int,

@@ -767,7 +767,8 @@ mod tests {
         let tcp = crate::config::TcpOptions { nodelay: true, keepalive: None, user_timeout: None };
         runtime.block_on(soon(async {
             for end in [net::stop_connecting, net::abort] {
-                let socket = net::prepare_stream(address.into(), tcp).unwrap();
+                let socket =
+                    net::prepare_stream(address.into(), tcp, &crate::config::PoolSocket::default()).unwrap();
                 let connecting = tokio_uring::spawn({
                     let socket = socket.clone();
                     async move { connect(&socket, address).await }

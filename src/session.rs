@@ -5,7 +5,7 @@ mod source;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,6 +100,11 @@ impl Admitted {
         let (key, shared, client) = (Cell::new(key), RefCell::new(shared), Cell::new(address));
         let (told, pass) = (RefCell::default(), RefCell::new(pass));
         Admitted { shared, watch, key, client, told, accepted, note, hello, shadows, pass, end: None }
+    }
+
+    /// Notes the port of its listener, which may have many.
+    pub fn came_to(&self, port: u16) {
+        self.watch.port.set(port);
     }
 
     /// What it shares with others of its configuration.
@@ -579,14 +584,14 @@ async fn connect(
 ) -> io::Result<Socket> {
     /// What completed while the process did not run is told a moment after the timer.
     const GRACE: Duration = Duration::from_millis(5);
-    let socket = net::prepare_stream(address, pool.tcp)?;
+    let socket = net::prepare_stream(address, pool.tcp, &pool.socket)?;
     if !address.is_unix() {
         net::set_source(&socket, source, &pool.source)?;
     }
     // From here on the tick can end it.
     watch.backend.replace(Some(socket.clone()));
     {
-        let mut operation = pin!(connected(watch, &socket, address));
+        let mut operation = pin!(connected(watch, &socket, address, pool.socket.mptcp));
         let mut result = tokio::time::timeout(limit, operation.as_mut()).await;
         if result.is_err() {
             result = tokio::time::timeout(GRACE, operation.as_mut()).await;
@@ -596,7 +601,7 @@ async fn connect(
             Err(_) => {
                 net::stop_connecting(&socket);
                 // It completes at once. Even if it connected in that very moment, it has been shut down.
-                if !address.is_unix() {
+                if !address.is_unix() && !pool.socket.mptcp {
                     let _ = operation.await;
                 }
                 return Err(io::ErrorKind::TimedOut.into());
@@ -613,14 +618,24 @@ async fn connect(
     Ok(socket)
 }
 
-/// Until it is connected. Only what leads to an IP address is an operation on the ring, and ends by
+/// Until it is connected. Only what leads to an IP address by plain TCP is an operation on the ring, and ends by
 /// [`net::stop_connecting`]; the rest may be left at any moment.
-async fn connected(watch: &Watch, socket: &Socket, address: Address) -> io::Result<()> {
+async fn connected(watch: &Watch, socket: &Socket, address: Address, mptcp: bool) -> io::Result<()> {
     match address {
+        Address::Ip(address) if mptcp => Box::pin(connected_by_mptcp(socket, address)).await,
         Address::Ip(address) => ring::connect(socket, address).await,
         // Boxed: it must not make every session larger.
         Address::Unix(name) => Box::pin(connected_here(watch, socket, name)).await,
     }
+}
+
+/// Not on the ring: of MPTCP a connect there that is stopped begins anew, because the kernel leaves no error that would tell it.
+async fn connected_by_mptcp(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if net::connect_now(socket, address)? {
+        return Ok(());
+    }
+    ring::writable(socket).await?;
+    net::finish_connecting(socket)
 }
 
 async fn connected_here(watch: &Watch, socket: &Socket, name: UnixName) -> io::Result<()> {

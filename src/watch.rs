@@ -46,6 +46,8 @@ pub struct Watch {
     pub id: SessionId,
     /// The listener that accepted it: an index into the configuration's listeners.
     listener: Cell<usize>,
+    /// The port at which that was; 0 of a Unix socket, and until it is told.
+    pub port: Cell<u16>,
     /// The pool that serves it: an index into the configuration's pools.
     pool: Cell<usize>,
     /// When it was accepted, on the worker's clock.
@@ -168,6 +170,7 @@ impl Watch {
         Watch {
             id,
             listener: Cell::new(listener),
+            port: Cell::new(0),
             pool: Cell::new(pool),
             accepted: now,
             drawn,

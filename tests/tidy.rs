@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
     ("main", &["cli", "config", "demo", "output", "server"]),
-    ("cli", &["operate", "admin", "config", "lists", "manual", "model"]),
+    ("cli", &["operate", "admin", "config", "kernel", "lists", "manual", "model"]),
     ("config", &[]),
+    ("kernel", &["config"]),
     ("demo", &["config", "output", "server"]),
     ("manual", &["config"]),
     // CONTROL: cold
@@ -101,7 +102,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("heartbeat", &[]),
     ("activation", &["config", "net"]),
     ("privileges", &["config"]),
-    ("bind", &["activation", "config", "net", "steering", "upgrade"]),
+    ("bind", &["activation", "config", "kernel", "net", "steering", "upgrade"]),
     ("upgrade", &["config", "net"]),
     (
         "health",

@@ -150,6 +150,7 @@ pub(crate) mod testing {
             id: SessionId::new(1, 17),
             client: "192.0.2.7:50123".parse().unwrap(),
             listener: 0,
+            port: 443,
             pool: 0,
             backend: Some(BackendId::new(0)),
             accepted_us: 0,

@@ -46,7 +46,7 @@ pub struct Readiness {
 pub struct Listener {
     /// Its name.
     pub name: String,
-    /// Where it accepts.
+    /// Where it accepts; ports in a row are one, as in `127.0.0.1:8000-8099`.
     pub addresses: Vec<String>,
     /// The pool that serves it.
     pub pool: String,

@@ -8,6 +8,7 @@ use clap::Args;
 use super::WRONG;
 use super::printing::print;
 use crate::config::{self, Config};
+use crate::kernel::Settings;
 use crate::lists;
 
 const CHECK_EXAMPLES: &str = "\
@@ -45,7 +46,8 @@ pub fn check(args: &CheckArgs) -> ExitCode {
 
 fn print_understood(config: &Config) -> ExitCode {
     let mut text = config.to_string();
-    for (index, warning) in config::warnings(config).iter().enumerate() {
+    let warnings = [config::warnings(config), Settings::read().warnings(config)].concat();
+    for (index, warning) in warnings.iter().enumerate() {
         text += if index == 0 { "\n" } else { "" };
         text += &format!("warning: {warning}\n");
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use super::keys::SPAN_PORTS_MAX;
 use super::typed::shown;
 use super::types::{Address, UnixFault, UnixName};
 
@@ -29,6 +30,17 @@ pub enum AddressFault {
     Unix(UnixFault),
     /// A Unix socket where only an IP address will do.
     NotIp,
+    /// A range of ports from a larger one to a smaller one, or from 0.
+    Backwards {
+        /// Where it begins.
+        first: u16,
+        /// Where it ends.
+        last: u16,
+        /// What to write instead.
+        meant: String,
+    },
+    /// A range of too many ports.
+    TooWide(usize),
     /// Nothing of the above.
     Nonsense,
 }
@@ -140,6 +152,15 @@ impl fmt::Display for AddressFault {
             Self::Unix(fault) => fault.fmt(f),
             Self::NotIp => f.write_str(
                 "is a Unix socket, and only an IP address will do here; give ip:port, such as \"10.0.0.1:8080\"",
+            ),
+            Self::Backwards { first, last, meant } => write!(
+                f,
+                "is a range of ports from {first} to {last}; ports go up, and begin at 1: write {meant:?}"
+            ),
+            Self::TooWide(count) => write!(
+                f,
+                "has {count} ports; at most {SPAN_PORTS_MAX} are allowed in all ranges together; take fewer, or have a firewall \
+                 redirect them to one port"
             ),
             Self::Nonsense => f.write_str(
                 "is not an address; give ip:port, such as \"10.0.0.1:8080\" or \"[2001:db8::1]:8080\"",

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::spans::spans;
 use super::types::{
     AcceptProxy, Access, AccessLog, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice,
     Config, Expect, Health, HttpCheck, Listener, ListenerLimits, LogTo, NoBackend, Only, Pace, Pool,
-    Protocol, ProxyVersion, Rate, RunAs, SendProxy, Server, Source as PoolSource, SyslogAddress, TcpOptions,
-    Workers,
+    PoolSocket, Protocol, ProxyVersion, Rate, RunAs, SendProxy, Server, Source as PoolSource, SyslogAddress,
+    TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -166,7 +167,7 @@ fn admin(f: &mut Section, admin: Option<&Admin>) {
 }
 
 fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
-    for (index, bind) in listener.bind.iter().enumerate() {
+    for (index, bind) in spans(&listener.bind).iter().enumerate() {
         line(f, if index == 0 { "bind" } else { "" }, bind);
     }
     line(f, "protocol", &listener.protocol.word());
@@ -235,6 +236,7 @@ fn send_proxy(f: &mut Section, proxy: Option<&SendProxy>) {
     line(f, "proxy_protocol.send", &proxy.version.word());
     if proxy.version == ProxyVersion::V2 {
         line(f, "proxy_protocol.tlvs", &words(&proxy.tlvs));
+        line(f, "proxy_protocol.datagrams", &proxy.datagrams.word());
     }
     for (index, (kind, value)) in proxy.custom.iter().enumerate() {
         let name = if index == 0 { "proxy_protocol.custom" } else { "" };
@@ -316,7 +318,7 @@ fn listening_socket(f: &mut Section, listener: &Listener) {
         line(f, "socket.group", &socket.group.as_deref().unwrap_or("that of the process"));
     }
     // Hardly anybody gives one of them: those that are not given are not shown.
-    let given: [(&'static str, Option<String>); 9] = [
+    let given: [(&'static str, Option<String>); 11] = [
         ("socket.device", socket.device.clone()),
         ("socket.free_bind", socket.free_bind.then(|| "true".to_owned())),
         ("socket.transparent", socket.transparent.then(|| "true".to_owned())),
@@ -324,6 +326,24 @@ fn listening_socket(f: &mut Section, listener: &Listener) {
         ("socket.defer_accept", socket.defer_accept.map(format_duration)),
         ("socket.congestion", socket.congestion.clone()),
         ("socket.dscp", socket.dscp.map(|class| class.to_string())),
+        ("socket.mss", socket.mss.map(|bytes| bytes.to_string())),
+        ("socket.mptcp", socket.mptcp.then(|| "true".to_owned())),
+        ("socket.receive_buffer", socket.receive_buffer.map(|size| format_size(size.into()))),
+        ("socket.send_buffer", socket.send_buffer.map(|size| format_size(size.into()))),
+    ];
+    given.into_iter().for_each(|(name, value)| value.iter().for_each(|value| line(f, name, value)));
+}
+
+/// Hardly anybody gives one of them: those that are not given are not shown.
+fn pool_socket(f: &mut Section, socket: &PoolSocket) {
+    let given: [(&'static str, Option<String>); 9] = [
+        ("socket.device", socket.device.clone()),
+        ("socket.mark", socket.mark.map(|mark| mark.to_string())),
+        ("socket.fast_open", socket.fast_open.then(|| "true".to_owned())),
+        ("socket.mptcp", socket.mptcp.then(|| "true".to_owned())),
+        ("socket.congestion", socket.congestion.clone()),
+        ("socket.dscp", socket.dscp.map(|class| class.to_string())),
+        ("socket.mss", socket.mss.map(|bytes| bytes.to_string())),
         ("socket.receive_buffer", socket.receive_buffer.map(|size| format_size(size.into()))),
         ("socket.send_buffer", socket.send_buffer.map(|size| format_size(size.into()))),
     ];
@@ -358,6 +378,7 @@ fn pool(f: &mut Section, pool: &Pool) {
     line(f, "ejection.share_max", &pool.ejection.share_max);
     line(f, "ejection.first_byte_timeout", &or_off(pool.ejection.first_byte_timeout));
     send_proxy(f, pool.proxy_protocol.as_ref());
+    pool_socket(f, &pool.socket);
 }
 
 /// Only what is given: hardly any pool has it.

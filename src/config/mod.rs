@@ -14,6 +14,7 @@ pub mod keys;
 mod meaning;
 mod near;
 mod read;
+mod spans;
 mod typed;
 mod types;
 pub mod units;
@@ -31,14 +32,15 @@ pub use describe::Section;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use forms::network;
+pub use spans::spans;
 pub use types::{
     Accept, AcceptProxy, Access, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Bandwidth,
     Check, Choice, Config, Datagrams, Ejection, Engine, Exchange, Expect, Facility, Health, HttpCheck,
     InitialState, Listener, ListenerLimits, ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown,
-    Only, Otherwise, Over, Pace, Pool, PowerOfTwoBy, Protocol, ProxyTlv, ProxyVersion, Rate, RateUnit,
-    Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName, Signal, Source as PoolSource,
-    SourcePorts, Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault, UnixName,
-    Workers,
+    Only, Otherwise, Over, Pace, Pool, PoolSocket, PowerOfTwoBy, Protocol, ProxyDatagrams, ProxyTlv,
+    ProxyVersion, Rate, RateUnit, Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName,
+    Signal, Source as PoolSource, SourcePorts, Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck,
+    Udp, UnixFault, UnixName, Workers,
 };
 pub use warnings::warnings;
 

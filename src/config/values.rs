@@ -16,6 +16,7 @@ use super::errors::{Bound, Reason};
 use super::forms;
 use super::keys::{CORE_MAX, Key, Kind, LOG_TARGETS, NAME_BYTES_MAX, WORKERS_MAX, quoted};
 use super::near::near;
+use super::spans::places as parse_places;
 use super::typed::{Node, Value, shown};
 use super::types::{AccessLog, Address, AdminAddress, Choice, Rate, ServerName, SyslogAddress, Workers};
 use super::units::{self, UnitFault};
@@ -402,6 +403,12 @@ fn bounded(node: &Node<'_>, bytes: Vec<u8>, max: usize) -> Outcome<Vec<u8>> {
 pub(super) fn place(key: &Key, node: &Node<'_>) -> Outcome<Address> {
     let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
     parse_place(text).map_err(|fault| Reason::Address { typed: node.shown(), fault })
+}
+
+/// An `ip:port`, a range of ports, or a Unix socket: all that it stands for.
+pub(super) fn places(key: &Key, node: &Node<'_>) -> Outcome<Vec<Address>> {
+    let text = node.text().ok_or_else(|| wrong_type(node, key.kind.wanted()))?;
+    parse_places(text).map_err(|fault| Reason::Address { typed: node.shown(), fault })
 }
 
 /// One `ip:port`.

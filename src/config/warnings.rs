@@ -1,7 +1,7 @@
 //! What is allowed but hardly meant.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::types::{
     Address, Algorithm, Backend, Check, Choice, Config, Engine, Exchange, Listener, Pool, Protocol, Server,
@@ -19,6 +19,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(unused_busy_poll(&config.server));
     found.extend(unused_access_log(config));
+    found.extend(overlaps(&config.listeners));
     for listener in &config.listeners {
         found.extend(port_zero(listener));
         found.extend(clients_all_alike(listener, &config.pools[listener.pool]));
@@ -53,6 +54,29 @@ fn unused_access_log(config: &Config) -> Option<String> {
          remove that from those that are to be logged, or write to = \"off\""
             .to_owned()
     })
+}
+
+/// `0.0.0.0:80` takes what `127.0.0.1:80` is to have, and the kernel lets nobody have both.
+fn overlaps(listeners: &[Listener]) -> Option<String> {
+    let listeners = listeners.iter().filter(|listener| listener.protocol == Protocol::Tcp);
+    let binds = listeners.flat_map(|listener| listener.bind.iter().map(move |bind| (*bind, listener)));
+    let binds: HashMap<Address, &Listener> = binds.collect();
+    let any = |address: SocketAddr| {
+        let ip =
+            if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        Address::Ip(SocketAddr::new(ip, address.port()))
+    };
+    let one =
+        binds.keys().filter_map(|bind| bind.as_ip()).filter(|ip| !ip.ip().is_unspecified() && ip.port() != 0);
+    let one = one.filter(|&one| binds.contains_key(&any(one))).min()?;
+    let (own, other) = (binds[&Address::Ip(one)], binds[&any(one)]);
+    Some(format!(
+        "listener \"{}\": {one} is one of the addresses of {}, where listener \"{}\" accepts, and the kernel does not allow \
+         both; take one of them out",
+        own.name,
+        any(one),
+        other.name
+    ))
 }
 
 fn port_zero(listener: &Listener) -> Option<String> {
@@ -255,6 +279,10 @@ mod tests {
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].starts_with(start), "{found:?}");
         };
+        starts(
+            of("bind=[\"0.0.0.0:80\",\"127.0.0.1:79-81\",\"[::]:81\"]", TWO),
+            "listener \"web\": 127.0.0.1:80 is one of the addresses of 0.0.0.0:80, where listener \"web\" accepts",
+        );
         starts(of("bind=\"127.0.0.1:0\"", TWO), "listener \"web\": 127.0.0.1:0 accepts on a port");
         starts(of("bind=\"127.0.0.1:8000\"", &format!("{TWO}weight=2")), "pool \"api\": the weights differ");
         let first = format!("algorithm=\"first\"\n{TWO}weight=2");

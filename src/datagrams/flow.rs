@@ -10,7 +10,7 @@ use super::pairing::Pairing;
 use super::recency::Standing;
 use crate::access::{Pass, nanos};
 use crate::balance::Tried;
-use crate::config::{Signal, Udp};
+use crate::config::{ProxyDatagrams, Signal, Udp};
 use crate::decision::Outcome as PickOutcome;
 use crate::end::End;
 use crate::load::Lease;
@@ -53,6 +53,8 @@ pub(super) struct Flow {
     /// Only the backend reaches it, and only the backend is reached by it.
     pub(super) backend: Socket,
     lease: Lease,
+    /// What is sent before the client's own bytes, as long as it is to be sent.
+    pub(super) header: Option<Header>,
     pub(super) udp: Udp,
     pub(super) pairing: Pairing,
     /// Whether the client's next datagram is of this session.
@@ -62,6 +64,22 @@ pub(super) struct Flow {
     touched: Cell<Duration>,
     /// The epoch of the table in which its backend was last looked up, and what came of it.
     looked: Cell<(u64, bool)>,
+}
+
+/// What tells a backend who the client is.
+pub(super) struct Header {
+    pub(super) bytes: Box<[u8]>,
+    /// Before which datagrams it goes.
+    pub(super) before: ProxyDatagrams,
+}
+
+impl Header {
+    fn of(shared: &Shared, session: &Admitted, (way, key): (&Way, Key)) -> Option<Header> {
+        let terms = shared.pool(session.watch()).proxy_protocol.as_ref()?;
+        let destination = SocketAddr::new(key.local.unwrap_or(way.address.ip()), way.address.port());
+        let bytes = session.datagram_header(terms, key.client, destination);
+        Some(Header { bytes: bytes.into(), before: terms.datagrams })
+    }
 }
 
 /// Why there is no session.
@@ -84,12 +102,14 @@ impl Flow {
         match Flow::connect(shared, &session, &mut tried) {
             Ok((lease, backend, picked)) => {
                 let udp = shared.config.listeners[listener].udp;
+                let header = Header::of(shared, &session, (way, key));
                 Ok(Flow {
                     session,
                     key,
                     way: Rc::clone(way),
                     backend,
                     lease,
+                    header,
                     udp,
                     pairing: Pairing::new(udp.responses),
                     is_bound: true,

@@ -41,7 +41,7 @@ impl Pairing {
             let is_first = match self.responses {
                 None => true,
                 // With fewer requests noted than there were, the rest cannot be told apart.
-                Some(each) => self.replies % u64::from(each.max(1)) == 0,
+                Some(each) => self.replies.is_multiple_of(u64::from(each.max(1))),
             };
             self.replies += 1;
             if is_first && let Some(asked) = self.asked.pop_front() {

@@ -29,7 +29,7 @@ impl Train {
             size,
             bytes: received.bytes,
             datagrams: if size == 0 { 1 } else { received.bytes.div_ceil(size) },
-            is_closed: size == 0 || received.bytes % size != 0,
+            is_closed: size == 0 || !received.bytes.is_multiple_of(size),
         }
     }
 

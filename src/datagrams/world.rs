@@ -15,7 +15,7 @@ use super::Limits;
 use super::flow::{Flow, Key, Way};
 use super::recency::Recency;
 use super::train::{self, Train};
-use crate::config::SourcePorts;
+use crate::config::{ProxyDatagrams, SourcePorts};
 use crate::end::End;
 use crate::net::{self, Batch, Inlet, Outgoing, Piece, Readiness, SLOTS, Socket};
 use crate::shared::Shared;
@@ -258,8 +258,6 @@ impl World {
 
     fn send_to_backend(&mut self, session: usize, train: Train, now: Duration) -> io::Result<()> {
         let flow = &mut self.flows[session];
-        // What is to stand before the client's own bytes (a header that tells the backend who the client is) would be sent
-        // here: before the first datagram of a session, or before each.
         let message = Outgoing {
             first: train.first,
             count: train.count,
@@ -267,11 +265,15 @@ impl World {
             to: None,
             from: None,
         };
-        match self.batch.send(&flow.backend, &self.pieces, &message) {
-            Err(error) if message.segment.is_some() && net::is_no_train(&error) => {
-                send_apart(&mut self.batch, flow, &self.pieces, &message)?;
+        if flow.header.is_some() {
+            send_told(&mut self.batch, flow, &self.pieces, &message)?;
+        } else {
+            match self.batch.send(&flow.backend, &self.pieces, &message) {
+                Err(error) if message.segment.is_some() && net::is_no_train(&error) => {
+                    send_apart(&mut self.batch, flow, &self.pieces, &message)?;
+                }
+                result => result?,
             }
-            result => result?,
         }
         flow.ask(train.datagrams, now);
         flow.asked(train.datagrams, train.bytes);
@@ -371,6 +373,26 @@ impl World {
             self.batch.send_all(&way.socket, &pieces, &[one], |_, error| drop(&error));
         }
     }
+}
+
+/// Sends the parts of a train one by one, the first of a session or each with what tells the backend who the client is.
+fn send_told(batch: &mut Batch, flow: &mut Flow, pieces: &[Piece], message: &Outgoing) -> io::Result<()> {
+    let pieces = &pieces[message.first..message.first + message.count];
+    // One that is no train may be of any size.
+    let size = message.segment.unwrap_or_else(|| pieces.iter().map(|piece| piece.bytes).sum());
+    let pieces = train::apart(pieces, size);
+    for (place, piece) in pieces.iter().enumerate() {
+        match &flow.header {
+            Some(header) => batch.send_behind(&flow.backend, &header.bytes, piece)?,
+            None => {
+                let one = Outgoing { first: place, count: 1, segment: None, ..*message };
+                batch.send(&flow.backend, &pieces, &one)?;
+            }
+        }
+        // It has been told.
+        flow.header.take_if(|header| header.before == ProxyDatagrams::First);
+    }
+    Ok(())
 }
 
 /// Sends the parts of a train one by one.

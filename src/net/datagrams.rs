@@ -411,6 +411,15 @@ impl Batch {
         result
     }
 
+    /// Sends one datagram on a connected socket, with these bytes before it.
+    pub fn send_behind(&self, socket: &Socket, header: &[u8], piece: &Piece) -> io::Result<()> {
+        let bytes = &self.memory[piece.slot * SLOT_BYTES + piece.offset..][..piece.bytes];
+        let parts = [io::IoSlice::new(header), io::IoSlice::new(bytes)];
+        SockRef::from(socket)
+            .send_vectored_with_flags(&parts, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            .map(drop)
+    }
+
     /// Sends all of these with as few calls as it takes. Calls `failed` with those that were not sent; the others were.
     pub fn send_all(
         &mut self,

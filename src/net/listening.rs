@@ -9,7 +9,7 @@ use std::sync::Arc;
 use socket2::Type;
 
 use super::unix::{self, Door};
-use super::{options, prepare_listener, set_tcp_options};
+use super::{is_mptcp, options, prepare_listener, set_tcp_options};
 use crate::config::{Address, Listener};
 
 /// A listening socket of one worker; a Unix socket is all workers' together, each with a descriptor of its own.
@@ -21,12 +21,14 @@ pub struct Listening {
     waiting: Cell<Option<u32>>,
     /// Of a Unix socket.
     door: Option<Arc<Door>>,
+    is_mptcp: bool,
 }
 
 impl Listening {
     /// One that ends with us.
     pub(super) fn own(socket: socket2::Socket) -> Listening {
-        Listening { socket, is_lent: Cell::new(false), waiting: Cell::new(None), door: None }
+        let is_mptcp = is_mptcp(&socket);
+        Listening { socket, is_lent: Cell::new(false), waiting: Cell::new(None), door: None, is_mptcp }
     }
 
     /// The same of a Unix socket, whose file ends with the last descriptor.
@@ -96,7 +98,9 @@ impl Listening {
             let tcp = listener.tcp;
             self.socket.set_tcp_nodelay(tcp.nodelay)?;
             self.socket.set_keepalive(tcp.keepalive.is_some())?;
-            self.socket.set_tcp_user_timeout(None)?;
+            if !self.is_mptcp {
+                self.socket.set_tcp_user_timeout(None)?;
+            }
             set_tcp_options(&self.socket, tcp)?;
             let Address::Ip(address) = self.local_addr()? else { return Ok(()) };
             return options::set_any_time(&self.socket, address, &listener.socket);
@@ -122,6 +126,7 @@ impl Listening {
             is_lent: self.is_lent.clone(),
             waiting: self.waiting.clone(),
             door: self.door.clone(),
+            is_mptcp: self.is_mptcp,
         })
     }
 
@@ -145,6 +150,11 @@ impl Listening {
     /// Takes a connection that waits, with the address that it came from.
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, Address)> {
         let (socket, address) = self.socket.accept()?;
+        if self.is_mptcp {
+            // The one thing that clients cannot inherit there. For one with MPTCP this fails, who needs it not; and one that came
+            // by TCP is a socket of TCP.
+            let _ = socket.set_out_of_band_inline(true);
+        }
         // A client of a Unix socket hardly has a name, and one that it has says nothing of who it is.
         let address = address.as_socket().map_or(Address::NAMELESS, Address::Ip);
         Ok((socket.into(), address))

@@ -1,4 +1,4 @@
-//! Options: what a listener wants its sockets to be like, told to the kernel, or why the kernel refuses.
+//! Options: what a listener or a pool wants its sockets to be like, told to the kernel, or why the kernel refuses.
 
 use std::fmt;
 use std::fs;
@@ -6,10 +6,34 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use socket2::Socket;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::set_number;
-use crate::config::ListeningSocket;
+use crate::config::{ListeningSocket, PoolSocket};
+
+/// Whose options they are, as the configuration calls them.
+#[derive(Clone, Copy)]
+enum Of {
+    Listener,
+    Pool,
+}
+
+/// A socket of the family of this address.
+pub(super) fn socket_for(address: SocketAddr, is_listening: bool, mptcp: bool) -> io::Result<Socket> {
+    let of = if is_listening { Of::Listener } else { Of::Pool };
+    let protocol = if mptcp { Protocol::MPTCP } else { Protocol::TCP };
+    Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol)).map_err(|error| {
+        match error.raw_os_error() {
+            // EPROTONOSUPPORT: built without; ENOPROTOOPT: switched off.
+            Some(libc::EPROTONOSUPPORT | libc::ENOPROTOOPT | libc::EINVAL) if mptcp => {
+                let cure =
+                    "sysctl -w net.mptcp.enabled=1 switches it on where the kernel has it; or take it out";
+                refused(of, "mptcp", "IPPROTO_MPTCP", &true, &error, cure)
+            }
+            _ => error,
+        }
+    })
+}
 
 /// What has to be there before the socket has an address.
 pub(super) fn set_before_bind(
@@ -17,21 +41,13 @@ pub(super) fn set_before_bind(
     address: SocketAddr,
     wanted: &ListeningSocket,
 ) -> io::Result<()> {
-    if let Some(device) = &wanted.device {
-        socket.bind_device(Some(device.as_bytes())).map_err(|error| {
-            let cure = match error.raw_os_error() {
-                Some(libc::EPERM) => "it takes CAP_NET_RAW (AmbientCapabilities= in a systemd unit)",
-                _ => "ip link shows the interfaces that there are",
-            };
-            refused("device", "SO_BINDTODEVICE", device, &error, cure)
-        })?;
-    }
+    set_device(socket, Of::Listener, wanted.device.as_deref())?;
     if wanted.free_bind {
         let set = match address {
             SocketAddr::V4(_) => socket.set_freebind_v4(true),
             SocketAddr::V6(_) => socket.set_freebind_v6(true),
         };
-        set.map_err(|error| refused("free_bind", "IP_FREEBIND", &true, &error, "take it out"))?;
+        set.map_err(|error| refused(Of::Listener, "free_bind", "IP_FREEBIND", &true, &error, "take it out"))?;
     }
     set_any_time(socket, address, wanted)
 }
@@ -39,35 +55,96 @@ pub(super) fn set_before_bind(
 /// What can be changed while clients come: they inherit it. What is not given is as it is by default, but for what only a new
 /// socket can forget.
 pub(super) fn set_any_time(socket: &Socket, address: SocketAddr, wanted: &ListeningSocket) -> io::Result<()> {
+    let of = Of::Listener;
     // Before it has an address: that may be one of others.
     set_transparent(socket, address, wanted.transparent).map_err(|error| {
-        refused("transparent", "IP_TRANSPARENT", &wanted.transparent, &error, TRANSPARENT_CURE)
+        refused(of, "transparent", "IP_TRANSPARENT", &wanted.transparent, &error, TRANSPARENT_CURE)
     })?;
-    let clients = wanted.fast_open.unwrap_or(0);
+    let clients = wanted.fast_open.unwrap_or(0).cast_signed();
     set_number(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, clients)
-        .map_err(|error| refused("fast_open", "TCP_FASTOPEN", &clients, &error, "take it out"))?;
-    let seconds = wanted.defer_accept.map_or(0, |time| time.as_secs() as u32);
+        .map_err(|error| refused(of, "fast_open", "TCP_FASTOPEN", &clients, &error, "take it out"))?;
+    let seconds = wanted.defer_accept.map_or(0, |time| time.as_secs() as i32);
     set_number(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
-        .map_err(|error| refused("defer_accept", "TCP_DEFER_ACCEPT", &seconds, &error, "take it out"))?;
-    if let Some(congestion) = &wanted.congestion {
-        socket.set_tcp_congestion(congestion.as_bytes()).map_err(|error| {
-            let cure = congestion_cure(congestion);
-            refused("congestion", "TCP_CONGESTION", congestion, &error, &cure)
-        })?;
+        .map_err(|error| refused(of, "defer_accept", "TCP_DEFER_ACCEPT", &seconds, &error, "take it out"))?;
+    set_congestion(socket, of, wanted.congestion.as_deref())?;
+    set_class(socket, of, address, wanted.dscp.unwrap_or(0))?;
+    // 0 takes one back.
+    set_mss(socket, of, wanted.mss.unwrap_or(0))?;
+    set_buffers(socket, of, wanted.receive_buffer, wanted.send_buffer)
+}
+
+/// What has to be there before a socket connects to a backend.
+pub(super) fn set_before_connect(
+    socket: &Socket,
+    address: SocketAddr,
+    wanted: &PoolSocket,
+) -> io::Result<()> {
+    // Most pools give none.
+    if wanted.is_plain() {
+        return Ok(());
     }
-    let class = u32::from(wanted.dscp.unwrap_or(0)) << 2;
-    let set = match address {
-        SocketAddr::V4(_) => socket.set_tos_v4(class),
-        SocketAddr::V6(_) => socket.set_tclass_v6(class),
+    let of = Of::Pool;
+    set_device(socket, of, wanted.device.as_deref())?;
+    if let Some(mark) = wanted.mark {
+        let cure = "it takes CAP_NET_ADMIN (AmbientCapabilities= in a systemd unit)";
+        socket.set_mark(mark).map_err(|error| refused(of, "mark", "SO_MARK", &mark, &error, cure))?;
+    }
+    if wanted.fast_open {
+        let cure = "it takes Linux 4.11, and sysctl -w net.ipv4.tcp_fastopen=1; or take it out";
+        set_number(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)
+            .map_err(|error| refused(of, "fast_open", "TCP_FASTOPEN_CONNECT", &true, &error, cure))?;
+    }
+    set_congestion(socket, of, wanted.congestion.as_deref())?;
+    if let Some(class) = wanted.dscp {
+        set_class(socket, of, address, class)?;
+    }
+    if let Some(bytes) = wanted.mss {
+        set_mss(socket, of, bytes)?;
+    }
+    set_buffers(socket, of, wanted.receive_buffer, wanted.send_buffer)
+}
+
+fn set_device(socket: &Socket, of: Of, device: Option<&str>) -> io::Result<()> {
+    let Some(device) = device else { return Ok(()) };
+    socket.bind_device(Some(device.as_bytes())).map_err(|error| {
+        let cure = match error.raw_os_error() {
+            Some(libc::EPERM) => "it takes CAP_NET_RAW (AmbientCapabilities= in a systemd unit)",
+            _ => "ip link shows the interfaces that there are",
+        };
+        refused(of, "device", "SO_BINDTODEVICE", &device, &error, cure)
+    })
+}
+
+fn set_congestion(socket: &Socket, of: Of, congestion: Option<&str>) -> io::Result<()> {
+    let Some(congestion) = congestion else { return Ok(()) };
+    socket.set_tcp_congestion(congestion.as_bytes()).map_err(|error| {
+        let cure = congestion_cure(congestion, &error);
+        refused(of, "congestion", "TCP_CONGESTION", &congestion, &error, &cure)
+    })
+}
+
+fn set_class(socket: &Socket, of: Of, address: SocketAddr, class: u8) -> io::Result<()> {
+    let bits = u32::from(class) << 2;
+    let (set, option) = match address {
+        SocketAddr::V4(_) => (socket.set_tos_v4(bits), "IP_TOS"),
+        SocketAddr::V6(_) => (socket.set_tclass_v6(bits), "IPV6_TCLASS"),
     };
-    set.map_err(|error| refused("dscp", "IP_TOS", &(class >> 2), &error, "take it out"))?;
-    if let Some(size) = wanted.receive_buffer {
+    set.map_err(|error| refused(of, "dscp", option, &class, &error, "take it out"))
+}
+
+fn set_mss(socket: &Socket, of: Of, bytes: u32) -> io::Result<()> {
+    let set = socket.set_tcp_mss(bytes);
+    set.map_err(|error| refused(of, "mss", "TCP_MAXSEG", &bytes, &error, "take it out"))
+}
+
+fn set_buffers(socket: &Socket, of: Of, receive: Option<u32>, send: Option<u32>) -> io::Result<()> {
+    if let Some(size) = receive {
         let set = socket.set_recv_buffer_size(size as usize);
-        set.map_err(|error| refused("receive_buffer", "SO_RCVBUF", &size, &error, "take it out"))?;
+        set.map_err(|error| refused(of, "receive_buffer", "SO_RCVBUF", &size, &error, "take it out"))?;
     }
-    if let Some(size) = wanted.send_buffer {
+    if let Some(size) = send {
         let set = socket.set_send_buffer_size(size as usize);
-        set.map_err(|error| refused("send_buffer", "SO_SNDBUF", &size, &error, "take it out"))?;
+        set.map_err(|error| refused(of, "send_buffer", "SO_SNDBUF", &size, &error, "take it out"))?;
     }
     Ok(())
 }
@@ -85,20 +162,28 @@ pub(super) fn set_transparent(socket: impl AsFd, address: SocketAddr, wanted: bo
 }
 
 /// Without a number of the kernel's: the words have their own cure.
-fn refused(key: &str, option: &str, value: &dyn fmt::Display, error: &io::Error, cure: &str) -> io::Error {
-    io::Error::other(format!("listener.socket.{key} = {value} ({option}) is refused: {error}; {cure}"))
+fn refused(
+    of: Of,
+    key: &str,
+    option: &str,
+    value: &dyn fmt::Display,
+    error: &io::Error,
+    cure: &str,
+) -> io::Error {
+    let table = match of {
+        Of::Listener => "listener.socket",
+        Of::Pool => "pool.socket",
+    };
+    io::Error::other(format!("{table}.{key} = {value} ({option}) is refused: {error}; {cure}"))
 }
 
 /// The kernel loads by itself what is there as a module, for who may have it loaded.
-fn congestion_cure(wanted: &str) -> String {
+fn congestion_cure(wanted: &str, error: &io::Error) -> String {
+    if error.raw_os_error() == Some(libc::EPERM) {
+        return "only those in net.ipv4.tcp_allowed_congestion_control are for everybody; add it there, or choose one of them"
+            .to_owned();
+    }
     let known = fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control").unwrap_or_default();
     let known = known.split_whitespace().collect::<Vec<_>>().join(", ");
     format!("this kernel has {known}; modprobe tcp_{wanted} may bring it, or choose one of these")
-}
-
-/// Whether the kernel lets servers take part in fast open at all (net.ipv4.tcp_fastopen), if that can be read.
-pub fn is_fast_open_on() -> Option<bool> {
-    const FOR_SERVERS: u32 = 2;
-    let bits = fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").ok()?;
-    bits.trim().parse::<u32>().ok().map(|bits| bits & FOR_SERVERS != 0)
 }

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{options, set_number, set_word};
+use super::{options, set_number};
 use crate::config::PoolSource;
 
 /// Has a connection come from this address, and from one of the ports of `source`.
@@ -35,7 +35,7 @@ fn set_ports(socket: impl AsFd, (first, last): (u16, u16)) -> io::Result<()> {
     const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
     // The last one in the upper half, all of whose bits count.
     let range = (u32::from(last) << 16 | u32::from(first)).cast_signed();
-    set_word(socket, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, range)
+    set_number(socket, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, range)
 }
 
 /// Whether connections can come from where they are to, as far as that shows before there are any.

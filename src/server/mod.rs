@@ -392,7 +392,7 @@ impl Server {
         let (generation, limits) = (self.control.generation(), self.control.limits());
         for (listener, addresses) in generation.config.listeners.iter().zip(&generation.addresses) {
             let pool = &generation.config.pools[listener.pool];
-            for address in addresses {
+            for address in crate::config::spans(addresses) {
                 tracing::info!(
                     listener = %listener.name,
                     %address,

@@ -142,6 +142,22 @@ fn announcement(session: &Admitted, terms: &SendProxy) -> Vec<u8> {
     if terms.version == ProxyVersion::V1 {
         return protocol::version_1(&addresses);
     }
+    version_2(session, terms, told, (Transport::Stream, addresses))
+}
+
+impl Admitted {
+    /// What tells a backend over UDP who the client is, and where it has sent to.
+    pub fn datagram_header(&self, terms: &SendProxy, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+        version_2(self, terms, None, (Transport::Datagram, Addresses { source, destination }))
+    }
+}
+
+fn version_2(
+    session: &Admitted,
+    terms: &SendProxy,
+    told: Option<&Told>,
+    (transport, addresses): (Transport, Addresses),
+) -> Vec<u8> {
     let received = |kind| told.and_then(|told| told.tlvs.get(kind));
     let hello = session.hello.get();
     // Of several protocols the server chooses one, which nobody here will see.
@@ -152,7 +168,7 @@ fn announcement(session: &Admitted, terms: &SendProxy) -> Vec<u8> {
     let asked = hello.and_then(|hello| hello.server_name.as_ref()).map(|name| name.as_bytes());
     let own_id = terms.tells(ProxyTlv::UniqueId).then(|| session.watch.id.to_string());
     protocol::version_2(&Announcement {
-        transport: Transport::Stream,
+        transport,
         addresses,
         alpn: received(ALPN).or(offered).filter(|_| terms.tells(ProxyTlv::Alpn)),
         authority: received(AUTHORITY).or(asked).filter(|_| terms.tells(ProxyTlv::Authority)),

@@ -52,6 +52,11 @@ impl Accepting {
         })
     }
 
+    /// Its port; a Unix socket has none, which is 0.
+    fn port(&self) -> u16 {
+        self.address.and_then(Address::as_ip).map_or(0, |address| address.port())
+    }
+
     /// Until somebody waits to be accepted, or nobody is any more. A poll on a socket that is lent, or comes to be, does not
     /// end with that. It takes nothing, so that it can be left behind.
     async fn acceptable(&self) -> io::Result<()> {
@@ -135,7 +140,14 @@ impl Worker {
                         Ok(pass) => {
                             room -= 1;
                             self.let_in(
-                                Connection { client, address, listener, generation: shared.generation, pass },
+                                Connection {
+                                    client,
+                                    address,
+                                    listener,
+                                    port: from.port(),
+                                    generation: shared.generation,
+                                    pass,
+                                },
                                 shared,
                             );
                         }
@@ -184,8 +196,9 @@ impl Worker {
 
     /// Lets a connection in, here.
     fn admit_under(&self, shared: Rc<Shared>, connection: Connection) {
-        let Connection { client, address, listener, pass, .. } = connection;
+        let Connection { client, address, listener, port, pass, .. } = connection;
         let admitted = Admitted::new(shared, listener, Socket::from(client), address, pass);
+        admitted.came_to(port);
         // Nobody waits for it: a panic in it ends it alone, and its drop still counts it.
         drop(tokio_uring::spawn(session::run(admitted)));
     }

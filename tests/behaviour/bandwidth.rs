@@ -149,17 +149,21 @@ fn a_transfer_that_is_cut_does_not_look_whole() {
         let sent = Noise::new(5).bytes(4 * MIB);
         let bytes = sent.clone();
         let backend = TestBackend::new(move |mut stream| {
+            // A reset that comes at once would be a connection that was never made.
+            let _ = stream.read_exact(&mut [0]);
             let _ = stream.write_all(&bytes[..MIB]);
             reset(stream);
         });
         let slow = Bandwidth { to_backend: None, to_client: pace(MIB, 16 * KIB) };
         let ringway = start(engine, slow, &backend, |_| {});
         let mut client = ringway.connect();
+        client.write_all(b"?").unwrap();
         let (got, end) = read_until_broken(&mut client);
         assert!(end.is_err(), "{} bytes look like all", got.len());
         assert!(sent.starts_with(&got));
         drop(client);
-        assert_eq!(ringway.finish().ended(End::BackendReset), 1);
+        let totals = ringway.finish();
+        assert_eq!(totals.ended(End::BackendReset), 1, "{totals:?}");
     }
 }
 

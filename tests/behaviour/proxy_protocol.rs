@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringway::config::{
-    AcceptProxy, AccessLog, Algorithm, Check, Config, Exchange, LogFormat, LogTo, Only, Pool, ProxyTlv,
-    ProxyVersion, SendProxy,
+    AcceptProxy, AccessLog, Algorithm, Check, Config, Exchange, LogFormat, LogTo, Only, Pool, ProxyDatagrams,
+    ProxyTlv, ProxyVersion, SendProxy,
 };
 use ringway::end::End;
 use ringway::proxy_protocol::{Parsed, parse};
@@ -68,7 +68,12 @@ fn accepting(backends: &[SocketAddr]) -> Config {
 }
 
 fn sending(config: &mut Config, version: ProxyVersion, tlvs: &[ProxyTlv]) {
-    config.pools[0].proxy_protocol = Some(SendProxy { version, tlvs: tlvs.to_vec(), custom: Vec::new() });
+    config.pools[0].proxy_protocol = Some(SendProxy {
+        version,
+        datagrams: ProxyDatagrams::First,
+        tlvs: tlvs.to_vec(),
+        custom: Vec::new(),
+    });
 }
 
 /// What each connection got up to the end of its stream; each is answered with its end.
@@ -345,7 +350,8 @@ fn what_a_proxy_before_us_told_is_told_to_the_backend() {
         let both = move |config: &mut Config| {
             one_worker(config);
             config.listeners[0].proxy_protocol = Some(accept(&["127.0.0.1/32"]));
-            config.pools[0].proxy_protocol = Some(SendProxy { version, tlvs: tlvs.to_vec(), custom });
+            config.pools[0].proxy_protocol =
+                Some(SendProxy { version, datagrams: ProxyDatagrams::First, tlvs: tlvs.to_vec(), custom });
         };
         told(both, bytes).0
     };
@@ -461,7 +467,8 @@ fn haproxy_and_nginx_before_and_behind_us_agree_on_who_the_client_is() {
             ProxyVersion::V1 => vec![],
             ProxyVersion::V2 => vec![ProxyTlv::UniqueId, ProxyTlv::Checksum, ProxyTlv::Received],
         };
-        pool.proxy_protocol = Some(SendProxy { version, tlvs, custom: vec![] });
+        pool.proxy_protocol =
+            Some(SendProxy { version, datagrams: ProxyDatagrams::First, tlvs, custom: vec![] });
         config.pools.push(pool);
         let mut listener = listener.clone();
         (listener.name, listener.pool) = (name.into(), place);

@@ -217,6 +217,7 @@ fn a_worker_with_nothing_to_do_ends_only_when_nobody_can_hand_it_anything() {
         client: accepted.into(),
         address: from.into(),
         listener: 0,
+        port: 0,
         generation: 1,
         pass: Default::default(),
     };

@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ringway::config::{
     Accept, Access, Algorithm, Backend, Bandwidth, Check, Choice, Config, Ejection, Engine, Health,
     InitialState, Listener, ListenerLimits, ListeningSocket, LogLevel, NoBackend, OnDown, Otherwise, Pool,
-    PoolSource, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Tls, Udp,
-    Workers,
+    PoolSocket, PoolSource, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Tls,
+    Udp, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -125,6 +125,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 first_byte_timeout: None,
             },
             proxy_protocol: None,
+            socket: PoolSocket::default(),
             health: Health {
                 // Tests of health turn it on: elsewhere a check would only be one more client of the backends.
                 check: Check::None,

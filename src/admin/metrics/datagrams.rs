@@ -7,8 +7,10 @@ use crate::config::Protocol;
 use crate::generation::Generation;
 use crate::stats::{Counter, DatagramStats, Dropped};
 
+type CounterOf = fn(&DatagramStats) -> &Counter;
+
 /// Where datagrams came from or went to, and who counts them.
-const WAYS: [(&str, fn(&DatagramStats) -> &Counter); 4] = [
+const WAYS: [(&str, CounterOf); 4] = [
     ("from_clients", |one| &one.from_clients),
     ("to_backends", |one| &one.to_backends),
     ("from_backends", |one| &one.from_backends),

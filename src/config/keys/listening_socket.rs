@@ -69,6 +69,13 @@ pub const LISTENING_SOCKET: Section = Section {
             Follows("none"),
             "IP_TOS, IPV6_TCLASS: the class that packets to clients are marked with",
         ),
+        key("mss", MSS, Is("off"), "TCP_MAXSEG: bytes of one segment, both ways, at most"),
+        key(
+            "mptcp",
+            Kind::Switch,
+            Is("false"),
+            "IPPROTO_MPTCP: clients may come by several paths at once; those without MPTCP come by TCP",
+        ),
         key(
             "receive_buffer",
             BUFFER,
@@ -84,4 +91,6 @@ pub const LISTENING_SOCKET: Section = Section {
     ],
 };
 
-const BUFFER: Kind = Kind::Size { min: 4 << 10, max: 1 << 30, step: 1 << 10 };
+pub(super) const BUFFER: Kind = Kind::Size { min: 4 << 10, max: 1 << 30, step: 1 << 10 };
+/// As the kernel takes it: TCP_MIN_MSS to MAX_TCP_WINDOW.
+pub(super) const MSS: Kind = number_or("off", 88, 32_767);

@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod listening_socket;
 mod pool;
+mod pool_socket;
 mod proxy_protocol;
 mod route;
 mod server;
@@ -31,6 +32,7 @@ pub use limits::LIMITS;
 pub use listener::LISTENER;
 pub use listening_socket::LISTENING_SOCKET;
 pub use pool::{EJECTION, POOL, RESPONSE_TIME};
+pub use pool_socket::POOL_SOCKET;
 pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
@@ -79,7 +81,7 @@ pub enum Kind {
     Text(usize),
     /// One `ip:port` or Unix socket.
     Address,
-    /// One `ip:port` or Unix socket, or a list of at most so many.
+    /// One `ip:port`, range of ports or Unix socket, or a list of at most so many.
     Addresses(usize),
     /// True or false.
     Switch,
@@ -199,6 +201,8 @@ pub const BACKENDS_MAX: usize = 65_535;
 pub const BINDS_MAX: usize = 64;
 /// At most this many addresses in one `[pool.source]`, those of its networks counted.
 pub const SOURCES_MAX: usize = 256;
+/// At most this many ports in all ranges of all `bind` together: each is a socket for each worker.
+pub const SPAN_PORTS_MAX: usize = 1_024;
 /// At most this many workers.
 pub const WORKERS_MAX: u64 = 1_024;
 /// The largest core number that `workers` may list.
@@ -316,6 +320,7 @@ pub const SECTIONS: &[Section] = &[
     EJECTION,
     SEND_PROXY,
     CUSTOM_TLV,
+    POOL_SOCKET,
     BACKEND,
 ];
 
@@ -367,7 +372,9 @@ impl Kind {
             Self::PoolName => "the name of a pool".to_owned(),
             Self::Text(max) => format!("at most {max} bytes"),
             Self::Address => "\"ip:port\" or \"unix:name\"".to_owned(),
-            Self::Addresses(max) => format!("\"ip:port\" or \"unix:name\", or a list of 1 to {max} of them"),
+            Self::Addresses(max) => {
+                format!("\"ip:port\", \"ip:first-last\" or \"unix:name\", or a list of 1 to {max} of them")
+            }
             Self::Switch => "true or false".to_owned(),
             Self::Number { min, max, .. } => format!("{min} to {max}"),
             Self::Workers => format!("1 to {WORKERS_MAX}"),

@@ -50,6 +50,12 @@ pub const SEND_PROXY: Section = Section {
             Follows("none"),
             "v2: what it says beside the addresses, where that is known",
         ),
+        key(
+            "datagrams",
+            Kind::Choice(&["first", "each"]),
+            Is("first"),
+            "v2, over UDP: which datagrams of a session it goes before",
+        ),
     ],
 };
 

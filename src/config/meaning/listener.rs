@@ -11,9 +11,10 @@ use super::route::{routes, tls};
 use super::udp::{refuse_unused, udp};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
-use crate::config::keys;
+use crate::config::keys::{self, SPAN_PORTS_MAX};
 use crate::config::near::near;
 use crate::config::read::{Reader, all};
+use crate::config::spans::spans;
 use crate::config::typed::{Table, shown};
 use crate::config::types::{
     Accept, Access, Address, Bandwidth, Choice, Listener, ListenerLimits, NoBackend, Protocol,
@@ -26,7 +27,7 @@ pub(super) fn listeners(
     report: &Report,
 ) -> Option<Vec<Listener>> {
     let mut names = HashMap::new();
-    let mut binds = HashMap::new();
+    let mut binds = Binds::default();
     let empty = Table::new();
     all(tables.iter().map(|(table, place)| {
         let owner = owner("listener", table);
@@ -51,7 +52,7 @@ fn listener(
     let empty = Table::new();
     let name = unique_name(reader, names, "among listeners");
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
-    let bind = reader.list("bind", values::place);
+    let bind = reader.list("bind", values::places);
     let bind = bind.and_then(|found| unique_binds(reader, protocol, binds, found));
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
@@ -100,34 +101,47 @@ fn listener(
     })
 }
 
-/// Where each address stands. TCP and UDP each have all of them.
-type Binds = HashMap<(Address, Protocol), Place>;
+/// Where the listeners before accept. TCP and UDP each have all addresses.
+#[derive(Default)]
+struct Binds {
+    places: HashMap<(Address, Protocol), Place>,
+    /// How many of them are of ranges.
+    in_spans: usize,
+}
 
 fn unique_binds(
     reader: &Reader<'_, '_>,
     protocol: Option<Protocol>,
     seen: &mut Binds,
-    found: Vec<Option<(Address, Place)>>,
+    found: Vec<Option<(Vec<Address>, Place)>>,
 ) -> Option<Vec<Address>> {
-    for (address, place) in found.iter().flatten() {
-        if protocol == Some(Protocol::Udp) && address.is_unix() {
+    let over = protocol.unwrap_or(Protocol::Tcp);
+    for (addresses, place) in found.iter().flatten() {
+        let unix = addresses.iter().find(|address| over == Protocol::Udp && address.is_unix());
+        if let Some(address) = unix {
             let words = format!("{address} is a Unix socket, and datagrams come over UDP; write an ip:port");
             reader.report(place, "bind", Reason::Conflict(words));
         }
+        let (span, is_span) = (spans(addresses).join(", "), addresses.len() > 1);
+        seen.in_spans += if is_span { addresses.len() } else { 0 };
+        if seen.in_spans > SPAN_PORTS_MAX {
+            let what = "ports in the ranges of all listeners";
+            reader.report(place, "bind", Reason::TooMany { what, count: seen.in_spans, max: SPAN_PORTS_MAX });
+            return None;
+        }
+        // Of a range one is enough: where it overlaps another there may be very many.
+        let taken = addresses.iter().find(|&&address| seen.places.contains_key(&(address, over)));
+        let told = taken.map_or(addresses.as_slice(), std::slice::from_ref);
         // Port 0 is a new port each time.
-        if !address.is_any_port() {
-            let shown = format!("\"{address}\"");
-            reader.unique(
-                seen,
-                "bind",
-                (*address, protocol.unwrap_or(Protocol::Tcp)),
-                shown,
-                place.clone(),
-                "among the addresses of all listeners",
-            );
+        for address in told.iter().filter(|address| !address.is_any_port()) {
+            let shown =
+                if is_span { format!("\"{address}\" of \"{span}\"") } else { format!("\"{address}\"") };
+            let within = "among the addresses of all listeners";
+            reader.unique(&mut seen.places, "bind", (*address, over), shown, place.clone(), within);
         }
     }
-    found.into_iter().map(|one| one.map(|(address, _)| address)).collect()
+    let found: Option<Vec<_>> = found.into_iter().map(|one| one.map(|(addresses, _)| addresses)).collect();
+    Some(found?.concat())
 }
 
 /// The pools that the file names, right or wrong, by position.

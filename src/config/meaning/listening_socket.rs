@@ -1,7 +1,7 @@
 //! Meaning of `[listener.socket]`: what a listener's sockets are like.
 
 use super::to_u32;
-use crate::config::errors::Report;
+use crate::config::errors::{Reason, Report};
 use crate::config::keys;
 use crate::config::read::Reader;
 use crate::config::typed::Table;
@@ -24,6 +24,9 @@ pub(super) fn listening_socket(listener: &Reader<'_, '_>, report: &Report) -> Op
     let dscp = reader.get_if_given("dscp", values::dscp);
     let receive_buffer = reader.get_if_given("receive_buffer", values::size);
     let send_buffer = reader.get_if_given("send_buffer", values::size);
+    let mss = reader.get("mss", values::number);
+    let mptcp = reader.get("mptcp", values::switch);
+    without_user_timeout(listener, &reader, mptcp?)?;
     Some(ListeningSocket {
         mode: mode?,
         user: user?,
@@ -35,7 +38,24 @@ pub(super) fn listening_socket(listener: &Reader<'_, '_>, report: &Report) -> Op
         defer_accept: defer_accept?,
         congestion: congestion?,
         dscp: dscp?,
+        mss: mss?.map(to_u32),
+        mptcp: mptcp?,
         receive_buffer: receive_buffer?.map(to_u32),
         send_buffer: send_buffer?.map(to_u32),
     })
+}
+
+/// The kernel's MPTCP has no TCP_USER_TIMEOUT.
+pub(super) fn without_user_timeout(
+    owner: &Reader<'_, '_>,
+    socket: &Reader<'_, '_>,
+    mptcp: bool,
+) -> Option<()> {
+    let has_one = || owner.get("user_timeout", values::duration).flatten().is_some();
+    if !mptcp || !owner.is_given("user_timeout") || !has_one() {
+        return Some(());
+    }
+    let words = "MPTCP has no user_timeout; remove one of the two".to_owned();
+    socket.report(&socket.place_of("mptcp"), "mptcp", Reason::Conflict(words));
+    None
 }

@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod listening_socket;
 mod pool;
+mod pool_socket;
 mod proxy_protocol;
 mod response_time;
 mod route;
@@ -53,8 +54,12 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     at_most(report, "[[pool]] tables", &pool_tables, POOLS_MAX)?;
     // A pool that has another mistake still exists: the listeners that name it are right.
     let pool_names = pool_tables.as_deref().map(PoolNames::new);
+    let places: Vec<Place> = listener_tables.iter().flatten().map(|(_, place)| place.clone()).collect();
     let pools = pool_tables.and_then(|tables| pools(&tables, report));
     let listeners = listener_tables.and_then(|tables| listeners(&tables, pool_names.as_ref(), report));
+    if let (Some(listeners), Some(pools)) = (&listeners, &pools) {
+        udp::refuse_pools(listeners, pools, &places, report);
+    }
     Some(Config {
         server: server?,
         access_log: access_log?,

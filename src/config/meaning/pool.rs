@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::backend::backends;
 use super::ejection::ejection;
 use super::health::health;
+use super::pool_socket::pool_socket;
 use super::proxy_protocol::send_proxy;
 use super::response_time::response_time;
 use super::shadow::shadow;
@@ -68,6 +69,7 @@ fn pool(
     let sends = proxy_protocol.as_ref().map(Option::is_some);
     let health = inner("health", &keys::HEALTH).and_then(|reader| health(&reader, sends));
     let ejection = inner("ejection", &keys::EJECTION).and_then(|reader| ejection(&reader));
+    let socket = pool_socket(reader);
     let backends = reader.tables("backend").and_then(|tables| backends(reader, &tables, owner, report));
     let (connect_timeout, connect_total_timeout) = connect_timeouts?;
     Some(Pool {
@@ -89,6 +91,7 @@ fn pool(
         health: health?,
         ejection: ejection?,
         proxy_protocol: proxy_protocol?,
+        socket: socket?,
         backends: backends?,
     })
 }

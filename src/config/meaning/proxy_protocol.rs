@@ -37,20 +37,21 @@ pub(super) fn send_proxy(pool: &Reader<'_, '_>) -> Option<Option<SendProxy>> {
     }
     let send: Option<Send> = reader.get("send", values::choice);
     let tlvs = words(&reader, "tlvs", "among the TLVs", &[]);
+    let datagrams = reader.get("datagrams", values::choice);
     let custom = custom(&reader);
     if send == Some(Send::V1) {
-        for name in ["tlvs", "custom"].into_iter().filter(|name| reader.is_given(name)) {
+        for name in ["tlvs", "datagrams", "custom"].into_iter().filter(|name| reader.is_given(name)) {
             let words = "version 1 has no room for it; set send to \"v2\" or remove it".to_owned();
             reader.report(&reader.place_of(name), name, Reason::Conflict(words));
         }
     }
-    let (tlvs, custom) = (tlvs?, custom?);
+    let (tlvs, datagrams, custom) = (tlvs?, datagrams?, custom?);
     let version = match send? {
         Send::Off => return Some(None),
         Send::V1 => ProxyVersion::V1,
         Send::V2 => ProxyVersion::V2,
     };
-    Some(Some(SendProxy { version, tlvs, custom }))
+    Some(Some(SendProxy { version, datagrams, tlvs, custom }))
 }
 
 /// Whether checks begin with a header. `sends` is whether connections of sessions do, if that is known.
@@ -149,7 +150,7 @@ impl Choice for CustomType {
 mod tests {
     use super::*;
     use crate::config::keys::Kind;
-    use crate::config::types::ProxyTlv;
+    use crate::config::types::{ProxyDatagrams, ProxyTlv};
     use crate::config::{Config, Errors, parse};
     use std::time::Duration;
 
@@ -181,6 +182,7 @@ mod tests {
         assert_eq!(listed(&keys::ACCEPT_PROXY, "versions"), words::<ProxyVersion>());
         assert_eq!(listed(&keys::SEND_PROXY, "tlvs"), words::<ProxyTlv>());
         assert_eq!(listed(&keys::SEND_PROXY, "send"), words::<Send>());
+        assert_eq!(listed(&keys::SEND_PROXY, "datagrams"), words::<ProxyDatagrams>());
         assert_eq!(listed(&keys::CUSTOM_TLV, "type"), CustomType::WORDS);
     }
 

@@ -4,10 +4,10 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::{count, time, to_u32, to_usize};
-use crate::config::errors::Reason;
+use crate::config::errors::{Error, Place, Reason, Report};
 use crate::config::keys::UDP;
 use crate::config::read::Reader;
-use crate::config::types::{Protocol, Udp};
+use crate::config::types::{Listener, Pool, Protocol, ProxyVersion, Udp};
 use crate::config::values;
 
 /// Keys of a listener that say something of connections, and what says it of datagrams.
@@ -59,6 +59,33 @@ pub(super) fn refuse_unused(listener: &Reader<'_, '_>, udp: &Reader<'_, '_>, pro
             UDP.keys.iter().for_each(|key| refuse(udp, key.name, cure));
         }
         Protocol::Udp => OF_CONNECTIONS.iter().for_each(|(name, cure)| refuse(listener, name, cure)),
+    }
+}
+
+/// Reports every pool that cannot serve datagrams and has to. `places` are those of the listeners.
+pub(super) fn refuse_pools(listeners: &[Listener], pools: &[Pool], places: &[Place], report: &Report) {
+    let over_udp = listeners.iter().zip(places).filter(|(listener, _)| listener.protocol == Protocol::Udp);
+    for (listener, place) in over_udp {
+        let pool = &pools[listener.pool];
+        let sends_v1 = pool.proxy_protocol.as_ref().is_some_and(|sent| sent.version == ProxyVersion::V1);
+        let unix = pool.backends.iter().find(|backend| backend.address.is_unix());
+        let of_header = sends_v1.then(|| {
+            "sends a PROXY protocol header of version 1, which is for streams; set send to \"v2\" in [pool.proxy_protocol]".to_owned()
+        });
+        let of_backend = unix.map(|backend| {
+            format!(
+                "has a Unix socket, {}, which takes no datagrams of ours; give UDP a pool of IP addresses",
+                backend.address
+            )
+        });
+        for words in of_header.into_iter().chain(of_backend) {
+            report.push(Error {
+                place: place.clone(),
+                key: "listener.pool".to_owned(),
+                owner: format!("listener \"{}\"", listener.name),
+                reason: Reason::Conflict(format!("protocol is \"udp\", and pool \"{}\" {words}", pool.name)),
+            });
+        }
     }
 }
 

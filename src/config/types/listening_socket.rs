@@ -25,6 +25,10 @@ pub struct ListeningSocket {
     pub congestion: Option<String>,
     /// How packets are marked for routers (DSCP), 0 to 63; `None` is not at all.
     pub dscp: Option<u8>,
+    /// TCP_MAXSEG: bytes of one segment, at most; `None` leaves it to the path.
+    pub mss: Option<u32>,
+    /// IPPROTO_MPTCP instead of IPPROTO_TCP: who speaks plain TCP is accepted as ever.
+    pub mptcp: bool,
     /// SO_RCVBUF and SO_SNDBUF in bytes; `None` lets the kernel find out by itself.
     pub receive_buffer: Option<u32>,
     /// The same for what is sent.

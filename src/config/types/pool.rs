@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{Backend, Choice, Health, SendProxy, Source, TcpOptions};
+use super::{Backend, Choice, Health, PoolSocket, SendProxy, Source, TcpOptions};
 
 /// `[[pool]]`: backends that serve the same thing, and how one of them is chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,8 @@ pub struct Pool {
     pub ejection: Ejection,
     /// `[pool.proxy_protocol]`: how backends are told who the client is, if they are.
     pub proxy_protocol: Option<SendProxy>,
+    /// `[pool.socket]`
+    pub socket: PoolSocket,
     /// `[[pool.backend]]`, in file order; at least one.
     pub backends: Vec<Backend>,
 }

@@ -30,6 +30,8 @@ impl AcceptProxy {
 pub struct SendProxy {
     /// In which version.
     pub version: ProxyVersion,
+    /// Before which datagrams of a session it goes, over UDP.
+    pub datagrams: ProxyDatagrams,
     /// What is told beside the addresses, where it is known.
     pub tlvs: Vec<ProxyTlv>,
     /// Values that are the same for every connection, by their types.
@@ -40,6 +42,26 @@ impl SendProxy {
     /// Whether this is told.
     pub fn tells(&self, tlv: ProxyTlv) -> bool {
         self.tlvs.contains(&tlv)
+    }
+}
+
+/// Before which datagrams of a session the header goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyDatagrams {
+    /// The first one.
+    First,
+    /// All of them.
+    Each,
+}
+
+impl Choice for ProxyDatagrams {
+    const ALL: &'static [Self] = &[Self::First, Self::Each];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Each => "each",
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 
-use crate::config::{Address, PoolSource};
+use crate::config::{Address, Pool, PoolSocket, PoolSource};
 use crate::net;
 
 use super::{Conversation, Obstacle};
@@ -19,6 +19,8 @@ const ADDRESSES_TRIED_MAX: usize = 8;
 
 /// How the checks of one pool get to its backends.
 pub(super) struct Approach {
+    /// What the connections of sessions are like too.
+    socket: PoolSocket,
     /// Of a transparent pool a check has no client whose address it could have.
     source: PoolSource,
     turn: AtomicU64,
@@ -27,9 +29,10 @@ pub(super) struct Approach {
 }
 
 impl Approach {
-    /// From there, and with these bytes first.
-    pub(super) fn new(source: PoolSource, preamble: &'static [u8]) -> Approach {
-        Approach { source, turn: AtomicU64::new(0), preamble }
+    /// As the sessions of the pool, and with these bytes first.
+    pub(super) fn new(pool: &Pool, preamble: &'static [u8]) -> Approach {
+        let (socket, source) = (pool.socket.clone(), pool.source.clone());
+        Approach { socket, source, turn: AtomicU64::new(0), preamble }
     }
 
     /// A connection that ends with a reset, whenever and however it is dropped: thousands of checks must not leave thousands
@@ -57,7 +60,8 @@ impl Approach {
     async fn connect_tcp(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let mut last = io::Error::from_raw_os_error(libc::EADDRNOTAVAIL);
         for source in self.sources(address) {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            let socket = std::net::TcpStream::from(net::prepare_check(address, &self.socket)?);
+            let socket = TcpSocket::from_std_stream(socket);
             let connected = match net::set_source(&socket, source, &self.source) {
                 Ok(()) => socket.connect(address).await,
                 Err(error) => Err(error),

@@ -93,7 +93,7 @@ impl Probe {
         };
         let sent = pool.proxy_protocol.as_ref().filter(|_| pool.health.proxy_protocol);
         let preamble = sent.map_or(&b""[..], |sent| proxy_protocol::local(sent.version));
-        Ok(Some(Probe { look, approach: Approach::new(pool.source.clone(), preamble) }))
+        Ok(Some(Probe { look, approach: Approach::new(pool, preamble) }))
     }
 
     /// Whether a look is a process instead of a connection.
