@@ -192,6 +192,9 @@ pub fn bind(
 ) -> Result<Bound, Error> {
     Settings::read().warnings(config).iter().for_each(|doubt| tracing::warn!("{doubt}"));
     config.pools.iter().try_for_each(try_socket)?;
+    for pool in &config.pools {
+        net::try_source(&pool.source).map_err(|error| Error::Socket(pool.name.clone(), error))?;
+    }
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
     let mut inlets: Vec<Inlets> = (0..workers).map(|_| Vec::new()).collect();

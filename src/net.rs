@@ -9,6 +9,7 @@ mod datagrams;
 mod listening;
 mod options;
 mod readiness;
+mod source;
 mod unix;
 
 use std::io;
@@ -30,6 +31,7 @@ pub use datagrams::{
 };
 pub use listening::Listening;
 pub use readiness::Readiness;
+pub use source::{set as set_source, try_all as try_source};
 pub use unix::connect_now as connect_unix_now;
 
 /// A connected or connecting socket of one worker: of TCP, or of this machine.

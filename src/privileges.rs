@@ -15,6 +15,8 @@ use crate::config::RunAs;
 
 /// What is kept: a listener below port 1024 can be opened later, too.
 const KEPT: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
+/// What is kept as well where something is transparent: of the two that let a socket have addresses of others the smaller one.
+const KEPT_TRANSPARENT: CapabilitySet = CapabilitySet::NET_RAW;
 
 /// Whom the process has become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,12 +58,13 @@ pub enum Unusable {
     CanComeBack,
 }
 
-/// Becomes this user in every thread, for good. `None` if the process is that user already.
+/// Becomes this user in every thread, for good. `None` if the process is that user already. One that is `transparent` can give
+/// its sockets the addresses of others afterwards.
 ///
 /// # Errors
 ///
 /// When there is no such user or group, or the process may not become it. It can be half way then: it has to end.
-pub fn become_user(wanted: &RunAs) -> Result<Option<Became>, Unusable> {
+pub fn become_user(wanted: &RunAs, transparent: bool) -> Result<Option<Became>, Unusable> {
     let became = find(wanted)?;
     let (uid, gid) = (Uid::from_raw(became.uid), Gid::from_raw(became.gid));
     if unistd::geteuid() == uid && unistd::getegid() == gid {
@@ -74,7 +77,8 @@ pub fn become_user(wanted: &RunAs) -> Result<Option<Became>, Unusable> {
     let refused = |call| move |error| Unusable::Refused { call, error };
     let rustix_refused =
         |call| move |error: rustix::io::Errno| refused(call)(Errno::from_raw(error.raw_os_error()));
-    let kept = capabilities(None).map_err(rustix_refused("capget"))?.permitted & KEPT;
+    let wanted_capabilities = if transparent { KEPT | KEPT_TRANSPARENT } else { KEPT };
+    let kept = capabilities(None).map_err(rustix_refused("capget"))?.permitted & wanted_capabilities;
     // Without this, leaving root takes every capability along. With it, they stay permitted to this thread.
     set_keep_capabilities(true).map_err(rustix_refused("prctl(PR_SET_KEEPCAPS)"))?;
     // Groups first: afterwards the process may no longer change them. The user last.

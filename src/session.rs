@@ -1,10 +1,11 @@
 //! One session, from the accepted connection to its end. Read [`run`] first.
 
 mod proxy;
+mod source;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use crate::routing::{self, Heard, Hello, Malformed, RECORD_HEADERS_MAX, Reading}
 use crate::shadow;
 use crate::shared::{Core, Shared};
 use crate::watch::{Marks, Peer, Stage, Watch, micros};
+
+pub use source::Origin;
 
 /// A session that has been let in. Counts it, and by drop counts how it ended, whichever way its task goes.
 pub struct Admitted {
@@ -400,7 +403,8 @@ async fn choose_and_connect(session: &Admitted) -> Result<Connected, End> {
         lease.expect(Signal::Connect, attempt);
         watch.marks.set(watch.marks.get().picked(attempt - session.accepted));
         let limit = pool.connect_timeout.min(left);
-        let connected = connect(watch, address, pool, limit).await;
+        let origin = source::Origin::new(session, shared, pool, &lease);
+        let connected = source::connect(watch, address, pool, origin, limit).await;
         let error = match connected.and_then(|socket| proxy::tell(session, &socket).map(|()| socket)) {
             Ok(socket) => {
                 let took = shared.core.elapsed() - attempt;
@@ -570,16 +574,20 @@ async fn wait_for_resources(core: &Core) {
     waiting.set(waiting.get() - 1);
 }
 
-/// Connects, or fails when `limit` is over.
+/// Connects from there, or from where the kernel likes; fails when `limit` is over.
 async fn connect(
     watch: &Watch,
     address: Address,
     pool: &config::Pool,
+    source: Option<IpAddr>,
     limit: Duration,
 ) -> io::Result<Socket> {
     /// What completed while the process did not run is told a moment after the timer.
     const GRACE: Duration = Duration::from_millis(5);
     let socket = net::prepare_stream(address, pool.tcp, &pool.socket)?;
+    if !address.is_unix() {
+        net::set_source(&socket, source, &pool.source)?;
+    }
     // From here on the tick can end it.
     watch.backend.replace(Some(socket.clone()));
     {

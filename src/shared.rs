@@ -105,6 +105,8 @@ pub struct Shared {
     pub routes: Vec<Routes>,
     /// Whether the backends of each pool speak first.
     pub speaks_first: Vec<SpeaksFirst>,
+    /// How often each backend has been connected to from addresses that take turns.
+    turns: Vec<Cell<u64>>,
     /// The sessions that ended since the last tick, if there is an access log.
     pub entries: Option<Entries>,
     /// The table whose losses have been heeded.
@@ -164,11 +166,20 @@ impl Shared {
                 .map(|listener| Routes::new(&listener.routes))
                 .collect(),
             speaks_first: generation.config.pools.iter().map(|_| SpeaksFirst::default()).collect(),
+            // Each worker begins elsewhere.
+            turns: generation.config.backends().map(|_| Cell::new(core.worker as u64)).collect(),
             entries: core.entries.clone().map(|sender| Entries::new(sender, Arc::clone(generation))),
             epoch: Cell::new(0),
             afterwards: RefCell::default(),
             core,
         })
+    }
+
+    /// Whose turn it is of the addresses from which a backend is connected to. By backend: where these take turns as well,
+    /// each comes to be reached from every address.
+    pub fn turn(&self, backend: BackendId) -> u64 {
+        let turn = &self.turns[backend.index()];
+        turn.replace(turn.get().wrapping_add(1))
     }
 
     /// The listener of a session.

@@ -10,7 +10,8 @@ use super::spans::spans;
 use super::types::{
     AcceptProxy, Access, AccessLog, Admin, AdminAddress, Algorithm, Backend, Bandwidth, Check, Choice,
     Config, Expect, Health, HttpCheck, Listener, ListenerLimits, LogTo, NoBackend, Only, Pace, Pool,
-    PoolSocket, Protocol, ProxyVersion, Rate, RunAs, SendProxy, Server, SyslogAddress, TcpOptions, Workers,
+    PoolSocket, Protocol, ProxyVersion, Rate, RunAs, SendProxy, Server, Source as PoolSource, SyslogAddress,
+    TcpOptions, Workers,
 };
 use super::units::{format_duration, format_size};
 
@@ -317,9 +318,10 @@ fn listening_socket(f: &mut Section, listener: &Listener) {
         line(f, "socket.group", &socket.group.as_deref().unwrap_or("that of the process"));
     }
     // Hardly anybody gives one of them: those that are not given are not shown.
-    let given: [(&'static str, Option<String>); 10] = [
+    let given: [(&'static str, Option<String>); 11] = [
         ("socket.device", socket.device.clone()),
         ("socket.free_bind", socket.free_bind.then(|| "true".to_owned())),
+        ("socket.transparent", socket.transparent.then(|| "true".to_owned())),
         ("socket.fast_open", socket.fast_open.map(|clients| clients.to_string())),
         ("socket.defer_accept", socket.defer_accept.map(format_duration)),
         ("socket.congestion", socket.congestion.clone()),
@@ -365,6 +367,7 @@ fn pool(f: &mut Section, pool: &Pool) {
     line(f, "panic_threshold", &pool.panic_threshold);
     line(f, "on_down", &pool.on_down.word());
     tcp(f, pool.tcp);
+    source(f, &pool.source);
     line(f, "response_time.signal", &pool.response_time.signal.word());
     line(f, "response_time.statistic", &pool.response_time.statistic.word());
     line(f, "response_time.window", &format_duration(pool.response_time.window));
@@ -376,6 +379,19 @@ fn pool(f: &mut Section, pool: &Pool) {
     line(f, "ejection.first_byte_timeout", &or_off(pool.ejection.first_byte_timeout));
     send_proxy(f, pool.proxy_protocol.as_ref());
     pool_socket(f, &pool.socket);
+}
+
+/// Only what is given: hardly any pool has it.
+fn source(f: &mut Section, source: &PoolSource) {
+    for (index, address) in source.addresses.iter().enumerate() {
+        line(f, if index == 0 { "source.addresses" } else { "" }, address);
+    }
+    if let Some((first, last)) = source.ports {
+        line(f, "source.ports", &format!("{first}-{last}"));
+    }
+    if source.transparent {
+        line(f, "source.transparent", &true);
+    }
 }
 
 fn health(f: &mut Section, health: &Health) {

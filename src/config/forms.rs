@@ -183,6 +183,31 @@ pub(super) fn file(text: &str) -> Result<String, String> {
     }
 }
 
+/// `10.0.0.1`, or each address of `10.0.0.0/29` that a machine can have: of IPv4 neither the first nor the last.
+pub(super) fn hosts(text: &str) -> Result<Vec<IpAddr>, String> {
+    /// 256 addresses: more than a pool may have.
+    const BITS_MAX: u8 = 8;
+    let network = network(text)?;
+    if network.max_prefix_len() - network.prefix_len() > BITS_MAX {
+        let most = network.max_prefix_len() - BITS_MAX;
+        return Err(format!(
+            "has more than 256 addresses; write a smaller network, such as \"{}/{most}\"",
+            network.addr()
+        ));
+    }
+    Ok(network.hosts().collect())
+}
+
+/// `20000-60000`.
+pub(super) fn port_range(text: &str) -> Result<(u16, u16), String> {
+    let ports =
+        text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    match ports {
+        Some((first, last)) if 0 < first && first <= last => Ok((first, last)),
+        _ => Err("is no range of ports; write the first and the last, as in \"20000-60000\"".to_owned()),
+    }
+}
+
 /// `cs0` to `cs7`, `af11` to `af43`, `ef`, `va` and `le`.
 pub(super) fn dscp(text: &str) -> Result<u8, String> {
     let lower = text.to_ascii_lowercase();
@@ -334,6 +359,28 @@ mod tests {
             for answer in answers.into_iter().flatten() {
                 prop_assert!(!answer.contains('\n'), "{}", answer);
             }
+        }
+    }
+
+    #[test]
+    fn networks_are_the_addresses_that_a_machine_can_have() {
+        let shown =
+            |text: &str| hosts(text).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(shown("10.0.0.7").unwrap(), ["10.0.0.7"]);
+        assert_eq!(shown("10.0.0.8/30").unwrap(), ["10.0.0.9", "10.0.0.10"]);
+        assert_eq!(shown("10.0.0.8/31").unwrap(), ["10.0.0.8", "10.0.0.9"]);
+        assert_eq!(shown("fd00::/127").unwrap(), ["fd00::", "fd00::1"]);
+        assert!(shown("10.0.0.9/30").unwrap_err().contains("write \"10.0.0.8/30\""));
+        for wrong in ["10.0.0.0/16", "10.0.0.0/33", "host", "10.0.0.0/", "fd00::/64"] {
+            assert!(shown(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ranges_of_ports() {
+        assert_eq!(port_range("20000-60000"), Ok((20_000, 60_000)));
+        for wrong in ["1", "0-9", "9-1", "1-70000", "-"] {
+            assert!(port_range(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -39,8 +39,8 @@ pub use types::{
     InitialState, Listener, ListenerLimits, ListeningSocket, LogFormat, LogLevel, LogTo, NoBackend, OnDown,
     Only, Otherwise, Over, Pace, Pool, PoolSocket, PowerOfTwoBy, Protocol, ProxyDatagrams, ProxyTlv,
     ProxyVersion, Rate, RateUnit, Record, Refuse, ResponseTime, Route, RunAs, SendProxy, Server, ServerName,
-    Signal, SourcePorts, Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck, Udp, UnixFault,
-    UnixName, Workers,
+    Signal, Source as PoolSource, SourcePorts, Standing, Statistic, SyslogAddress, TcpOptions, Tls, TlsCheck,
+    Udp, UnixFault, UnixName, Workers,
 };
 pub use warnings::warnings;
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -231,6 +232,16 @@ pub(super) fn protocol(key: &Key, node: &Node<'_>) -> Outcome<Box<str>> {
         0 => Err("is empty; give a protocol such as \"h2\"".to_owned()),
         _ => Err("is longer than the 255 bytes that a name of a protocol may have".to_owned()),
     })
+}
+
+/// An IP address, or the addresses of a network that a machine can have.
+pub(super) fn hosts(key: &Key, node: &Node<'_>) -> Outcome<Vec<IpAddr>> {
+    formed(key, node, forms::hosts)
+}
+
+/// From one port to another.
+pub(super) fn port_range(key: &Key, node: &Node<'_>) -> Outcome<(u16, u16)> {
+    formed(key, node, forms::port_range)
 }
 
 /// The name of a network interface.

@@ -17,7 +17,7 @@ use crate::load::Lease;
 use crate::net::{self, Socket};
 use crate::pool::Nobody;
 use crate::relay::Direction;
-use crate::session::Admitted;
+use crate::session::{Admitted, Origin};
 use crate::shared::Shared;
 use crate::stats::{Dropped, ListenerStats};
 use crate::table::{BackendId, Mode, State};
@@ -158,7 +158,9 @@ impl Flow {
             watch.served_by.set(Some(lease.backend()));
             watch.trial.replace(lease.trial());
             watch.marks.set(watch.marks.get().picked(picked.saturating_sub(session.accepted())));
-            match net::datagrams_to(address, &shared.pool(watch).socket) {
+            let pool = shared.pool(watch);
+            let origin = Origin::new(session, shared, pool, &lease);
+            match net::datagrams_to(address, (&pool.socket, &pool.source), origin.addresses(pool, address)) {
                 Ok(backend) => {
                     watch.marks.set(Marks { connect_us: Some(0), ..watch.marks.get() });
                     watch.stage.set(Stage::Relaying);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -55,6 +56,10 @@ pub(super) fn set_before_bind(
 /// socket can forget.
 pub(super) fn set_any_time(socket: &Socket, address: SocketAddr, wanted: &ListeningSocket) -> io::Result<()> {
     let of = Of::Listener;
+    // Before it has an address: that may be one of others.
+    set_transparent(socket, address, wanted.transparent).map_err(|error| {
+        refused(of, "transparent", "IP_TRANSPARENT", &wanted.transparent, &error, TRANSPARENT_CURE)
+    })?;
     let clients = wanted.fast_open.unwrap_or(0).cast_signed();
     set_number(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, clients)
         .map_err(|error| refused(of, "fast_open", "TCP_FASTOPEN", &clients, &error, "take it out"))?;
@@ -149,6 +154,18 @@ fn set_buffers(socket: &Socket, of: Of, receive: Option<u32>, send: Option<u32>)
         set.map_err(|error| refused(of, "send_buffer", "SO_SNDBUF", &size, &error, "take it out"))?;
     }
     Ok(())
+}
+
+/// What is missing where a process may not be transparent.
+pub(super) const TRANSPARENT_CURE: &str = "it takes CAP_NET_ADMIN or CAP_NET_RAW (AmbientCapabilities= and CapabilityBoundingSet= in a systemd unit)";
+
+/// Lets a socket have an address that is another machine's. Not to want it takes no privilege.
+pub(super) fn set_transparent(socket: impl AsFd, address: SocketAddr, wanted: bool) -> io::Result<()> {
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    set_number(socket, level, option, wanted.into())
 }
 
 /// Without a number of the kernel's: the words have their own cure.

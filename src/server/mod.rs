@@ -784,7 +784,8 @@ fn boxes(workers: usize) -> Vec<Option<Boxes>> {
 /// Becomes who the configuration says, if it says so.
 fn leave_root(config: &Config) -> Result<(), Error> {
     let Some(run_as) = &config.server.run_as else { return Ok(()) };
-    if let Some(Became { uid, gid, groups }) = privileges::become_user(run_as).map_err(Error::Privileges)? {
+    let became = privileges::become_user(run_as, config.is_transparent()).map_err(Error::Privileges)?;
+    if let Some(Became { uid, gid, groups }) = became {
         tracing::info!(user = %run_as.user, uid, gid, ?groups, "root is left for good; ports below 1024 can still be opened");
     }
     Ok(())

@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ringway::config::{
     Accept, Access, Algorithm, Backend, Bandwidth, Check, Choice, Config, Ejection, Engine, Health,
     InitialState, Listener, ListenerLimits, ListeningSocket, LogLevel, NoBackend, OnDown, Otherwise, Pool,
-    PoolSocket, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Tls, Udp,
-    Workers,
+    PoolSocket, PoolSource, PowerOfTwoBy, Protocol, ResponseTime, Server, Signal, Statistic, TcpOptions, Tls,
+    Udp, Workers,
 };
 use ringway::end::End;
 use ringway::server;
@@ -111,6 +111,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             panic_threshold: 0,
             on_down: OnDown::Keep,
             tcp,
+            source: PoolSource::default(),
             response_time: ResponseTime {
                 signal: Signal::FirstByte,
                 statistic: Statistic::P50,

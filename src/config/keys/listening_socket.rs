@@ -40,6 +40,12 @@ pub const LISTENING_SOCKET: Section = Section {
             "IP_FREEBIND: whether it listens at addresses that the machine does not have yet",
         ),
         key(
+            "transparent",
+            Kind::Switch,
+            Is("false"),
+            "IP_TRANSPARENT: whether it accepts for addresses that are not the machine's, as TPROXY leads them to it",
+        ),
+        key(
             "fast_open",
             number_or("off", 1, 65_535),
             Is("off"),

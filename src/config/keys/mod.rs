@@ -17,6 +17,7 @@ mod pool_socket;
 mod proxy_protocol;
 mod route;
 mod server;
+mod source;
 mod udp;
 
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub use pool_socket::POOL_SOCKET;
 pub use proxy_protocol::{ACCEPT_PROXY, CUSTOM_TLV, CUSTOM_TLVS_MAX, SEND_PROXY};
 pub use route::{ROUTE, TLS};
 pub use server::SERVER;
+pub use source::SOURCE;
 pub use udp::UDP;
 
 use super::forms::{METHOD_BYTES_MAX, PATH_BYTES_MAX};
@@ -146,6 +148,10 @@ pub enum Kind {
     Host,
     /// A host name or an IP address.
     HostName,
+    /// At most so many IP addresses, or networks of them.
+    Sources(usize),
+    /// A port, or from one port to another.
+    PortRange,
     /// A class of packets.
     Dscp,
     /// The mode of a file, in octal digits.
@@ -193,6 +199,8 @@ pub const POOLS_MAX: usize = 1_024;
 pub const BACKENDS_MAX: usize = 65_535;
 /// At most this many addresses in one `bind`.
 pub const BINDS_MAX: usize = 64;
+/// At most this many addresses in one `[pool.source]`, those of its networks counted.
+pub const SOURCES_MAX: usize = 256;
 /// At most this many ports in all ranges of all `bind` together: each is a socket for each worker.
 pub const SPAN_PORTS_MAX: usize = 1_024;
 /// At most this many workers.
@@ -306,6 +314,7 @@ pub const SECTIONS: &[Section] = &[
     LIMITS,
     BANDWIDTH,
     POOL,
+    SOURCE,
     RESPONSE_TIME,
     HEALTH,
     EJECTION,
@@ -390,6 +399,12 @@ impl Kind {
             Self::Host => "a host name or an IP address, with \":port\" or without".to_owned(),
             Self::HostName => "a host name or an IP address".to_owned(),
             Self::File => "the path of a file".to_owned(),
+            Self::Sources(max) => {
+                format!(
+                    "an IP address, or a network such as \"10.0.0.0/29\", or a list of them with 1 to {max} addresses"
+                )
+            }
+            Self::PortRange => "from one port to another, as in \"20000-60000\"".to_owned(),
             Self::Dscp => "0 to 63, or a word such as \"ef\", \"af41\" or \"cs1\"".to_owned(),
             Self::FileMode => "0000 to 0777, in octal digits".to_owned(),
             Self::Texts(max) => format!("a list of 1 to {max} texts"),
@@ -419,6 +434,7 @@ impl Kind {
             Self::Networks(max) => Some(("networks in one list", "network, or remove it", *max)),
             Self::Files(max) => Some(("files in one list", "path, or remove it", *max)),
             Self::Texts(max) => Some(("texts in one command", "program", *max)),
+            Self::Sources(max) => Some(("addresses and networks in one pool", "address, or remove it", *max)),
             Self::Statuses(max) => Some(("statuses in one check", "status", *max)),
             Self::Words(words) => Some(("words in one list", "word, or remove it", words.len())),
             Self::ServerNames(max) => Some(("names in one route", "name, or remove it", *max)),
@@ -464,6 +480,8 @@ impl Kind {
             | Self::Addresses(_)
             | Self::Switch
             | Self::Dscp
+            | Self::Sources(_)
+            | Self::PortRange
             | Self::Workers
             | Self::Choice(_)
             | Self::Texts(_)

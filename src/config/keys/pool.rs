@@ -10,7 +10,7 @@ use super::{
 pub const POOL: Section = Section {
     path: "pool",
     header: "[[pool]]",
-    tables: &["response_time", "health", "ejection", "proxy_protocol", "socket", "backend"],
+    tables: &["source", "response_time", "health", "ejection", "proxy_protocol", "socket", "backend"],
     keys: &[
         key("name", Kind::Name, Required, "what it is called in logs and tables; unique among pools"),
         key(

@@ -17,6 +17,7 @@ pub(super) fn listening_socket(listener: &Reader<'_, '_>, report: &Report) -> Op
     let group = reader.get_if_given("group", values::name);
     let device = reader.get_if_given("device", values::device);
     let free_bind = reader.get("free_bind", values::switch);
+    let transparent = reader.get("transparent", values::switch);
     let fast_open = reader.get("fast_open", values::number);
     let defer_accept = reader.get("defer_accept", values::duration);
     let congestion = reader.get_if_given("congestion", values::name);
@@ -32,6 +33,7 @@ pub(super) fn listening_socket(listener: &Reader<'_, '_>, report: &Report) -> Op
         group: group?,
         device: device?,
         free_bind: free_bind?,
+        transparent: transparent?,
         fast_open: fast_open?.map(to_u32),
         defer_accept: defer_accept?,
         congestion: congestion?,

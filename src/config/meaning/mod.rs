@@ -19,6 +19,7 @@ mod proxy_protocol;
 mod response_time;
 mod route;
 mod shadow;
+mod source;
 mod udp;
 
 use std::collections::HashMap;

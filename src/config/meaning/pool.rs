@@ -11,6 +11,7 @@ use super::pool_socket::pool_socket;
 use super::proxy_protocol::send_proxy;
 use super::response_time::response_time;
 use super::shadow::shadow;
+use super::source::source;
 use super::{Tables, count, owner, tcp_options, time, time_if_given, to_u32, too_many, unique_name};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys::{self, BACKENDS_MAX, CONNECT_TIMEOUT, CONNECT_TOTAL_TIMEOUT};
@@ -61,6 +62,7 @@ fn pool(
         let (table, place) = reader.table(name, &empty)?;
         Some(Reader::new(section, table, place, owner.to_owned(), report))
     };
+    let source = inner("source", &keys::SOURCE).and_then(|reader| source(&reader));
     let response_time =
         inner("response_time", &keys::RESPONSE_TIME).and_then(|reader| response_time(&reader, algorithm));
     let proxy_protocol = send_proxy(reader);
@@ -84,6 +86,7 @@ fn pool(
         panic_threshold: to_u32(panic_threshold?),
         on_down: on_down?,
         tcp: tcp?,
+        source: source?,
         response_time: response_time?,
         health: health?,
         ejection: ejection?,

@@ -15,6 +15,8 @@ pub struct ListeningSocket {
     pub device: Option<String>,
     /// IP_FREEBIND: listens at addresses that this machine does not have yet.
     pub free_bind: bool,
+    /// IP_TRANSPARENT: accepts for addresses of others, and each client's local address is where that wanted to go.
+    pub transparent: bool,
     /// TCP_FASTOPEN: clients with a cookie that may send before they are connected, at once; `None` is off.
     pub fast_open: Option<u32>,
     /// TCP_DEFER_ACCEPT: a client is accepted once it has sent something, or after about this long; whole seconds.

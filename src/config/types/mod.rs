@@ -17,6 +17,7 @@ mod pool_socket;
 mod proxy_protocol;
 mod route;
 mod server;
+mod source;
 mod tcp_options;
 mod udp;
 
@@ -36,6 +37,7 @@ pub use pool_socket::PoolSocket;
 pub use proxy_protocol::{AcceptProxy, ProxyDatagrams, ProxyTlv, ProxyVersion, SendProxy};
 pub use route::{Otherwise, Route, ServerName, Tls};
 pub use server::{Engine, LogLevel, Record, RunAs, Server, Workers};
+pub use source::Source;
 pub use tcp_options::TcpOptions;
 pub use udp::{SourcePorts, Udp};
 
@@ -55,6 +57,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether any socket is to have addresses that are not this machine's.
+    pub fn is_transparent(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.socket.transparent)
+            || self.pools.iter().any(|pool| pool.source.transparent)
+    }
+
     /// The backends of all pools, each with its pool, in the order of the table.
     pub fn backends(&self) -> impl Iterator<Item = (&Pool, &Backend)> {
         self.pools.iter().flat_map(|pool| pool.backends.iter().map(move |backend| (pool, backend)))

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{Backend, Choice, Health, PoolSocket, SendProxy, TcpOptions};
+use super::{Backend, Choice, Health, PoolSocket, SendProxy, Source, TcpOptions};
 
 /// `[[pool]]`: backends that serve the same thing, and how one of them is chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub struct Pool {
     pub on_down: OnDown,
     /// TCP options of the backend connections.
     pub tcp: TcpOptions,
+    /// `[pool.source]`
+    pub source: Source,
     /// `[pool.response_time]`
     pub response_time: ResponseTime,
     /// `[pool.health]`

@@ -15,9 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::{Address, Expect, HttpCheck};
 
+use super::approach::Approach;
 use super::expect::{self, Answer};
 use super::tls::Client;
-use super::{Finding, Obstacle, Opening, connect, failed};
+use super::{Finding, Obstacle, failed};
 
 /// What hyper holds of an answer's head at most.
 const HEAD_MAX: usize = 64 * 1024;
@@ -38,11 +39,11 @@ impl HttpProbe {
     pub(super) async fn look(
         &self,
         address: Address,
-        opening: &Opening,
+        approach: &Approach,
         timeout: Duration,
     ) -> Result<Finding, Obstacle> {
         let mut answer = Answer::default();
-        match tokio::time::timeout(timeout, self.ask(address, opening, &mut answer)).await {
+        match tokio::time::timeout(timeout, self.ask(address, approach, &mut answer)).await {
             Ok(finding) => finding,
             Err(_) if answer.is_empty() => failed(format_args!("no answer within {timeout:?}")),
             Err(_) => failed(format_args!("body {answer} and no more within {timeout:?}")),
@@ -52,10 +53,10 @@ impl HttpProbe {
     async fn ask(
         &self,
         address: Address,
-        opening: &Opening,
+        approach: &Approach,
         answer: &mut Answer,
     ) -> Result<Finding, Obstacle> {
-        let stream = connect(address, opening).await?;
+        let stream = approach.connect(address).await?;
         match &self.tls {
             None => self.ask_over(stream, address, answer).await,
             Some(client) => {

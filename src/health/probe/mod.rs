@@ -1,5 +1,6 @@
 //! Probe: one look at one backend, in the way that its pool asks for.
 
+mod approach;
 mod command;
 mod expect;
 mod http;
@@ -12,13 +13,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::{self, Address, Check, Datagrams, Exchange, PoolSocket};
+use crate::config::{self, Address, Check, Datagrams, Exchange};
 use crate::{net, proxy_protocol};
 
+use approach::Approach;
 use http::HttpProbe;
 
 pub use tls::Unusable;
@@ -51,15 +51,7 @@ pub struct Probes(Vec<Option<Arc<Probe>>>);
 /// How the backends of one pool are checked.
 pub(super) struct Probe {
     look: Look,
-    opening: Opening,
-}
-
-/// How a connection of a check begins.
-struct Opening {
-    /// What the connections of sessions are like too.
-    socket: PoolSocket,
-    /// What is sent first: a PROXY protocol header that says that it is our own, or nothing.
-    preamble: &'static [u8],
+    approach: Approach,
 }
 
 /// What a check does.
@@ -101,8 +93,7 @@ impl Probe {
         };
         let sent = pool.proxy_protocol.as_ref().filter(|_| pool.health.proxy_protocol);
         let preamble = sent.map_or(&b""[..], |sent| proxy_protocol::local(sent.version));
-        let opening = Opening { socket: pool.socket.clone(), preamble };
-        Ok(Some(Probe { look, opening }))
+        Ok(Some(Probe { look, approach: Approach::new(pool, preamble) }))
     }
 
     /// Whether a look is a process instead of a connection.
@@ -112,11 +103,11 @@ impl Probe {
 
     /// One look. It is over when the time is.
     pub(super) async fn look(&self, target: &Target, timeout: Duration) -> Finding {
-        let (address, opening) = (target.address, &self.opening);
+        let (address, approach) = (target.address, &self.approach);
         let finding = match &self.look {
-            Look::Tcp(exchange) => tcp::look(exchange, address, opening, timeout).await,
-            Look::Udp(datagrams) => udp::look(datagrams, address, &opening.socket, timeout).await,
-            Look::Http(probe) => probe.look(address, opening, timeout).await,
+            Look::Tcp(exchange) => tcp::look(exchange, address, approach, timeout).await,
+            Look::Udp(datagrams) => udp::look(datagrams, address, approach, timeout).await,
+            Look::Http(probe) => probe.look(address, approach, timeout).await,
             Look::Command(words) => command::look(words, target, timeout).await,
         };
         finding.unwrap_or_else(Obstacle::into_finding)
@@ -157,26 +148,3 @@ fn failed(why: impl fmt::Display) -> Result<Finding, Obstacle> {
 trait Conversation: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Conversation for T {}
-
-/// A connection that ends with a reset, whenever and however it is dropped: thousands of checks must not leave thousands
-/// of ports in TIME_WAIT.
-async fn connect(address: Address, opening: &Opening) -> Result<Box<dyn Conversation>, Obstacle> {
-    let address = match address {
-        Address::Ip(address) => address,
-        Address::Unix(name) => {
-            let path = name.path().map(str::to_owned);
-            let path = path.unwrap_or_else(|| format!("\0{}", name.abstract_name().unwrap_or_default()));
-            let mut stream = UnixStream::connect(path).await?;
-            stream.write_all(opening.preamble).await?;
-            return Ok(Box::new(stream));
-        }
-    };
-    let socket = net::prepare_check(address, &opening.socket)?;
-    let mut stream = TcpSocket::from_std_stream(std::net::TcpStream::from(socket)).connect(address).await?;
-    if net::is_connected_to_itself(&stream, address) {
-        return Err(Obstacle::Backend("nobody listens: the connection met itself".into()));
-    }
-    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    stream.write_all(opening.preamble).await?;
-    Ok(Box::new(stream))
-}

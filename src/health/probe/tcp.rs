@@ -6,18 +6,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::config::{Address, Exchange};
 
+use super::approach::Approach;
 use super::expect::Answer;
-use super::{Finding, Obstacle, Opening, connect, failed};
+use super::{Finding, Obstacle, failed};
 
 /// One look, in this time.
 pub(super) async fn look(
     exchange: &Exchange,
     address: Address,
-    opening: &Opening,
+    approach: &Approach,
     timeout: Duration,
 ) -> Result<Finding, Obstacle> {
     let mut answer = Answer::default();
-    match tokio::time::timeout(timeout, converse(exchange, address, opening, &mut answer)).await {
+    match tokio::time::timeout(timeout, converse(exchange, address, approach, &mut answer)).await {
         Ok(finding) => finding,
         Err(_) if answer.is_empty() => failed(format_args!("no answer within {timeout:?}")),
         Err(_) => failed(format_args!("{}within {timeout:?}", unmet(exchange, &answer))),
@@ -27,10 +28,10 @@ pub(super) async fn look(
 async fn converse(
     exchange: &Exchange,
     address: Address,
-    opening: &Opening,
+    approach: &Approach,
     answer: &mut Answer,
 ) -> Result<Finding, Obstacle> {
-    let mut stream = connect(address, opening).await?;
+    let mut stream = approach.connect(address).await?;
     stream.write_all(&exchange.send).await?;
     let Some(expect) = &exchange.expect else { return Ok(Finding::Passed) };
     let mut buffer = [0; 4096];

@@ -1,14 +1,13 @@
 //! Udp: asks with a datagram, more than once, and waits for one that is an answer.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 
-use crate::config::{Address, Datagrams, Expect, PoolSocket};
-use crate::net;
+use crate::config::{Address, Datagrams, Expect};
 
+use super::approach::Approach;
 use super::expect::{self, Answer};
 use super::{Finding, Obstacle, failed};
 
@@ -23,14 +22,14 @@ const LOOKED_AT_MAX: usize = 4096;
 pub(super) async fn look(
     datagrams: &Datagrams,
     address: Address,
-    wanted: &PoolSocket,
+    approach: &Approach,
     timeout: Duration,
 ) -> Result<Finding, Obstacle> {
     let Some(address) = address.as_ip() else {
         return failed("a Unix socket takes no datagrams of UDP; give the backend a check_address");
     };
     let begun = Instant::now();
-    let socket = connect(address, wanted)?;
+    let socket = approach.connect_udp(address).await?;
     let mut heard = Heard { answers: 0, last: Answer::default() };
     let mut buffer = [0; LOOKED_AT_MAX];
     for time in 0..ASKED_TIMES {
@@ -100,17 +99,6 @@ fn silence(expect: Option<&Expect>, heard: &Heard, timeout: Duration) -> Finding
 fn unmet(heard: &Heard, expect: Option<&Expect>) -> String {
     let expected = expect.map(|expect| format!(", expected {}", expect::name(expect)));
     format!("answer {}{}", heard.last, expected.unwrap_or_default())
-}
-
-/// A socket of its own for each look: what comes late for the last one does not count for this one. Connected, so that the
-/// kernel lets nobody else answer, and tells of a refusal.
-fn connect(address: SocketAddr, wanted: &PoolSocket) -> Result<UdpSocket, Obstacle> {
-    let socket = net::prepare_datagrams(address, wanted)?;
-    let socket = UdpSocket::from_std(std::net::UdpSocket::from(socket))?;
-    if net::is_connected_to_itself(&socket, address) {
-        return Err(Obstacle::Backend("nobody has the port: the socket met itself".into()));
-    }
-    Ok(socket)
 }
 
 #[cfg(test)]

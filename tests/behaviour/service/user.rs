@@ -75,6 +75,37 @@ fn every_thread_is_the_user_and_what_only_root_may_is_over() {
 }
 
 #[test]
+fn what_is_to_be_transparent_still_can_be_and_only_for_that_more_is_kept() {
+    const BIND_AND_RAW: u64 = 1 << 10 | 1 << 13;
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let (seen, sessions) = std::sync::mpsc::channel();
+    let backend = TestBackend::new(move |stream| {
+        let _ = seen.send(stream.peer_addr().unwrap().ip());
+        echo(stream);
+    });
+    let server = format!(
+        "user = '{USER}'\ngroup = '{GROUP}'\n[[listener]]\nname = 't'\nbind = '127.99.98.96:82'\npool = 't'\n\
+         [[pool]]\nname = 't'\n[pool.source]\ntransparent = true\n[pool.health]\ncheck = 'none'\n\
+         [[pool.backend]]\naddress = '{}'",
+        backend.address
+    );
+    let process = run_file_as(ringway(), &server, backend.address);
+    for values in of_each(&process.thread_statuses(), "CapEff:") {
+        let set = u64::from_str_radix(values[0], 16).unwrap();
+        assert_eq!(set & !BIND_AND_RAW, 0, "{set:x}");
+    }
+    let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let own = std::net::Ipv4Addr::new(127, 99, 98, 95);
+    client.bind(&std::net::SocketAddr::from((own, 0)).into()).unwrap();
+    client.connect(&std::net::SocketAddr::from(([127, 99, 98, 96], 82)).into()).unwrap();
+    assert_echo(&mut with_deadline(client.into()), b"as itself");
+    assert_eq!(sessions.recv_timeout(DEADLINE).unwrap(), own);
+    process.stop();
+}
+
+#[test]
 fn a_user_with_a_name_has_the_groups_of_the_system() {
     if !Uid::effective().is_root() {
         return;

@@ -1,0 +1,86 @@
+//! Network: a network namespace for a test, which has every address and port to itself.
+//!
+//! It belongs to a thread, and is gone with it and with what was opened in it.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::gettid;
+
+use crate::common::DEADLINE;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A network of its own, and the thread that is in it.
+pub struct Network {
+    work: Option<mpsc::Sender<Work>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Network {
+    pub fn new() -> Network {
+        let (work, works) = mpsc::channel::<Work>();
+        let thread = thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own takes root");
+            works.into_iter().for_each(|work| work());
+        });
+        let network = Network { work: Some(work), thread: Some(thread) };
+        network.ip("link set lo up");
+        network
+    }
+
+    /// Does it there. Sockets and threads that it makes stay there.
+    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::channel();
+        let work = Box::new(move || drop(done.send(work())));
+        self.work.as_ref().unwrap().send(work).unwrap();
+        result.recv_timeout(DEADLINE).expect("the work in another network failed")
+    }
+
+    /// Changes addresses, links or routes there.
+    pub fn ip(&self, words: &str) {
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        self.run(move || {
+            let path = std::env::var("PATH").unwrap_or_default();
+            let status = Command::new("ip").env("PATH", format!("{path}:/usr/sbin")).args(&words).status();
+            assert!(status.unwrap().success(), "ip {}", words.join(" "));
+        });
+    }
+
+    /// Gives it rules.
+    pub fn nft(&self, rules: &'static str) {
+        self.run(move || {
+            let path = std::env::var("PATH").unwrap_or_default();
+            let mut nft = Command::new("nft");
+            nft.env("PATH", format!("{path}:/usr/sbin")).args(["-f", "-"]).stdin(Stdio::piped());
+            let mut child = nft.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+            assert!(child.wait().unwrap().success(), "nft does not take the rules");
+        });
+    }
+
+    /// A cable to another one, with these names and addresses at its ends.
+    pub fn connect(&self, other: &Network, names: [&str; 2], addresses: [[&str; 2]; 2]) {
+        let thread = other.run(gettid);
+        self.ip(&format!("link add {} type veth peer name {} netns {thread}", names[0], names[1]));
+        for (network, name, addresses) in [(self, names[0], addresses[0]), (other, names[1], addresses[1])] {
+            for address in addresses {
+                let nodad = if address.contains(':') { "nodad" } else { "" };
+                network.ip(&format!("address add {address} dev {name} {nodad}"));
+            }
+            network.ip(&format!("link set {name} up"));
+        }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        drop(self.work.take());
+        if self.thread.take().unwrap().join().is_err() && !thread::panicking() {
+            panic!("the thread of a network panicked");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Sockets with addresses that are not the machine's: what TPROXY leads to a listener, and sessions that come from their client.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use nix::unistd::Uid;
+use ringway::end::End;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+use crate::common::*;
+use crate::network::Network;
+
+/// What leads to ringway: everything to port 80, and what belongs to its sockets.
+const RULES: &str = "table inet ringway {
+    chain prerouting {
+        type filter hook prerouting priority mangle; policy accept;
+        meta l4proto tcp socket transparent 1 meta mark set 1 accept
+        iifname \"m0\" tcp dport 80 tproxy ip to :8080 meta mark set 1 accept
+        iifname \"m0\" tcp dport 80 tproxy ip6 to :8080 meta mark set 1 accept
+    }
+}";
+
+/// Clients, ringway and servers, one behind the other.
+fn three_networks() -> [Network; 3] {
+    let [clients, middle, servers] = [(); 3].map(|()| Network::new());
+    let addresses = [["10.0.1.2/24", "fd00:1::2/64"], ["10.0.1.1/24", "fd00:1::1/64"]];
+    clients.connect(&middle, ["c0", "m0"], addresses);
+    let addresses = [["10.0.2.2/24", "fd00:2::2/64"], ["10.0.2.1/24", "fd00:2::1/64"]];
+    servers.connect(&middle, ["s0", "m1"], addresses);
+    clients.ip("route add default via 10.0.1.1");
+    clients.ip("-6 route add default via fd00:1::1");
+    servers.ip("route add default via 10.0.2.1");
+    servers.ip("-6 route add default via fd00:2::1");
+    for family in ["-4", "-6"] {
+        middle.ip(&format!("{family} rule add fwmark 1 lookup 100"));
+        middle.ip(&format!("{family} route add local default dev lo table 100"));
+    }
+    middle.nft(RULES);
+    [clients, middle, servers]
+}
+
+fn parsed(text: &str) -> ringway::config::Config {
+    let mut parsed = ringway::config::parse("test", text).unwrap_or_else(|errors| panic!("{errors}"));
+    parsed.server = config(&[]).server;
+    parsed
+}
+
+/// A listener that waits for nobody beyond the deadline.
+fn listen_at(address: SocketAddr) -> TcpListener {
+    let listener = TcpListener::bind(address).unwrap();
+    socket2::SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).unwrap();
+    listener
+}
+
+#[test]
+fn what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_names_where_it_wanted_to_go() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let [clients, middle, servers] = three_networks();
+    for (bind, wanted, backend, from) in [
+        ("0.0.0.0:8080", "192.0.2.80:80", "10.0.2.2:9000", "10.0.1.2"),
+        ("[::]:8080", "[2001:db8::80]:80", "[fd00:2::2]:9000", "fd00:1::2"),
+    ] {
+        let backend: SocketAddr = backend.parse().unwrap();
+        let wanted: SocketAddr = wanted.parse().unwrap();
+        let from: IpAddr = from.parse().unwrap();
+        let listener = servers.run(move || listen_at(backend));
+        let config = parsed(&format!(
+            "[[listener]]\nname='web'\nbind='{bind}'\npool='app'\n[listener.socket]\ntransparent=true\n\
+             [[pool]]\nname='app'\n[pool.source]\ntransparent=true\n[pool.health]\ncheck='none'\n\
+             [pool.proxy_protocol]\nsend='v1'\n[[pool.backend]]\naddress='{backend}'\n"
+        ));
+        let ringway = middle.run(move || Ringway::start(config));
+        let mut client =
+            clients.run(move || with_deadline(TcpStream::connect_timeout(&wanted, DEADLINE).unwrap()));
+        assert_eq!(client.peer_addr().unwrap(), wanted);
+        client.write_all(b"to the server").unwrap();
+        let mut server = with_deadline(listener.accept().unwrap().0);
+        // Its own connection, from the address of a machine that it has never met.
+        assert_eq!(server.peer_addr().unwrap().ip(), from);
+        let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
+        let port = client.local_addr().unwrap().port();
+        let header = format!("PROXY {family} {from} {} {port} 80\r\nto the server", wanted.ip());
+        let mut seen = vec![0; header.len()];
+        server.read_exact(&mut seen).unwrap();
+        assert_eq!(String::from_utf8_lossy(&seen), header);
+        server.write_all(b"to the client").unwrap();
+        drop(server);
+        assert_eq!(read_all(&mut client), b"to the client");
+        drop(client);
+        ringway.await_end(End::Complete, 1);
+        ringway.finish();
+    }
+}
+
+#[test]
+fn checks_and_clients_that_cannot_be_passed_on_come_from_ringway_itself() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let [_clients, middle, servers] = three_networks();
+    let backend: SocketAddr = "10.0.2.2:9000".parse().unwrap();
+    let listener = servers.run(move || listen_at(backend));
+    let config = parsed(
+        "[[listener]]\nname='web'\nbind='127.0.0.1:8080'\npool='app'\n\
+         [[pool]]\nname='app'\n[pool.source]\ntransparent=true\n[pool.health]\ncheck='tcp'\ninterval='100ms'\n\
+         [[pool.backend]]\naddress='10.0.2.2:9000'\n",
+    );
+    let ringway = middle.run(move || Ringway::start(config));
+    let own: IpAddr = "10.0.2.1".parse().unwrap();
+    assert_eq!(listener.accept().unwrap().1.ip(), own, "a check");
+    // A client on the machine of ringway: nobody could answer 127.0.0.1.
+    let mut client = middle.run(|| connect("127.0.0.1:8080".parse().unwrap()));
+    client.write_all(b"a session").unwrap();
+    loop {
+        let (stream, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), own);
+        let mut seen = [0; 9];
+        if with_deadline(stream).read_exact(&mut seen).is_ok() {
+            assert_eq!(&seen, b"a session");
+            break;
+        }
+    }
+    drop(client);
+    drop(ringway);
+}
+
+#[test]
+fn who_may_not_be_transparent_is_told_which_key_takes_which_capability() {
+    let backend = TestBackend::echo();
+    let mut of_pool = config(&[backend.address]);
+    of_pool.pools[0].source.transparent = true;
+    let mut of_listener = config(&[backend.address]);
+    of_listener.listeners[0].socket.transparent = true;
+    for (config, key) in [(of_pool, "pool test: pool.source"), (of_listener, "listener.socket")] {
+        // Capabilities are those of a thread.
+        let start = move || {
+            let mut sets = capabilities(None).unwrap();
+            sets.effective -= CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+            set_capabilities(None, sets).unwrap();
+            ringway::server::Server::start(config, 0).err().map(|error| error.to_string())
+        };
+        let error = thread::spawn(start).join().unwrap().expect("it started");
+        let words = format!("{key}.transparent = true (IP_TRANSPARENT) is refused: Operation not permitted");
+        assert!(error.contains(&words) && error.contains("CAP_NET_ADMIN"), "{error}");
+    }
+}
