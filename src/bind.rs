@@ -193,7 +193,8 @@ pub fn bind(
     Settings::read().warnings(config).iter().for_each(|doubt| tracing::warn!("{doubt}"));
     config.pools.iter().try_for_each(try_socket)?;
     for pool in &config.pools {
-        net::try_source(&pool.source).map_err(|error| Error::Socket(pool.name.clone(), error))?;
+        net::try_source(&pool.source, pool.socket.mptcp)
+            .map_err(|error| Error::Socket(pool.name.clone(), error))?;
     }
     let mut addresses = vec![Vec::new(); config.listeners.len()];
     let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 
 use super::{options, set_number};
 use crate::config::PoolSource;
@@ -38,23 +38,24 @@ fn set_ports(socket: impl AsFd, (first, last): (u16, u16)) -> io::Result<()> {
     set_number(socket, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, range)
 }
 
-/// Whether connections can come from where they are to, as far as that shows before there are any.
+/// Whether connections can come from where they are to, as far as that shows before there are any. What TCP can, MPTCP learned
+/// in later kernels.
 ///
 /// # Errors
 ///
 /// Why not, with the key and the cure.
-pub fn try_all(source: &PoolSource) -> io::Result<()> {
+pub fn try_all(source: &PoolSource, mptcp: bool) -> io::Result<()> {
     if let Some(ports) = source.ports {
-        try_ports(ports)?;
+        try_ports(ports, mptcp)?;
     }
     if source.transparent {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        options::set_transparent(&stream_like(any.ip())?, any, true).map_err(|error| {
+        options::set_transparent(&stream_like(any.ip(), mptcp)?, any, true).map_err(|error| {
             refused("transparent", &true, "IP_TRANSPARENT", &error, options::TRANSPARENT_CURE)
         })?;
     }
     for &address in &source.addresses {
-        let tried = stream_like(address).and_then(|socket| set(&socket, Some(address), source));
+        let tried = stream_like(address, mptcp).and_then(|socket| set(&socket, Some(address), source));
         tried.map_err(|error| {
             let cure = match error.raw_os_error() {
                 Some(libc::EADDRNOTAVAIL) => {
@@ -68,9 +69,10 @@ pub fn try_all(source: &PoolSource) -> io::Result<()> {
     Ok(())
 }
 
-fn try_ports((first, last): (u16, u16)) -> io::Result<()> {
+fn try_ports((first, last): (u16, u16), mptcp: bool) -> io::Result<()> {
     let shown = format!("{first}-{last}");
-    let tried = stream_like(Ipv4Addr::LOCALHOST.into()).and_then(|socket| set_ports(&socket, (first, last)));
+    let tried =
+        stream_like(Ipv4Addr::LOCALHOST.into(), mptcp).and_then(|socket| set_ports(&socket, (first, last)));
     tried.map_err(|error| {
         let cure = match error.raw_os_error() {
             Some(libc::ENOPROTOOPT) => {
@@ -99,8 +101,8 @@ fn system_ports() -> Option<(u16, u16)> {
     Some((ports.next()??, ports.next()??))
 }
 
-fn stream_like(address: IpAddr) -> io::Result<Socket> {
-    Socket::new(Domain::for_address((address, 0).into()), Type::STREAM, Some(Protocol::TCP))
+fn stream_like(address: IpAddr, mptcp: bool) -> io::Result<Socket> {
+    options::socket_for((address, 0).into(), false, mptcp)
 }
 
 /// Without a number of the kernel's: the words have their own cure.

@@ -72,6 +72,31 @@ fn more_sessions_than_one_address_has_ports_reach_one_backend() {
 }
 
 #[test]
+fn connections_by_mptcp_come_from_there_as_well() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    Network::new().run(|| {
+        let (backend, seen) = noting();
+        let sources: [IpAddr; 2] = [[127, 71, 0, 13].into(), [127, 71, 0, 14].into()];
+        let ports = (41_030, 41_031);
+        let mut config = from(config(&[backend.address]), &sources, ports, local(8_000));
+        config.pools[0].socket.mptcp = true;
+        let ringway = Ringway::start(config);
+        let mut clients: Vec<_> = (0..4).map(|_| ringway.connect()).collect();
+        clients.iter_mut().for_each(|client| assert_echo(client, b"by MPTCP"));
+        let seen: HashSet<SocketAddr> = seen.lock().unwrap().iter().copied().collect();
+        let wanted = sources.iter().flat_map(|&ip| [41_030, 41_031].map(|port| SocketAddr::from((ip, port))));
+        assert_eq!(seen, wanted.collect());
+        assert_connect_is_reset(ringway.address());
+        ringway.await_end(End::NoResources, 1);
+        drop(clients);
+        ringway.await_end(End::Complete, 4);
+        ringway.finish();
+    });
+}
+
+#[test]
 fn an_address_that_the_machine_does_not_have_is_told_at_the_start_and_refuses_a_reload() {
     let backend = TestBackend::echo();
     let config = config(&[backend.address]);
