@@ -142,6 +142,7 @@ fn entry(number: u64) -> Entry {
     Entry {
         id: SessionId::new(1, number),
         client: "192.0.2.7:50123".parse().unwrap(),
+        port: 443,
         listener: 0,
         port: 443,
         pool: 0,
