@@ -16,7 +16,7 @@ pub struct Listener {
     pub bind: Vec<Address>,
     /// What it accepts.
     pub protocol: Protocol,
-    /// The pool that serves it: an index into [`Config::pools`].
+    /// The pool that serves it: an index into the pools of the configuration.
     pub pool: usize,
     /// `[listener.tls]`
     pub tls: Tls,
