@@ -143,6 +143,7 @@ fn entry(number: u64) -> Entry {
         id: SessionId::new(1, number),
         client: "192.0.2.7:50123".parse().unwrap(),
         listener: 0,
+        port: 443,
         pool: 0,
         backend: Some(BackendId::new(0)),
         accepted_us: 100 * number,

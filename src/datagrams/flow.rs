@@ -99,6 +99,7 @@ impl Flow {
         let listener = way.listener.get();
         let pass = Flow::enter(shared, listener, key)?;
         let session = Admitted::of_datagrams(Rc::clone(shared), listener, way.socket.clone(), peer, pass);
+        session.came_to(way.address.port());
         match Flow::connect(shared, &session, &mut tried) {
             Ok((lease, backend, picked)) => {
                 let udp = shared.config.listeners[listener].udp;
@@ -159,7 +160,7 @@ impl Flow {
             watch.marks.set(watch.marks.get().picked(picked.saturating_sub(session.accepted())));
             let pool = shared.pool(watch);
             let origin = Origin::new(session, shared, pool, &lease);
-            match net::datagrams_to(address, &pool.source, origin.addresses(pool, address)) {
+            match net::datagrams_to(address, (&pool.socket, &pool.source), origin.addresses(pool, address)) {
                 Ok(backend) => {
                     watch.marks.set(Marks { connect_us: Some(0), ..watch.marks.get() });
                     watch.stage.set(Stage::Relaying);

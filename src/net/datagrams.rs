@@ -11,8 +11,8 @@ use std::ptr;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::{Socket, is_out_of_ports, set_source};
-use crate::config::{Address, PoolSource};
+use super::{Socket, is_out_of_ports, options, set_source};
+use crate::config::{Address, PoolSocket, PoolSource};
 
 /// Datagrams that one call takes or gives at most.
 pub const SLOTS: usize = 64;
@@ -177,14 +177,14 @@ fn receive_trains(descriptor: i32) {
 /// it are told by the next call. It comes from the first of these addresses that has a port left.
 pub fn datagrams_to(
     address: Address,
-    source: &PoolSource,
+    (wanted, source): (&PoolSocket, &PoolSource),
     addresses: impl Iterator<Item = Option<IpAddr>>,
 ) -> io::Result<Socket> {
     let address = address.as_ip().ok_or_else(no_datagrams)?;
     let mut addresses = addresses.peekable();
     loop {
         let from = addresses.next().flatten();
-        match datagrams_between(from, address, source) {
+        match datagrams_between(from, address, (wanted, source)) {
             // EAGAIN: no port is left for a socket that has none yet (connect(2)).
             Err(error)
                 if (error.kind() == io::ErrorKind::WouldBlock || is_out_of_ports(&error))
@@ -194,13 +194,24 @@ pub fn datagrams_to(
     }
 }
 
-fn datagrams_between(from: Option<IpAddr>, address: SocketAddr, source: &PoolSource) -> io::Result<Socket> {
-    let socket =
-        socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+fn datagrams_between(
+    from: Option<IpAddr>,
+    address: SocketAddr,
+    (wanted, source): (&PoolSocket, &PoolSource),
+) -> io::Result<Socket> {
+    let socket = socket2::Socket::from(prepare_datagrams(address, wanted)?);
     set_source(&socket, from, source)?;
     socket.connect(&address.into())?;
     receive_trains(socket.as_raw_fd());
     Ok(Socket::from(OwnedFd::from(socket)))
+}
+
+/// A socket that may be connected to this address. It never waits.
+pub fn prepare_datagrams(address: SocketAddr, wanted: &PoolSocket) -> io::Result<OwnedFd> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    options::set_for_packets(&socket, address, wanted)?;
+    Ok(socket.into())
 }
 
 fn set_number(descriptor: i32, level: libc::c_int, name: libc::c_int, number: libc::c_int) -> io::Result<()> {

@@ -83,23 +83,30 @@ pub(super) fn set_before_connect(
     if wanted.is_plain() {
         return Ok(());
     }
+    set_for_packets(socket, address, wanted)?;
     let of = Of::Pool;
-    set_device(socket, of, wanted.device.as_deref())?;
-    if let Some(mark) = wanted.mark {
-        let cure = "it takes CAP_NET_ADMIN (AmbientCapabilities= in a systemd unit)";
-        socket.set_mark(mark).map_err(|error| refused(of, "mark", "SO_MARK", &mark, &error, cure))?;
-    }
     if wanted.fast_open {
         let cure = "it takes Linux 4.11, and sysctl -w net.ipv4.tcp_fastopen=1; or take it out";
         set_number(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)
             .map_err(|error| refused(of, "fast_open", "TCP_FASTOPEN_CONNECT", &true, &error, cure))?;
     }
     set_congestion(socket, of, wanted.congestion.as_deref())?;
+    match wanted.mss {
+        Some(bytes) => set_mss(socket, of, bytes),
+        None => Ok(()),
+    }
+}
+
+/// The part of it that is not of TCP.
+pub(super) fn set_for_packets(socket: &Socket, address: SocketAddr, wanted: &PoolSocket) -> io::Result<()> {
+    let of = Of::Pool;
+    set_device(socket, of, wanted.device.as_deref())?;
+    if let Some(mark) = wanted.mark {
+        let cure = "it takes CAP_NET_ADMIN (AmbientCapabilities= in a systemd unit)";
+        socket.set_mark(mark).map_err(|error| refused(of, "mark", "SO_MARK", &mark, &error, cure))?;
+    }
     if let Some(class) = wanted.dscp {
         set_class(socket, of, address, class)?;
-    }
-    if let Some(bytes) = wanted.mss {
-        set_mss(socket, of, bytes)?;
     }
     set_buffers(socket, of, wanted.receive_buffer, wanted.send_buffer)
 }

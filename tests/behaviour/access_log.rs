@@ -109,7 +109,7 @@ fn the_same_as_json() {
     let backend = TestBackend::echo();
     let ringway = Ringway::start(logged_by_one(&path, LogFormat::Json, &[backend.address]));
     let mut client = ringway.connect();
-    let own = client.local_addr().unwrap();
+    let (own, port) = (client.local_addr().unwrap(), ringway.address().port());
     assert_echo(&mut client, &[7; 10]);
     reset(client);
     ringway.await_end(End::ClientReset, 1);
@@ -133,7 +133,7 @@ fn the_same_as_json() {
              \"backend_address\":\"{1}\",\"end\":\"client-reset\",\"termination\":\"CD\",\"wait_us\":{wait},\
              \"connect_us\":{connect},\"first_byte_us\":{first_byte},\"total_us\":{total},\"to_backend_bytes\":10,\
              \"to_client_bytes\":10,\"retries\":0,\"queued_behind\":0,\"process_sessions\":0,\"listener_sessions\":0,\
-             \"pool_sessions\":0,\"backend_sessions\":0}}",
+             \"pool_sessions\":0,\"backend_sessions\":0,\"listener_port\":{port}}}",
             own.port(),
             backend.address
         )

@@ -15,12 +15,18 @@ use ringway::end::End;
 use ringway::server::Server;
 use ringway::table::State;
 
+use super::udp;
 use crate::common::*;
 
 /// What the kernel says of the sockets that this filter finds, all of a socket in one line.
 fn seen(filter: &str) -> String {
+    seen_of("-t", filter)
+}
+
+/// The same of TCP (`-t`) or UDP (`-u`).
+fn seen_of(kind: &str, filter: &str) -> String {
     let told =
-        Command::new("ss").args(["-H", "-O", "-n", "-t", "-a", "-i", "-m", "-e", "--tos", filter]).output();
+        Command::new("ss").args(["-H", "-O", "-n", kind, "-a", "-i", "-m", "-e", "--tos", filter]).output();
     let told = told.expect("ss of iproute2 is there");
     assert!(told.status.success(), "{filter}: {}", String::from_utf8_lossy(&told.stderr));
     String::from_utf8(told.stdout).unwrap()
@@ -252,15 +258,37 @@ fn checks_are_what_the_pool_wants_too() {
     });
     let wanted = PoolSocket { mss: Some(600), ..PoolSocket::default() };
     let mut config = with_pool(backend.address, wanted);
-    let expect = |text: &str| {
-        let expect = Some(ringway::config::Expect::Bytes(text.as_bytes().to_vec()));
-        Check::Tcp(Exchange { expect, ..Exchange::default() })
-    };
-    config.pools[0].health.check = expect("mss 588;");
+    let expect = Some(ringway::config::Expect::Bytes(b"mss 588;".to_vec()));
+    config.pools[0].health.check = Check::Tcp(Exchange { expect, ..Exchange::default() });
     config.pools[0].health.initial_state = ringway::config::InitialState::Down;
     config.pools[0].health.timeout = DEADLINE;
     let ringway = Ringway::start(config);
     await_that("the backend is up", || ringway.server().table().backends[0].health.state == State::Up);
+    ringway.finish();
+}
+
+#[test]
+fn datagrams_to_backends_are_what_the_pool_wants() {
+    let backend = udp::UdpBackend::new(|socket, _, peer| {
+        let _ = socket.send_to(peer.to_string().as_bytes(), peer);
+    });
+    let mut config = udp::config(&[backend.address]);
+    config.pools[0].socket = PoolSocket {
+        device: Some("lo".into()),
+        mark: Some(42),
+        dscp: Some(46),
+        receive_buffer: Some(64 << 10),
+        send_buffer: Some(32 << 10),
+        ..PoolSocket::default()
+    };
+    let ringway = Ringway::start(config);
+    let client = udp::client_of(ringway.address());
+    client.send(b"who asks?").unwrap();
+    let own: SocketAddr = String::from_utf8(udp::receive(&client)).unwrap().parse().unwrap();
+    let told = seen_of("-u", &format!("src {own} and dst {}", backend.address));
+    assert!(told.contains(&format!("{}%lo:{}", own.ip(), own.port())), "{told}");
+    assert_eq!((word(&told, "tos:"), word(&told, "fwmark:")), ("0xb8", "0x2a"));
+    assert_eq!(buffers(&told), ("131072", "65536"));
     ringway.finish();
 }
 

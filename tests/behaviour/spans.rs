@@ -9,8 +9,8 @@ use ringway::config::{self, AccessLog, Address, Config, LogFormat, LogTo, Only};
 use ringway::plan::Kind;
 use ringway::server::Server;
 
-use super::process;
 use super::sockets::is_in_a_network_of_its_own;
+use super::{process, udp};
 use crate::common::*;
 
 /// The addresses that a file with this `bind` has.
@@ -106,6 +106,36 @@ fn a_reload_makes_a_range_longer_and_shorter_and_keeps_what_stays() {
     assert!(is_refused(8015));
     drop((first, middle));
     ringway.finish();
+}
+
+#[test]
+fn a_range_over_udp_is_the_same() {
+    if !is_in_a_network_of_its_own("spans::a_range_over_udp_is_the_same") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let backend = udp::UdpBackend::echo();
+    let mut config = udp::config(&[backend.address]);
+    config.listeners[0].bind = binds("'127.0.0.1:8000-8002'");
+    config.listeners[0].udp.responses = Some(1);
+    config.access_log = Some(AccessLog {
+        to: LogTo::File(path.clone()),
+        format: LogFormat::Json,
+        only: Only::All,
+        sample_ppm: AccessLog::WHOLE_PPM,
+    });
+    let ringway = Ringway::start(config);
+    for port in [8000, 8001, 8002] {
+        udp::assert_echo(&udp::client_of(SocketAddr::from(([127, 0, 0, 1], port))), b"hello");
+    }
+    ringway.finish();
+    let port = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["listener_port"].as_u64().unwrap()
+    };
+    let mut logged: Vec<u64> = fs::read_to_string(path).unwrap().lines().map(port).collect();
+    logged.sort_unstable();
+    assert_eq!(logged, [8000, 8001, 8002]);
 }
 
 #[test]

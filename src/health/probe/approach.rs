@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket, UnixStream};
 
@@ -94,9 +94,7 @@ impl Approach {
     }
 
     fn connect_udp_from(&self, source: Option<IpAddr>, address: SocketAddr) -> io::Result<UdpSocket> {
-        let domain = Domain::for_address(address);
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
+        let socket = Socket::from(net::prepare_datagrams(address, &self.socket)?);
         net::set_source(&socket, source, &self.source)?;
         // That of UDP never waits.
         socket.connect(&address.into())?;
