@@ -33,6 +33,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         found.extend(slow_fast_interval(pool));
         found.extend(trusted_silence(pool));
         found.extend(unix_by_datagrams(pool));
+        found.extend(no_source_of_family(pool));
         found.extend(check_by_connections(config, index));
         found.extend(single_backend(pool));
         found.extend(odd_addresses(pool, &binds));
@@ -167,6 +168,20 @@ fn check_by_connections(config: &Config, index: usize) -> Option<String> {
     })
 }
 
+/// Nothing of what `source.addresses` was written for holds for such a backend.
+fn no_source_of_family(pool: &Pool) -> Option<String> {
+    let sources = &pool.source.addresses;
+    let has_none = |to: SocketAddr| !sources.iter().any(|source| source.is_ipv4() == to.is_ipv4());
+    let backend = pool.backends.iter().find(|backend| backend.address.as_ip().is_some_and(has_none))?;
+    (!sources.is_empty()).then(|| {
+        format!(
+            "pool \"{}\": source.addresses has none of the family of the backend {}, which is connected to from whatever \
+             address the kernel chooses; add one",
+            pool.name, backend.address
+        )
+    })
+}
+
 fn unix_by_datagrams(pool: &Pool) -> Option<String> {
     let is_checked_there = |backend: &&Backend| backend.check_address.is_none() && backend.address.is_unix();
     let backend = pool.backends.iter().find(is_checked_there)?;
@@ -258,6 +273,17 @@ mod tests {
         assert_eq!(of("bind=\"127.0.0.1:8000\"", TWO), [""; 0]);
         let weighted = format!("algorithm=\"weighted-round-robin\"\n{TWO}weight=2");
         assert_eq!(of("bind=\"127.0.0.1:8000\"", &weighted), [""; 0]);
+    }
+
+    #[test]
+    fn addresses_of_the_other_family_are_odd() {
+        let found = |addresses: &str| {
+            of("bind=\"127.0.0.1:8000\"", &format!("[pool.source]\naddresses={addresses}\n{TWO}"))
+        };
+        assert_eq!(found("[\"::1\", \"127.0.0.1\"]"), [""; 0]);
+        assert!(
+            matches!(&found("\"::1\"")[..], [only] if only.contains("none of the family of the backend 127.0.0.1:1"))
+        );
     }
 
     #[test]
