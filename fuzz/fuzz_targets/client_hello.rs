@@ -12,10 +12,12 @@ fuzz_target!(|bytes: &[u8]| {
         let early = read(&bytes[..end], MAX);
         assert!(early == Reading::More || early == whole);
     }
-    // The same message with a record for each byte.
-    let length = bytes.get(3..5).map_or(0, |length| usize::from(u16::from_be_bytes([length[0], length[1]])));
-    if let (Reading::Hello(_), Some(message)) = (&whole, bytes.get(5..5 + length)) {
-        let cut: Vec<u8> = message.iter().flat_map(|&byte| [22, 3, 1, 0, 1, byte]).collect();
+    // The same message with a record for each byte, if the first record holds all of it.
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte));
+    let Reading::Hello(_) = whole else { return };
+    let (record, message) = (number(&bytes[3..5]), 4 + number(&bytes[6..9]));
+    if message <= record {
+        let cut: Vec<u8> = bytes[5..5 + message].iter().flat_map(|&byte| [22, 3, 1, 0, 1, byte]).collect();
         assert_eq!(read(&cut, MAX), whole);
     }
 });
