@@ -17,13 +17,14 @@ use crate::common::*;
 
 fn logged_to(path: &Path, format: LogFormat, backends: &[SocketAddr]) -> Config {
     let mut config = config(backends);
-    config.access_log = Some(AccessLog {
-        to: LogTo::File(path.to_owned()),
-        format,
-        only: Only::All,
-        sample_ppm: AccessLog::WHOLE_PPM,
-    });
+    config.access_log = Some(file(path, format));
     config
+}
+
+/// Every session, in this file.
+pub fn file(path: &Path, format: LogFormat) -> AccessLog {
+    let to = LogTo::File(path.to_owned());
+    AccessLog { to, format, only: Only::All, sample_ppm: AccessLog::WHOLE_PPM }
 }
 
 /// The same, on a single worker, so that numbers of sessions are in order.

@@ -18,10 +18,10 @@ use crate::common::*;
 use crate::peers::{Authority, Server};
 
 /// Long enough for the first verdict on a busy machine; the second check is far away.
-const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(20);
 
 /// A pool of one backend that is down until its first check passes, and whose first check decides.
-fn pool(address: SocketAddr, check: Check) -> Pool {
+pub fn pool(address: SocketAddr, check: Check) -> Pool {
     let mut pool = config(&[address]).pools.remove(0);
     pool.health.check = check;
     pool.health.initial_state = InitialState::FullyDown;
@@ -51,7 +51,7 @@ fn verdict(ringway: &Ringway, backend: usize) -> (State, String) {
 }
 
 /// Makes each check once: it must pass (`None`), or fail and say this.
-fn assert_verdicts(checks: Vec<(Pool, Option<&str>)>) {
+pub fn assert_verdicts(checks: Vec<(Pool, Option<&str>)>) {
     assert!(!checks.is_empty());
     let (pools, expected): (Vec<Pool>, Vec<Option<&str>>) = checks.into_iter().unzip();
     let ringway = start(pools);
@@ -71,11 +71,11 @@ fn assert_verdicts(checks: Vec<(Pool, Option<&str>)>) {
     ringway.finish();
 }
 
-fn bytes(bytes: &[u8]) -> Option<Expect> {
+pub fn bytes(bytes: &[u8]) -> Option<Expect> {
     Some(Expect::Bytes(bytes.to_vec()))
 }
 
-fn regex(text: &str) -> Option<Expect> {
+pub fn regex(text: &str) -> Option<Expect> {
     Some(Expect::Regex(regex::bytes::Regex::new(text).unwrap()))
 }
 

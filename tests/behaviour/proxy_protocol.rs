@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringway::config::{
-    AcceptProxy, AccessLog, Algorithm, Check, Config, Exchange, LogFormat, LogTo, Only, Pool, ProxyDatagrams,
-    ProxyTlv, ProxyVersion, SendProxy,
+    AcceptProxy, Algorithm, Check, Config, Exchange, LogFormat, Pool, ProxyDatagrams, ProxyTlv, ProxyVersion,
+    SendProxy,
 };
 use ringway::end::End;
 use ringway::proxy_protocol::{Parsed, parse};
 
 use super::peers::Server;
+use crate::access_log;
 use crate::common::*;
 
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 50123 443\r\n";
@@ -289,12 +290,7 @@ fn the_client_of_the_header_is_in_the_access_log_and_chooses_the_backend() {
     let mut config = accepting(&backends.each_ref().map(|backend| backend.address));
     one_worker(&mut config);
     config.pools[0].algorithm = Algorithm::SourceHash;
-    config.access_log = Some(AccessLog {
-        to: LogTo::File(path.clone()),
-        format: LogFormat::Text,
-        only: Only::All,
-        sample_ppm: AccessLog::WHOLE_PPM,
-    });
+    config.access_log = Some(access_log::file(&path, LogFormat::Text));
     let ringway = Ringway::start(config);
     for client in 0..64 {
         send_whole(

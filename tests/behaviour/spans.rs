@@ -5,12 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 
-use ringway::config::{self, AccessLog, Address, Config, LogFormat, LogTo, Only};
+use ringway::config::{self, Address, Config, LogFormat};
 use ringway::plan::Kind;
 use ringway::server::Server;
 
 use super::sockets::is_in_a_network_of_its_own;
 use super::{process, udp};
+use crate::access_log;
 use crate::common::*;
 
 /// The addresses that a file with this `bind` has.
@@ -44,12 +45,7 @@ fn every_port_accepts_and_the_log_says_which() {
     let path = folder.path().join("log");
     let backend = TestBackend::echo();
     let mut config = over("['127.0.0.1:8000-8004', '[::1]:9000-9001']", backend.address);
-    config.access_log = Some(AccessLog {
-        to: LogTo::File(path.clone()),
-        format: LogFormat::Json,
-        only: Only::All,
-        sample_ppm: AccessLog::WHOLE_PPM,
-    });
+    config.access_log = Some(access_log::file(&path, LogFormat::Json));
     let ringway = Ringway::start(config);
     let ports = [8000, 8001, 8002, 8003, 8004];
     for port in ports {
@@ -119,12 +115,7 @@ fn a_range_over_udp_is_the_same() {
     let mut config = udp::config(&[backend.address]);
     config.listeners[0].bind = binds("'127.0.0.1:8000-8002'");
     config.listeners[0].udp.responses = Some(1);
-    config.access_log = Some(AccessLog {
-        to: LogTo::File(path.clone()),
-        format: LogFormat::Json,
-        only: Only::All,
-        sample_ppm: AccessLog::WHOLE_PPM,
-    });
+    config.access_log = Some(access_log::file(&path, LogFormat::Json));
     let ringway = Ringway::start(config);
     for port in [8000, 8001, 8002] {
         udp::assert_echo(&udp::client_of(SocketAddr::from(([127, 0, 0, 1], port))), b"hello");
