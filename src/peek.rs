@@ -35,9 +35,15 @@ pub async fn peek<T>(
 ) -> io::Result<Peeked<T>> {
     let deadline = Instant::now() + patience;
     let mut buffer = vec![0; bytes_max.min(FIRST_LOOK)];
-    let mut seen = 0;
+    let (mut seen, mut is_raised) = (0, false);
     let peeked = loop {
-        if !await_more(client, seen, deadline).await? {
+        // Bytes that were looked at and left make the socket readable for ever: it is told to be quiet until there is one more
+        // (SO_RCVLOWAT).
+        if seen > 0 {
+            net::set_low_water(client, seen + 1)?;
+            is_raised = true;
+        }
+        if !await_readable(client, deadline).await? {
             break Peeked::Late;
         }
         let count = match net::peek(client, &mut buffer) {
@@ -62,7 +68,10 @@ pub async fn peek<T>(
             buffer.resize(bytes_max.min(2 * buffer.len()), 0);
         }
     };
-    net::set_low_water(client, 1)?;
+    // Most greetings come at once: then it was never raised.
+    if is_raised {
+        net::set_low_water(client, 1)?;
+    }
     Ok(peeked)
 }
 
@@ -71,12 +80,9 @@ const FIRST_LOOK: usize = 2048;
 /// From one look to the next where the kernel does not tell of more.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until more than `seen` bytes are there, or the stream has ended; false when time is up.
-///
-/// Bytes that were looked at and left make the socket readable for ever: it is told to be quiet until there is one more
-/// (SO_RCVLOWAT). The poll takes nothing, so that it can be left behind when time is up.
-async fn await_more(client: &Socket, seen: usize, deadline: Instant) -> io::Result<bool> {
-    net::set_low_water(client, seen + 1)?;
+/// Waits until there is more to look at, or the stream has ended; false when time is up. The poll takes nothing, so that it can
+/// be left behind.
+async fn await_readable(client: &Socket, deadline: Instant) -> io::Result<bool> {
     let deadline = tokio::time::Instant::from_std(deadline);
     match tokio::time::timeout_at(deadline, ring::readable(client)).await {
         Ok(result) => result.map(|()| true),
