@@ -8,7 +8,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use signal_hook::consts::SIGXFSZ;
 use signal_hook::flag;
 
-use super::{CLOSE_TIMEOUT, Error, Event, spawn};
+use super::threads::{Event, spawn};
+use super::{CLOSE_TIMEOUT, Error};
 use crate::access_log::{self, Order, Writer};
 use crate::config::{AccessLog, Choice, Config, LogTo, SyslogAddress};
 use crate::entries::{self, Counts};
