@@ -4,12 +4,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use nix::unistd::Uid;
 use ringway::end::End;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::common::*;
-use crate::network::Network;
+use crate::network::{Network, is_root_here};
 
 /// What leads to ringway: everything to port 80, and what belongs to its sockets.
 const RULES: &str = "table inet ringway {
@@ -55,7 +54,9 @@ fn listen_at(address: SocketAddr) -> TcpListener {
 
 #[test]
 fn what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_names_where_it_wanted_to_go() {
-    if !Uid::effective().is_root() {
+    if !is_root_here(
+        "transparent::what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_names_where_it_wanted_to_go",
+    ) {
         return;
     }
     let [clients, middle, servers] = three_networks();
@@ -97,7 +98,7 @@ fn what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_name
 
 #[test]
 fn checks_and_clients_that_cannot_be_passed_on_come_from_ringway_itself() {
-    if !Uid::effective().is_root() {
+    if !is_root_here("transparent::checks_and_clients_that_cannot_be_passed_on_come_from_ringway_itself") {
         return;
     }
     let [_clients, middle, servers] = three_networks();
