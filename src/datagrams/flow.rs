@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::appetite::Appetite;
 use super::pairing::Pairing;
 use super::recency::Standing;
 use crate::access::{Pass, nanos};
@@ -57,6 +58,7 @@ pub(super) struct Flow {
     pub(super) header: Option<Header>,
     pub(super) udp: Udp,
     pub(super) pairing: Pairing,
+    pub(super) appetite: Appetite,
     /// Whether the client's next datagram is of this session.
     pub(super) is_bound: bool,
     picked: Duration,
@@ -113,6 +115,7 @@ impl Flow {
                     header,
                     udp,
                     pairing: Pairing::new(udp.responses),
+                    appetite: Appetite::new(),
                     is_bound: true,
                     picked,
                     touched: Cell::new(picked),

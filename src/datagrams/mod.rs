@@ -5,6 +5,7 @@
 //! takes what all sockets have, a batch at a time, and sends it on at once. Nothing waits here, neither a datagram for room in
 //! a socket nor a client for a place at a backend: what cannot go now is dropped and counted, as the network would.
 
+mod appetite;
 mod flow;
 mod pairing;
 mod recency;

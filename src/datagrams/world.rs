@@ -299,7 +299,7 @@ impl World {
         // One that has ended in this very turn. Another one at its place has nothing yet, which is no harm.
         let Some(flow) = self.flows.get_mut(session) else { return };
         let first = self.filled;
-        let count = match self.batch.receive(&flow.backend, first, FROM_BACKEND) {
+        let count = match self.batch.receive_connected(&flow.backend, first, flow.appetite.most()) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted || net::is_shortage(&error) => return,
@@ -307,6 +307,7 @@ impl World {
             Err(_) => return self.refused(session),
         };
         self.filled += count;
+        flow.appetite.took(count, FROM_BACKEND);
         for slot in first..first + count {
             let received = self.batch.received(slot);
             if received.is_cut {
@@ -355,7 +356,7 @@ impl World {
         self.filled = 0;
     }
 
-    /// A reply was not sent: as its parts, if it is a train that could not be sent as one.
+    /// A reply was not sent: as its parts, if it is a train that could not be sent as one, and in fragments, if it is too large.
     #[cold]
     fn resend(&mut self, way: &Way, place: usize, error: &io::Error) {
         let message = self.outgoing[place];
@@ -366,12 +367,26 @@ impl World {
             };
             way.counters.borrow().datagrams.drop(why, 1);
         };
-        let Some(size) = message.segment.filter(|_| net::is_no_train(error)) else { return drop(error) };
-        let pieces = train::apart(&self.pieces[message.first..message.first + message.count], size);
+        let own = &self.pieces[message.first..message.first + message.count];
+        let pieces = match message.segment {
+            Some(size) if net::is_no_train(error) => train::apart(own, size),
+            None if net::is_too_large(error) && net::let_fragment(&way.socket) => own.to_vec(),
+            _ => return drop(error),
+        };
         for place in 0..pieces.len() {
             let one = Outgoing { first: place, count: 1, segment: None, ..message };
-            self.batch.send_all(&way.socket, &pieces, &[one], |_, error| drop(&error));
+            let mut failed = self.send_one(way, &pieces, one);
+            if failed.as_ref().is_some_and(net::is_too_large) && net::let_fragment(&way.socket) {
+                failed = self.send_one(way, &pieces, one);
+            }
+            failed.iter().for_each(drop);
         }
+    }
+
+    fn send_one(&mut self, way: &Way, pieces: &[Piece], one: Outgoing) -> Option<io::Error> {
+        let mut failed = None;
+        self.batch.send_all(&way.socket, pieces, &[one], |_, error| failed = Some(error));
+        failed
     }
 }
 

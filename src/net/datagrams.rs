@@ -6,9 +6,11 @@
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
+use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::{Socket, is_out_of_ports, options, set_source};
@@ -156,6 +158,7 @@ fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     let _ = socket.set_recv_buffer_size(KERNEL_BYTES);
     let _ = socket.set_send_buffer_size(KERNEL_BYTES);
     receive_trains(socket.as_raw_fd());
+    send_whole(socket.as_raw_fd());
     // At an address that stands for all of the machine's, only the datagram says to which one it was sent.
     match socket.local_addr()?.as_socket() {
         Some(SocketAddr::V4(address)) if address.ip().is_unspecified() => {
@@ -171,6 +174,22 @@ fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
 /// Has the socket hand over trains. An older kernel hands over their parts one by one.
 fn receive_trains(descriptor: i32) {
     let _ = set_number(descriptor, libc::SOL_UDP, libc::UDP_GRO, 1);
+}
+
+/// Has the kernel refuse what would leave in fragments (EMSGSIZE), until [`let_fragment`]. What goes whole needs no number by
+/// which fragments would be known, and to find one for each of many clients is a twentieth of what a reply costs.
+fn send_whole(descriptor: i32) {
+    // Only where whole is the rule already (net.ipv4.ip_no_pmtu_disc = 0); of a socket of IPv6 this is not asked at all.
+    if number(descriptor, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER).ok() == Some(libc::IP_PMTUDISC_WANT) {
+        let _ = set_number(descriptor, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
+    }
+}
+
+/// Lets the socket send in fragments what is larger than the way takes whole. Says whether it did not until now.
+pub fn let_fragment(socket: &Socket) -> bool {
+    let (level, name) = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+    number(socket.raw(), level, name).ok() == Some(libc::IP_PMTUDISC_DO)
+        && set_number(socket.raw(), level, name, libc::IP_PMTUDISC_WANT).is_ok()
 }
 
 /// A socket from which only this address is reached, and which hears from nobody else. Errors that the network reports about
@@ -217,6 +236,15 @@ pub fn prepare_datagrams(address: SocketAddr, wanted: &PoolSocket) -> io::Result
 fn set_number(descriptor: i32, level: libc::c_int, name: libc::c_int, number: libc::c_int) -> io::Result<()> {
     // SAFETY: an int is what these options are.
     unsafe { set_option(descriptor, level, name, &number) }
+}
+
+/// What such an option is now.
+fn number(descriptor: i32, level: libc::c_int, name: libc::c_int) -> io::Result<libc::c_int> {
+    let (mut value, mut bytes): (libc::c_int, _) = (0, mem::size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the kernel writes no more than `bytes` bytes, the size of an int, to a live local.
+    let result =
+        unsafe { libc::getsockopt(descriptor, level, name, (&raw mut value).cast(), &raw mut bytes) };
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 /// # Safety
@@ -322,28 +350,48 @@ impl Batch {
     /// Takes what the socket has into the slots from `first` on, at most `max` of them, and says how many.
     pub fn receive(&mut self, socket: &Socket, first: usize, max: usize) -> io::Result<usize> {
         let slots = first..(first + max).min(SLOTS);
-        assert!(!slots.is_empty());
         for slot in slots.clone() {
-            let room = &mut self.memory[slot * SLOT_BYTES..(slot + 1) * SLOT_BYTES];
-            self.pieces[slot] = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-            let header = &mut self.headers[slot].msg_hdr;
-            header.msg_name = (&raw mut self.names[slot]).cast();
-            header.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            header.msg_iov = &raw mut self.pieces[slot];
-            header.msg_iovlen = 1;
-            header.msg_control = (&raw mut self.controls[slot].0).cast();
-            header.msg_controllen = CONTROL_BYTES;
-            header.msg_flags = 0;
+            let name = (&raw mut self.names[slot]).cast();
+            self.lay_out(slot, name, mem::size_of::<libc::sockaddr_storage>());
         }
-        // SAFETY: each header was just made to point to a slot, a name, a piece and a control of its own, with their sizes; all
-        // of them are in boxes of this value, which is borrowed for the call.
+        self.fill(socket, slots)
+    }
+
+    /// The same, of a socket that hears from one only: who sent it is not told.
+    pub fn receive_connected(&mut self, socket: &Socket, first: usize, max: usize) -> io::Result<usize> {
+        let slots = first..(first + max).min(SLOTS);
+        slots.clone().for_each(|slot| self.lay_out(slot, ptr::null_mut(), 0));
+        self.fill(socket, slots)
+    }
+
+    /// Has the header of a slot point to its room, and to this one for a name.
+    fn lay_out(&mut self, slot: usize, name: *mut libc::c_void, name_bytes: usize) {
+        let room = &mut self.memory[slot * SLOT_BYTES..(slot + 1) * SLOT_BYTES];
+        self.pieces[slot] = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+        let header = &mut self.headers[slot].msg_hdr;
+        header.msg_name = name;
+        header.msg_namelen = name_bytes as libc::socklen_t;
+        header.msg_iov = &raw mut self.pieces[slot];
+        header.msg_iovlen = 1;
+        header.msg_control = (&raw mut self.controls[slot].0).cast();
+        header.msg_controllen = CONTROL_BYTES;
+        header.msg_flags = 0;
+    }
+
+    fn fill(&mut self, socket: &Socket, slots: Range<usize>) -> io::Result<usize> {
+        assert!(!slots.is_empty());
+        let first = slots.start;
+        // Not by libc's recvmmsg, where a thread may be cancelled: for that it does two atomic exchanges around each call.
+        // SAFETY: each header was just made to point to a slot, a piece and a control of its own, and to a name or none, with their
+        // sizes; all of them are in boxes of this value, which is borrowed for the call.
         let count = unsafe {
-            libc::recvmmsg(
+            libc::syscall(
+                libc::SYS_recvmmsg,
                 socket.raw(),
                 self.headers[slots.clone()].as_mut_ptr(),
                 slots.len() as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
-                ptr::null_mut(),
+                libc::MSG_DONTWAIT,
+                ptr::null_mut::<libc::timespec>(),
             )
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
@@ -406,16 +454,8 @@ impl Batch {
         let parts = &pieces[message.first..message.first + message.count];
         if let ([only], None) = (parts, message.segment) {
             let bytes = &self.memory[only.slot * SLOT_BYTES + only.offset..][..only.bytes];
-            // SAFETY: the kernel reads `bytes.len()` bytes of a live slice.
-            let sent = unsafe {
-                libc::send(
-                    socket.raw(),
-                    bytes.as_ptr().cast(),
-                    bytes.len(),
-                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-                )
-            };
-            return if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            return rustix::net::send(socket, bytes, flags).map(drop).map_err(io::Error::from);
         }
         let mut result = Ok(());
         self.send_all(socket, pieces, &[*message], |_, error| result = Err(error));

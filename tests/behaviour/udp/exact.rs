@@ -2,12 +2,15 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::process::Command;
 
 use ringway::end::End;
 use ringway::net::{Batch, Outgoing, Piece, Socket};
+use ringway::stats::Dropped;
 
-use super::{UdpBackend, assert_echo, assert_silent, client_of, config, count, receive, socket_at};
+use super::{UdpBackend, assert_echo, assert_silent, client_of, config, count, dropped, receive, socket_at};
 use crate::common::{Noise, Ringway};
+use crate::network::is_in_a_network_of_its_own;
 
 #[test]
 fn datagrams_of_every_size_pass_whole_and_the_empty_one_too() {
@@ -41,6 +44,29 @@ fn datagrams_of_a_burst_keep_their_bounds_whatever_goes_together() {
         }
     }
     assert_silent(&client);
+    ringway.finish();
+}
+
+#[test]
+fn a_reply_that_is_larger_than_the_way_takes_whole_goes_in_fragments() {
+    if !is_in_a_network_of_its_own(
+        "udp::exact::a_reply_that_is_larger_than_the_way_takes_whole_goes_in_fragments",
+    ) {
+        return;
+    }
+    let set = Command::new("ip").args(["link", "set", "lo", "mtu", "1500"]).status().unwrap();
+    assert!(set.success());
+    let backend = UdpBackend::echo();
+    let ringway = Ringway::start(config(&[backend.address]));
+    let (client, mut noise) = (client_of(ringway.address()), Noise::new(4));
+    // The first one at the limit (1,500 bytes with its headers), and one beyond it; then some that come together.
+    for size in [1_472, 1_473, 65_507, 100] {
+        assert_echo(&client, &noise.bytes(size));
+    }
+    let sent: Vec<Vec<u8>> = [3_000, 3_000, 800, 800].map(|size| noise.bytes(size)).into();
+    sent.iter().for_each(|bytes| assert_eq!(client.send(bytes).unwrap(), bytes.len()));
+    sent.iter().for_each(|bytes| assert!(receive(&client) == *bytes));
+    assert_eq!(dropped(&ringway, Dropped::TooLarge), 0);
     ringway.finish();
 }
 

@@ -10,6 +10,7 @@ use ringway::stats::Dropped;
 
 use super::{UdpBackend, assert_echo, assert_silent, client_of, config, count, dropped, receive};
 use crate::common::{DEADLINE, Ringway, await_that, one_worker};
+use crate::upgrading::Upgradable;
 
 #[test]
 fn a_session_is_complete_after_as_many_replies_as_its_requests_are_to_have() {
@@ -116,6 +117,31 @@ fn a_flood_of_clients_that_answer_nothing_pushes_out_nobody_who_does() {
     old.iter().for_each(|client| assert_echo(client, b"still here"));
     assert_eq!(ringway.totals().accepted, before, "their sessions were still there");
     ringway.finish();
+}
+
+#[test]
+fn sessions_that_are_pushed_out_and_those_that_expire_leave_no_descriptor_open() {
+    let backend = UdpBackend::echo();
+    let text = format!(
+        "[server]\nworkers = 1\nbuffers_per_worker = 16\nlarge_buffers_per_worker = 2\n\
+         [[listener]]\nname = 'u'\nprotocol = 'udp'\nbind = '127.0.0.1:0'\npool = 'p'\n\
+         [listener.udp]\nsessions_max = 50\nidle_timeout = '300ms'\n\
+         [[pool]]\nname = 'p'\n[pool.health]\ncheck = 'none'\n[[pool.backend]]\naddress = '{}'\n",
+        backend.address
+    );
+    let ringway = Upgradable::start(&text);
+    let process = &ringway.process;
+    assert_echo(&client_of(process.address()), b"the first");
+    // Without that of its session, if it has one still.
+    let least = process.descriptors() - 1;
+    for _ in 0..20 {
+        let clients: Vec<_> = (0..100).map(|_| client_of(process.address())).collect();
+        clients.iter().for_each(|client| assert_eq!(client.send(b"here").unwrap(), 4));
+        assert_echo(clients.last().unwrap(), b"here");
+        assert!(process.descriptors() <= least + 1 + 50, "more than the sessions that there may be");
+    }
+    await_that("all have expired", || process.descriptors() <= least + 1);
+    assert_echo(&client_of(process.address()), b"the last");
 }
 
 #[test]
