@@ -141,7 +141,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // BORDER: what crosses threads
     ("access", &["config", "lineage"]),
     ("arrivals", &["end", "table"]),
-    ("entries", &["config", "end", "generation", "session_id", "table"]),
+    ("entries", &["config", "end", "generation", "routing", "session_id", "table"]),
     ("epoch", &["table"]),
     ("generation", &["access", "config", "epoch", "lineage", "queue", "stats", "table", "times"]),
     ("lineage", &["config", "table"]),
