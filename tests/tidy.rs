@@ -134,7 +134,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("output", &[]),
     ("access_log", &["moment", "config", "end", "entries", "generation", "net", "stats", "table"]),
     ("record", &["arrivals", "config", "end", "table"]),
-    ("limits", &["admin", "config", "datagrams", "figures", "health", "pipes", "worker"]),
+    ("limits", &["access", "admin", "config", "datagrams", "figures", "health", "pipes", "worker"]),
     ("status", &["access", "config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
     ("operate", &["admin", "status"]),
