@@ -439,26 +439,31 @@ fn the_rules_and_limits_are_asked_for_the_client_that_is_told() {
 /// What is said to clients that find no backend is not for who is no client; and who is one has come further than its header.
 #[test]
 fn a_farewell_is_for_those_who_have_said_who_they_are() {
-    let (address, _held) = refusing();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log");
-    let mut config = accepting(&[address]);
-    one_worker(&mut config);
-    config.listeners[0].no_backend = NoBackend::Message("gone".into());
-    config.access_log = Some(access_log::file(&path, LogFormat::Text));
-    let ringway = Ringway::start(config);
-    let mut client = ringway.connect();
-    client.write_all(LINE).unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(read_all(&mut client), b"gone");
-    ringway.await_end(End::ConnectFailed, 1);
-    let mut nobody = ringway.connect();
-    nobody.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-    assert_reset(&mut nobody);
-    ringway.finish();
-    let log = std::fs::read_to_string(path).unwrap();
-    let letters: Vec<_> = log.lines().map(|line| line.split(' ').nth(6).unwrap()).collect();
-    assert_eq!(letters, ["SC", "PR"], "{log}");
+    for (no_backend, said) in [(NoBackend::Message("gone".into()), Some(b"gone")), (NoBackend::Reset, None)] {
+        let (address, _held) = refusing();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut config = accepting(&[address]);
+        one_worker(&mut config);
+        config.listeners[0].no_backend = no_backend;
+        config.access_log = Some(access_log::file(&path, LogFormat::Text));
+        let ringway = Ringway::start(config);
+        let mut client = ringway.connect();
+        client.write_all(LINE).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        match said {
+            Some(said) => assert_eq!(read_all(&mut client), said),
+            None => assert_reset(&mut client),
+        }
+        ringway.await_end(End::ConnectFailed, 1);
+        let mut nobody = ringway.connect();
+        nobody.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        assert_reset(&mut nobody);
+        ringway.finish();
+        let log = std::fs::read_to_string(path).unwrap();
+        let letters: Vec<_> = log.lines().map(|line| line.split(' ').nth(6).unwrap()).collect();
+        assert_eq!(letters, ["SC", "PR"], "{log}");
+    }
 }
 
 #[test]
