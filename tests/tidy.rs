@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Who may import whom, room by room; the table of ARCHITECTURE.md. Nothing imports upwards.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
-    ("main", &["cli", "config", "demo", "output", "server"]),
+    ("main", &["cli", "config", "demo", "journal", "output", "server"]),
     ("cli", &["operate", "admin", "config", "kernel", "lists", "manual", "model"]),
     ("config", &[]),
     ("kernel", &["config"]),
@@ -132,16 +132,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("moment", &[]),
     ("notify", &[]),
     ("output", &[]),
+    ("journal", &[]),
     ("access_log", &["moment", "config", "end", "entries", "generation", "net", "stats", "table"]),
     ("record", &["arrivals", "config", "end", "table"]),
-    ("limits", &["admin", "config", "datagrams", "figures", "health", "pipes", "worker"]),
+    ("limits", &["access", "admin", "config", "datagrams", "figures", "health", "pipes", "worker"]),
     ("status", &["access", "config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
     ("operate", &["admin", "status"]),
     // BORDER: what crosses threads
     ("access", &["config", "lineage"]),
     ("arrivals", &["end", "table"]),
-    ("entries", &["config", "end", "generation", "session_id", "table"]),
+    ("entries", &["config", "end", "generation", "routing", "session_id", "table"]),
     ("epoch", &["table"]),
     ("generation", &["access", "config", "epoch", "lineage", "queue", "stats", "table", "times"]),
     ("lineage", &["config", "table"]),

@@ -62,11 +62,19 @@ impl Server {
             "response times: up to {} KiB of histograms, as backends answer",
             limits.figure_bytes / 1024
         );
+        let rule_bytes: usize = generation.doors.iter().map(|door| door.rules().bytes()).sum();
+        if rule_bytes > 0 || limits.source_bytes > 0 {
+            tracing::info!(
+                "access: the networks of the rules take {} KiB, and as much again during a reload; the tables of sources {} KiB",
+                rule_bytes.div_ceil(1024),
+                limits.source_bytes.div_ceil(1024)
+            );
+        }
         if let Some(recording) = &self.recording {
             tracing::info!("record: {}", recording.limits(workers));
         }
         if let Some(logging) = &self.logging {
-            tracing::info!("access log: {}", logging.limits(workers));
+            tracing::info!("access log: {}", logging.limits(workers, &generation.config));
         }
         if let (Some(admin), Some(spec)) = (&self.admin, &generation.config.admin) {
             let address = match (admin.address(), &spec.bind) {

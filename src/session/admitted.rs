@@ -194,9 +194,10 @@ impl Admitted {
     }
 
     /// For the access log.
-    fn log(&self, entries: &Entries, end: End) {
-        let entry =
-            account::entry(&self.watch, self.client.get(), self.accepted, self.shared().core.elapsed(), end);
+    fn log(&mut self, entries: &Entries, end: End) {
+        let (client, now) = (self.client.get(), self.shared().core.elapsed());
+        let server_name = self.hello.take().and_then(|hello| hello.server_name);
+        let entry = account::entry(&self.watch, client, server_name, self.accepted, now, end);
         entries.note(entry, || self.shared().core.dice.borrow_mut().u32(..1_000_000));
     }
 
