@@ -177,9 +177,7 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
         Protocol::Udp => datagrams(f, listener),
     }
     line(f, "access_log", &listener.access_log);
-    if listener.protocol == Protocol::Tcp {
-        accept_proxy(f, listener.proxy_protocol.as_ref());
-    }
+    accept_proxy(f, listener.proxy_protocol.as_ref(), listener.protocol);
     access(f, &listener.access);
     limits(f, &listener.limits);
     if listener.protocol == Protocol::Tcp {
@@ -222,13 +220,16 @@ fn datagrams(f: &mut Section, listener: &Listener) {
     }
 }
 
-fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>) {
+fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>, protocol: Protocol) {
     let Some(proxy) = proxy else { return line(f, "proxy_protocol", &"off") };
     for (index, network) in proxy.accept_from.iter().enumerate() {
         line(f, if index == 0 { "proxy_protocol.accept_from" } else { "" }, network);
     }
     line(f, "proxy_protocol.versions", &words(&proxy.versions));
-    line(f, "proxy_protocol.timeout", &format_duration(proxy.timeout));
+    match protocol {
+        Protocol::Tcp => line(f, "proxy_protocol.timeout", &format_duration(proxy.timeout)),
+        Protocol::Udp => line(f, "proxy_protocol.datagrams", &proxy.datagrams.word()),
+    }
 }
 
 fn send_proxy(f: &mut Section, proxy: Option<&SendProxy>) {

@@ -16,6 +16,7 @@ use crate::end::End;
 use crate::load::Lease;
 use crate::net::{self, Socket};
 use crate::pool::Nobody;
+use crate::proxy_protocol::{Addresses, Command, Header as Told};
 use crate::relay::Direction;
 use crate::session::{Admitted, Origin};
 use crate::shared::Shared;
@@ -43,6 +44,15 @@ pub(super) struct Key {
     pub(super) client: SocketAddr,
     /// Which of the machine's addresses it speaks to, where the socket stands for all of them.
     pub(super) local: Option<IpAddr>,
+    /// Who the client really is, where `client` is a proxy that has told so.
+    pub(super) told: Option<SocketAddr>,
+}
+
+impl Key {
+    /// Who the client really is.
+    pub(super) fn real_client(&self) -> SocketAddr {
+        self.told.unwrap_or(self.client)
+    }
 }
 
 /// One session.
@@ -74,10 +84,18 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn of(shared: &Shared, session: &Admitted, (way, key): (&Way, Key)) -> Option<Header> {
+    fn of(
+        shared: &Shared,
+        session: &Admitted,
+        (way, key): (&Way, Key),
+        told: Option<&Told>,
+    ) -> Option<Header> {
         let terms = shared.pool(session.watch()).proxy_protocol.as_ref()?;
-        let destination = SocketAddr::new(key.local.unwrap_or(way.address.ip()), way.address.port());
-        let bytes = session.datagram_header(terms, key.client, destination);
+        let addresses = told.and_then(Told::addresses).unwrap_or_else(|| Addresses {
+            source: key.client,
+            destination: SocketAddr::new(key.local.unwrap_or(way.address.ip()), way.address.port()),
+        });
+        let bytes = session.datagram_header(terms, addresses, told.map(|told| &told.tlvs));
         Some(Header { bytes: bytes.into(), before: terms.datagrams })
     }
 }
@@ -89,21 +107,25 @@ pub(super) struct Unopened {
 }
 
 impl Flow {
-    /// Chooses a backend for a client and makes a socket for the two, trying one backend after the other.
+    /// Chooses a backend for a client and makes a socket for the two, trying one backend after the other. `told` is what a
+    /// proxy told of the client.
     pub(super) fn open(
         shared: &Rc<Shared>,
         way: &Rc<Way>,
-        (key, peer): (Key, Peer),
+        (key, peer, told): (Key, Peer, Option<&Told>),
         mut tried: Tried,
     ) -> Result<Flow, Unopened> {
         let listener = way.listener.get();
-        let pass = Flow::enter(shared, listener, key)?;
+        // What a proxy sends of its own is nobody's.
+        let is_own = told.is_some_and(|told| told.command == Command::Local);
+        let asked = (!is_own).then(|| key.real_client().ip());
+        let pass = Flow::enter(shared, listener, asked)?;
         let session = Admitted::of_datagrams(Rc::clone(shared), listener, way.socket.clone(), peer, pass);
         session.came_to(way.address.port());
         match Flow::connect(shared, &session, &mut tried) {
             Ok((lease, backend, picked)) => {
                 let udp = shared.config.listeners[listener].udp;
-                let header = Header::of(shared, &session, (way, key));
+                let header = Header::of(shared, &session, (way, key), told);
                 Ok(Flow {
                     session,
                     key,
@@ -127,11 +149,11 @@ impl Flow {
     }
 
     /// Asks the rules and limits of the listener. Nobody waits: who would have to is dropped.
-    fn enter(shared: &Shared, listener: usize, key: Key) -> Result<Pass, Unopened> {
+    fn enter(shared: &Shared, listener: usize, client: Option<IpAddr>) -> Result<Pass, Unopened> {
         let now = nanos(shared.core.elapsed());
         let full = |_| Unopened { end: End::Refused, why: Dropped::NoRoom };
         let turn = shared.doors[listener].turn(now).map_err(full)?;
-        turn.enter(Some(key.client.ip()), now).map_err(|reason| {
+        turn.enter(client, now).map_err(|reason| {
             shared.stats.listeners[listener].refused[reason as usize].add(1);
             Unopened { end: End::Refused, why: Dropped::Source }
         })

@@ -8,7 +8,9 @@
 mod flow;
 mod pairing;
 mod recency;
+mod senders;
 mod sessions;
+mod told;
 mod train;
 mod world;
 

@@ -14,6 +14,7 @@ use slab::Slab;
 use super::Limits;
 use super::flow::{Flow, Key, Way};
 use super::recency::Recency;
+use super::senders::Senders;
 use super::train::{self, Train};
 use crate::config::{ProxyDatagrams, SourcePorts};
 use crate::end::End;
@@ -34,7 +35,7 @@ pub(super) struct World {
     pub(super) present: Rc<Shared>,
     pub(super) limits: Limits,
     pub(super) readiness: Readiness,
-    batch: Batch,
+    pub(super) batch: Batch,
     pub(super) entrances: Slab<Entrance>,
     pub(super) flows: Slab<Flow>,
     /// Which session the next datagram of a client is of.
@@ -58,6 +59,8 @@ pub(super) struct World {
 pub(super) struct Entrance {
     pub(super) way: Rc<Way>,
     pub(super) recency: Recency,
+    /// Of whom proxies have sent something to it.
+    pub(super) senders: Senders,
 }
 
 /// What it says of the parties that something could not be sent.
@@ -119,7 +122,8 @@ impl World {
             listener: Cell::new(listener),
             counters: RefCell::new(Arc::clone(&self.present.stats.listeners[listener])),
         });
-        let entrance = Entrance { way: Rc::clone(&way), recency: Recency::default() };
+        let (recency, senders) = (Recency::default(), Senders::default());
+        let entrance = Entrance { way: Rc::clone(&way), recency, senders };
         let key = self.entrances.insert(entrance);
         self.readiness.add(&way.socket, key as u64 | IS_INLET)
     }
@@ -150,6 +154,7 @@ impl World {
         removed.into_iter().for_each(|key| self.shut(key));
         self.limits.sessions_max = sessions_max;
         self.present = present;
+        self.forget_told();
     }
 
     /// Lets nobody new in.
@@ -194,6 +199,7 @@ impl World {
         let counters = Arc::clone(&way.counters.borrow());
         // Where datagrams are counted one by one, they go one by one.
         let goes_alone = udp.requests.is_some() || udp.responses == Some(0);
+        let may_be_told = self.may_be_told(&way, inlet);
         self.pieces.clear();
         let mut waiting: Option<(Key, Train)> = None;
         for slot in 0..count {
@@ -209,10 +215,18 @@ impl World {
                 counters.datagrams.drop(Dropped::Source, whole.datagrams as u64);
                 continue;
             }
-            let key = Key { inlet, client, local: received.to };
+            let key = Key { inlet, client, local: received.to, told: None };
             let piece = Piece { slot, offset: 0, bytes: received.bytes };
-            if goes_alone {
+            if goes_alone || may_be_told {
                 for piece in train::apart(&[piece], received.segment.unwrap_or(received.bytes)) {
+                    let found = if may_be_told { self.whose(&way, key, piece) } else { Ok((key, piece)) };
+                    let (key, piece) = match found {
+                        Ok(found) => found,
+                        Err(why) => {
+                            counters.datagrams.drop(why, 1);
+                            continue;
+                        }
+                    };
                     let first = self.pieces.len();
                     self.pieces.push(piece);
                     self.pass_on(&way, key, Train::of_piece(&piece, first), now);

@@ -358,6 +358,11 @@ impl Batch {
         self.received[slot]
     }
 
+    /// What lies in a part of a slot.
+    pub fn bytes_of(&self, piece: &Piece) -> &[u8] {
+        &self.memory[piece.slot * SLOT_BYTES + piece.offset..][..piece.bytes]
+    }
+
     fn look(&self, slot: usize) -> Received {
         let header = &self.headers[slot];
         let mut found = Received {

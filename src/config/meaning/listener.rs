@@ -73,7 +73,7 @@ fn listener(
         protocol.iter().for_each(|&protocol| refuse_unused(reader, &inner, protocol));
         udp(&inner)
     });
-    let proxy_protocol = accept_proxy(reader);
+    let proxy_protocol = accept_proxy(reader, protocol);
     let (udp, silence_max) = udp?;
     Some(Listener {
         name: name?,

@@ -22,7 +22,6 @@ const OF_CONNECTIONS: &[(&str, &str)] = &[
     ("tls", "remove it"),
     ("socket", "remove it"),
     ("bandwidth", "remove it: datagrams are not slowed down"),
-    ("proxy_protocol", "remove it: it says who a connection is of"),
     ("route", "remove it: a datagram says no hello"),
     ("no_backend", "remove it: the datagram is dropped"),
     ("no_backend_message", "remove it: the datagram is dropped"),

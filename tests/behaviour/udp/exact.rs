@@ -68,7 +68,7 @@ fn a_train_of_the_client_arrives_as_its_datagrams_and_one_of_the_backend_too() {
 }
 
 /// Sends several datagrams of this size by one call.
-fn send_train(socket: &UdpSocket, bytes: &[u8], size: usize, to: Option<SocketAddr>) {
+pub fn send_train(socket: &UdpSocket, bytes: &[u8], size: usize, to: Option<SocketAddr>) {
     let mut batch = Batch::new();
     let own = Socket::from(OwnedFd::from(socket.try_clone().unwrap()));
     // Its slots are filled by what it receives: from a socket that has been sent the whole.

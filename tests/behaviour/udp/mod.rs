@@ -3,6 +3,7 @@
 mod backends;
 mod exact;
 mod peers;
+mod proxy_accepting;
 mod proxy_protocol;
 mod reloading;
 mod sessions;

@@ -11,7 +11,7 @@ use crate::common::{DEADLINE, Ringway, await_that, one_worker};
 use crate::peers::own_address;
 
 /// Goes on with the present configuration, changed.
-fn change(ringway: &Ringway, change: impl FnOnce(&mut Config)) {
+pub fn change(ringway: &Ringway, change: impl FnOnce(&mut Config)) {
     let control = ringway.server().control();
     let mut config = Config::clone(&control.generation().config);
     change(&mut config);
