@@ -210,8 +210,12 @@ pub fn bind(
             };
             if let Some(real) = known(listener, place) {
                 // What it is to be from now on must be possible: a socket that clients come to is not the place to find out.
-                if let (Address::Ip(address), Protocol::Tcp) = (address, listener.protocol) {
-                    net::try_options(address, listener).map_err(failed)?;
+                match (address, listener.protocol) {
+                    (Address::Ip(address), Protocol::Tcp) => net::try_options(address, listener).map_err(failed)?,
+                    (Address::Ip(address), Protocol::Udp) => {
+                        net::try_inlet(address, &listener.socket).map_err(failed)?;
+                    }
+                    (Address::Unix(_), _) => {}
                 }
                 addresses[index].push(real);
                 continue;
@@ -221,7 +225,7 @@ pub fn bind(
                 let group = match inherited.or_else(|| passed.activation.inlets(address)) {
                     Some(group) => shared_inlets(listener, workers, group),
                     None => {
-                        let group = patiently(|| net::bind_inlets(address, workers)).map_err(failed)?;
+                        let group = patiently(|| net::bind_inlets(address, workers, &listener.socket)).map_err(failed)?;
                         steer(listener, &group);
                         group
                     }

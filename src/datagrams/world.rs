@@ -149,6 +149,10 @@ impl World {
                 continue;
             };
             way.listener.set(listener);
+            let spec = &present.config.listeners[listener];
+            if let Err(error) = Inlet::of(&way.socket).and_then(|inlet| inlet.adjust(&spec.socket)) {
+                tracing::warn!(listener = %spec.name, %error, "the listener keeps its old options");
+            }
             way.counters.replace(Arc::clone(&present.stats.listeners[listener]));
         }
         removed.into_iter().for_each(|key| self.shut(key));
