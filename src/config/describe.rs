@@ -180,9 +180,7 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
     accept_proxy(f, listener.proxy_protocol.as_ref(), listener.protocol);
     access(f, &listener.access);
     limits(f, &listener.limits);
-    if listener.protocol == Protocol::Tcp {
-        bandwidth(f, &listener.bandwidth);
-    }
+    bandwidth(f, &listener.bandwidth);
 }
 
 fn connections(f: &mut Section, listener: &Listener, pools: &[Pool]) {
@@ -214,6 +212,7 @@ fn datagrams(f: &mut Section, listener: &Listener) {
     line(f, "udp.idle_timeout", &or_off(listener.idle_timeout));
     line(f, "udp.sessions_max", &udp.sessions_max);
     line(f, "udp.source_ports", &udp.source_ports.word());
+    listening_socket(f, listener);
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
     if listener.lifetime_max.is_some() {
         line(f, "lifetime_jitter", &listener.lifetime_jitter);

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pairing::Pairing;
+use super::policer::Policer;
 use super::recency::Standing;
 use crate::access::{Pass, nanos};
 use crate::balance::Tried;
-use crate::config::{ProxyDatagrams, Signal, Udp};
+use crate::config::{Bandwidth, Pace, ProxyDatagrams, Signal, Udp};
 use crate::decision::Outcome as PickOutcome;
 use crate::end::End;
 use crate::load::Lease;
-use crate::net::{self, Socket};
+use crate::net::{self, Received, Socket};
 use crate::pool::Nobody;
 use crate::proxy_protocol::{Addresses, Command, Header as Told};
 use crate::relay::Direction;
@@ -67,6 +68,8 @@ pub(super) struct Flow {
     pub(super) header: Option<Header>,
     pub(super) udp: Udp,
     pub(super) pairing: Pairing,
+    /// What keeps it to its rates, in the order of [`Direction`].
+    policers: [Option<Policer>; 2],
     /// Whether the client's next datagram is of this session.
     pub(super) is_bound: bool,
     picked: Duration,
@@ -124,7 +127,9 @@ impl Flow {
         session.came_to(way.address.port());
         match Flow::connect(shared, &session, &mut tried) {
             Ok((lease, backend, picked)) => {
-                let udp = shared.config.listeners[listener].udp;
+                let spec = &shared.config.listeners[listener];
+                let Bandwidth { to_backend, to_client } = spec.bandwidth;
+                let policer = |pace: Pace| Policer::new(pace, picked);
                 let header = Header::of(shared, &session, (way, key), told);
                 Ok(Flow {
                     session,
@@ -133,8 +138,9 @@ impl Flow {
                     backend,
                     lease,
                     header,
-                    udp,
-                    pairing: Pairing::new(udp.responses),
+                    udp: spec.udp,
+                    pairing: Pairing::new(spec.udp.responses),
+                    policers: [to_backend.map(policer), to_client.map(policer)],
                     is_bound: true,
                     picked,
                     touched: Cell::new(picked),
@@ -206,6 +212,18 @@ impl Flow {
         Err(unopened)
     }
 
+    /// Whether what its client sends may go now, or is over its rate.
+    pub(super) fn may_ask(&mut self, bytes: usize, now: Duration) -> bool {
+        let policer = self.policers[Direction::ToBackend as usize].as_mut();
+        policer.is_none_or(|policer| policer.take(bytes, now))
+    }
+
+    /// How many of the datagrams in a train, or the one, that its backend has sent may go to its client now.
+    pub(super) fn may_reply(&mut self, received: &Received, now: Duration) -> Option<usize> {
+        let policer = self.policers[Direction::ToClient as usize].as_mut()?;
+        Some(policer.take_of_train(received.bytes, received.segment.unwrap_or(received.bytes), now))
+    }
+
     /// Its client sends so many datagrams, and they are to be sent on now.
     pub(super) fn ask(&mut self, count: usize, now: Duration) {
         self.touched.set(now);
@@ -232,7 +250,7 @@ impl Flow {
     }
 
     /// Its backend has sent so many datagrams.
-    pub(super) fn replied(&mut self, count: usize, bytes: usize, now: Duration) {
+    pub(super) fn replied(&mut self, count: usize, now: Duration) {
         self.touched.set(now);
         self.way.counters.borrow().datagrams.from_backends.add(count as u64);
         let (watch, lease) = (self.session.watch(), &self.lease);
@@ -257,6 +275,10 @@ impl Flow {
             }
         }
         self.note_owed();
+    }
+
+    /// They go to its client.
+    pub(super) fn told(&self, count: usize, bytes: usize) {
         self.moved(Direction::ToClient, count, bytes);
     }
 

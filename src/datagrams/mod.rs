@@ -7,6 +7,7 @@
 
 mod flow;
 mod pairing;
+mod policer;
 mod recency;
 mod senders;
 mod sessions;

@@ -18,7 +18,7 @@ use super::senders::Senders;
 use super::train::{self, Train};
 use crate::config::{ProxyDatagrams, SourcePorts};
 use crate::end::End;
-use crate::net::{self, Batch, Inlet, Outgoing, Piece, Readiness, SLOTS, Socket};
+use crate::net::{self, Batch, Inlet, Outgoing, Piece, Readiness, Received, SLOTS, Socket};
 use crate::shared::Shared;
 use crate::stats::Dropped;
 use crate::table::BackendId;
@@ -199,10 +199,11 @@ impl World {
             // Nothing there, or an error that is about one datagram that was sent. The socket goes on.
             Err(_) => return,
         };
-        let udp = self.present.config.listeners[way.listener.get()].udp;
+        let spec = &self.present.config.listeners[way.listener.get()];
+        let (udp, is_policed) = (spec.udp, spec.bandwidth.to_backend.is_some());
         let counters = Arc::clone(&way.counters.borrow());
         // Where datagrams are counted one by one, they go one by one.
-        let goes_alone = udp.requests.is_some() || udp.responses == Some(0);
+        let goes_alone = udp.requests.is_some() || udp.responses == Some(0) || is_policed;
         let may_be_told = self.may_be_told(&way, inlet);
         self.pieces.clear();
         let mut waiting: Option<(Key, Train)> = None;
@@ -252,6 +253,7 @@ impl World {
     /// Passes datagrams of one client on to the backend of its session, and opens one if there is none.
     fn pass_on(&mut self, way: &Rc<Way>, key: Key, train: Train, now: Duration) {
         let why = match self.session_for(way, key) {
+            Ok(session) if !self.flows[session].may_ask(train.bytes, now) => Dropped::Bandwidth,
             Ok(session) => match self.send_to_backend(session, train, now) {
                 Ok(()) => return,
                 Err(error) => match Fault::of(&error) {
@@ -331,8 +333,22 @@ impl World {
                 flow.way.counters.borrow().datagrams.drop(Dropped::TooLarge, 1);
                 continue;
             }
+            let whole = Train::of(&received, self.pieces.len());
+            flow.replied(whole.datagrams, now);
+            let received = match flow.may_reply(&received, now) {
+                Some(count) if count < whole.datagrams => {
+                    let lost = (whole.datagrams - count) as u64;
+                    flow.way.counters.borrow().datagrams.drop(Dropped::Bandwidth, lost);
+                    if count == 0 {
+                        continue;
+                    }
+                    // All but the last are of one size.
+                    Received { bytes: count * received.segment.unwrap_or(received.bytes), ..received }
+                }
+                _ => received,
+            };
             let train = Train::of(&received, self.pieces.len());
-            flow.replied(train.datagrams, train.bytes, now);
+            flow.told(train.datagrams, train.bytes);
             self.pieces.push(Piece { slot, offset: 0, bytes: received.bytes });
             self.outgoing.push(Outgoing {
                 first: train.first,

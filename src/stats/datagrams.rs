@@ -47,11 +47,13 @@ pub enum Dropped {
     ProxyMissing,
     /// What it began with was no header.
     ProxyMalformed,
+    /// It was over the rate of its session.
+    Bandwidth,
 }
 
 impl Dropped {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [Dropped; 12] = [
+    pub const ALL: [Dropped; 13] = [
         Dropped::NoBackend,
         Dropped::BackendsFull,
         Dropped::NoRoom,
@@ -64,6 +66,7 @@ impl Dropped {
         Dropped::ProxyUntrusted,
         Dropped::ProxyMissing,
         Dropped::ProxyMalformed,
+        Dropped::Bandwidth,
     ];
 
     /// As it is printed.
@@ -81,6 +84,7 @@ impl Dropped {
             Dropped::ProxyUntrusted => "proxy-untrusted",
             Dropped::ProxyMissing => "proxy-missing",
             Dropped::ProxyMalformed => "proxy-malformed",
+            Dropped::Bandwidth => "bandwidth",
         }
     }
 }

@@ -20,7 +20,6 @@ const OF_CONNECTIONS: &[(&str, &str)] = &[
     ("idle_timeout", "write it into [listener.udp]"),
     ("half_closed_timeout", "remove it"),
     ("tls", "remove it"),
-    ("bandwidth", "remove it: datagrams are not slowed down"),
     ("route", "remove it: a datagram says no hello"),
     ("no_backend", "remove it: the datagram is dropped"),
     ("no_backend_message", "remove it: the datagram is dropped"),
