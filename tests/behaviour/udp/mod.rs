@@ -1,7 +1,9 @@
 //! Sessions over UDP.
 
 mod backends;
+mod bandwidth;
 mod exact;
+mod options;
 mod peers;
 mod proxy_accepting;
 mod proxy_protocol;

@@ -210,7 +210,7 @@ fn what_is_no_header_is_dropped_and_counted_and_nothing_of_it_reaches_a_backend(
         one_worker(&mut config);
         let ringway = Ringway::start(config);
         let sender = client_of(ringway.address());
-        malformed.iter().for_each(|bytes| drop(sender.send(bytes).unwrap()));
+        malformed.iter().for_each(|bytes| assert_eq!(sender.send(bytes).unwrap(), bytes.len()));
         await_that("all are dropped", || {
             dropped(&ringway, Dropped::ProxyMalformed) == malformed.len() as u64
         });
@@ -273,6 +273,7 @@ fn the_rules_are_asked_for_the_client_of_the_header_and_not_for_the_proxy() {
     sender.send(b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00a check").unwrap();
     assert_eq!(receive(&sender), b"a check");
     // An address that it cannot tell leaves its own.
+    let sender = client_of(ringway.address());
     sender.send(b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00whose").unwrap();
     await_that("it is refused", || dropped(&ringway, Dropped::Source) == 3);
     assert_eq!(ringway.finish().accepted, 2);
