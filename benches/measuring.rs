@@ -158,6 +158,7 @@ fn entry(number: u64) -> Entry {
         reached: Reached::Data,
         unanswered: false,
         end: End::Complete,
+        server_name: None,
     }
 }
 

@@ -30,7 +30,14 @@ pub fn arrival(watch: &Watch, client: Client, accepted: Duration, now: Duration,
 }
 
 /// For the access log.
-pub fn entry(watch: &Watch, client: Address, accepted: Duration, now: Duration, end: End) -> Entry {
+pub fn entry(
+    watch: &Watch,
+    client: Address,
+    server_name: Option<Box<str>>,
+    accepted: Duration,
+    now: Duration,
+    end: End,
+) -> Entry {
     let marks = watch.marks.get();
     let (reached, duration_us) = (reached(watch, end), us(now.saturating_sub(accepted)));
     let waited_us = marks.picked_us.map(u64::from).or((reached == Reached::Queue).then_some(duration_us));
@@ -53,6 +60,7 @@ pub fn entry(watch: &Watch, client: Address, accepted: Duration, now: Duration, 
         reached,
         unanswered: is_unanswered(watch, end),
         end,
+        server_name,
     }
 }
 

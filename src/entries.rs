@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use crate::config::{AccessLog, Address, Only};
 use crate::end::End;
 use crate::generation::Generation;
+use crate::routing::NAME_MAX;
 use crate::session_id::SessionId;
 use crate::table::BackendId;
 
@@ -18,12 +19,16 @@ use crate::table::BackendId;
 const ENTRIES_MAX: usize = 8_192;
 /// Lists under way per worker.
 const LISTS_MAX: usize = 8;
+
 /// What entries on their way may take of each worker's memory: the lists under way, the one that is written to, and the
-/// one that is read from.
-pub const BYTES_PER_WORKER_MAX: usize = (LISTS_MAX + 2) * ENTRIES_MAX * size_of::<Entry>();
+/// one that is read from. Clients that speak TLS may all have the longest name of a server, where those are read.
+pub fn bytes_per_worker_max(has_server_names: bool) -> usize {
+    let name = if has_server_names { NAME_MAX } else { 0 };
+    (LISTS_MAX + 2) * ENTRIES_MAX * (size_of::<Entry>() + name)
+}
 
 /// A session that has ended. Times are in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Which one it was.
     pub id: SessionId,
@@ -61,6 +66,8 @@ pub struct Entry {
     pub unanswered: bool,
     /// Why it ended.
     pub end: End,
+    /// The server that a client of TLS asked for, where that is read.
+    pub server_name: Option<Box<str>>,
 }
 
 /// How far a session came.
@@ -254,6 +261,7 @@ mod tests {
             reached: Reached::Data,
             unanswered: false,
             end,
+            server_name: None,
         }
     }
 

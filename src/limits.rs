@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::access::Sources;
 use crate::config::{Check, Config, Protocol};
 use crate::pipes::PIPE_BYTES;
 use crate::{admin, datagrams, figures, health, worker};
@@ -49,6 +50,8 @@ pub struct Limits {
     /// Bytes that the histograms of response times may take: when every backend has answered from the fastest to the
     /// slowest within one window.
     pub figure_bytes: u64,
+    /// Bytes of the tables of sources, of all listeners that limit them.
+    pub source_bytes: u64,
 }
 
 /// The limit on open files is too low for what is asked.
@@ -123,6 +126,8 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
     let spill_bytes = wanted * 2 * config.server.buffer_size as u64;
     let backends = config.backends().count();
     let figure_bytes = backends as u64 * figures::BYTES_PER_BACKEND_MAX as u64;
+    let limited = config.listeners.iter().filter(|listener| listener.limits.has_sources());
+    let source_bytes = limited.map(|listener| Sources::bytes(listener.limits.sources_max) as u64).sum();
     Ok(Limits {
         sessions_max: wanted as usize,
         per_session,
@@ -133,6 +138,7 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
         pipe_bytes,
         spill_bytes,
         figure_bytes,
+        source_bytes,
     })
 }
 
@@ -211,6 +217,18 @@ mod tests {
         both.listeners[1].bind.truncate(1);
         both.listeners[1].protocol = Protocol::Tcp;
         assert_eq!(plan(&both, 2, 1000, 0).unwrap().sessions_max, (1000 - 343) / 2);
+    }
+
+    #[test]
+    fn the_tables_of_sources_are_counted_where_there_are_some() {
+        let mut config = config(None);
+        assert_eq!(plan(&config, 2, 1000, 0).unwrap().source_bytes, 0);
+        config.listeners[0].limits.sessions_per_source = std::num::NonZeroU32::new(3);
+        let one = plan(&config, 2, 1000, 0).unwrap().source_bytes;
+        // Two places for each of 65,536 sources, in which their addresses are.
+        assert!(one > 2 * 65_536 * 16, "{one}");
+        config.listeners.push(config.listeners[0].clone());
+        assert_eq!(plan(&config, 2, 1000, 0).unwrap().source_bytes, 2 * one);
     }
 
     #[test]

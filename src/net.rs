@@ -10,6 +10,7 @@ mod listening;
 mod options;
 mod readiness;
 mod source;
+mod tcp_info;
 mod unix;
 
 use std::io;
@@ -398,26 +399,9 @@ pub fn is_out_of_ports(error: &io::Error) -> bool {
 /// Whether the connection is over: reset, timed out, or ended by both sides. Takes nothing from the socket. One of a Unix
 /// socket never counts as over.
 pub fn is_over(socket: &Socket) -> bool {
-    const TCP_CLOSE: u8 = 7;
-    // The state is the first byte of struct tcp_info; the kernel copies no more than it is asked for.
-    let mut state: u8 = 0;
-    let mut size: libc::socklen_t = 1;
-    // SAFETY: the kernel writes at most `size` bytes, which is 1, to a live local of one byte, and the size itself.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.raw(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut state).cast(),
-            &raw mut size,
-        )
-    };
-    if result != 0 {
-        // A Unix socket has no state of TCP. One whose peer has closed it can still be read to its end, and then says by
-        // itself what became of it.
-        return io::Error::last_os_error().raw_os_error() != Some(libc::EOPNOTSUPP);
-    }
-    state == TCP_CLOSE
+    // A Unix socket has no state of TCP. One whose peer has closed it can still be read to its end, and then says by itself what
+    // became of it.
+    tcp_info::is_closed(socket.raw()).unwrap_or_else(|error| error.raw_os_error() != Some(libc::EOPNOTSUPP))
 }
 
 /// Whether the peer has reset the connection and nobody has been told yet. Takes nothing from the socket.

@@ -167,6 +167,8 @@ pub struct ListenerStats {
     pub accepted: Counter,
     /// Sessions now.
     pub active: Counter,
+    /// Clients in the kernel's queues, whom nobody has accepted yet; up to a second ago.
+    pub waiting: Counter,
     /// Sessions by how they ended, in the order of [`End::ALL`].
     pub ends: [Counter; End::COUNT],
     /// Connections that were not let in, by why, in the order of [`Refused::ALL`].

@@ -39,6 +39,7 @@ struct Object<'a> {
     pool_sessions: u64,
     backend_sessions: u64,
     listener_port: Option<u16>,
+    server_name: Option<&'a str>,
 }
 
 /// Appends the line, without its end.
@@ -71,6 +72,7 @@ pub(super) fn json(line: &mut Vec<u8>, entry: &Entry, named: &Named<'_>, accepte
         pool_sessions: busy.pool,
         backend_sessions: busy.backend,
         listener_port: Some(entry.port).filter(|&port| port != 0),
+        server_name: entry.server_name.as_deref(),
     };
     // Neither a vector nor these types can fail.
     let _ = serde_json::to_writer(line, &object);
@@ -97,7 +99,7 @@ mod tests {
              \"backend_address\":\"10.0.0.1:80\",\"end\":\"complete\",\"termination\":\"--\",\"wait_us\":1250,\
              \"connect_us\":340,\"first_byte_us\":12345,\"total_us\":5007999,\"to_backend_bytes\":97,\
              \"to_client_bytes\":212,\"retries\":1,\"queued_behind\":3,\"process_sessions\":9,\"listener_sessions\":8,\
-             \"pool_sessions\":7,\"backend_sessions\":6,\"listener_port\":443}"
+             \"pool_sessions\":7,\"backend_sessions\":6,\"listener_port\":443,\"server_name\":null}"
         );
     }
 

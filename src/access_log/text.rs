@@ -75,13 +75,17 @@ fn write_more(line: &mut Vec<u8>, entry: &Entry, named: &Named<'_>) -> std::io::
     }
     write!(
         line,
-        " total_us={} to_backend_bytes={} to_client_bytes={} algorithm={} worker={} session={}",
+        " total_us={} to_backend_bytes={} to_client_bytes={} algorithm={} worker={} session={} listener_port={} \
+         server_name={}",
         entry.duration_us,
         entry.bytes_to_backend,
         entry.bytes_to_client,
         named.algorithm,
         entry.id.worker(),
-        entry.id
+        entry.id,
+        entry.port,
+        // No name has what would end a field or a line.
+        entry.server_name.as_deref().unwrap_or("-")
     )
 }
 
@@ -111,8 +115,15 @@ mod tests {
             line(&entry(), busy),
             "192.0.2.7:50123 [21/Sep/2026:14:13:20.123] web app/blue 1/0/5007 212 -- 9/8/7/6/0 0/0 end=complete \
              wait_us=1250 connect_us=340 first_byte_us=12345 total_us=5007999 to_backend_bytes=97 to_client_bytes=212 \
-             algorithm=peak-ewma worker=1 session=1-17"
+             algorithm=peak-ewma worker=1 session=1-17 listener_port=443 server_name=-"
         );
+    }
+
+    #[test]
+    fn one_that_asked_for_a_server() {
+        let entry = Entry { server_name: Some("app.example".into()), ..entry() };
+        let line = line(&entry, Busy::default());
+        assert!(line.ends_with(" session=1-17 listener_port=443 server_name=app.example"), "{line}");
     }
 
     #[test]
@@ -121,7 +132,7 @@ mod tests {
             line(&unserved(), Busy::default()),
             "2001:db8::7:1 [21/Sep/2026:14:13:20.123] web app/<NOSRV> -1/-1/0 0 SC 0/0/0/0/0 0/0 end=no-backend \
              wait_us=-1 connect_us=-1 first_byte_us=-1 total_us=999 to_backend_bytes=0 to_client_bytes=0 \
-             algorithm=peak-ewma worker=1 session=1-17"
+             algorithm=peak-ewma worker=1 session=1-17 listener_port=443 server_name=-"
         );
     }
 
@@ -165,6 +176,7 @@ pub(crate) mod testing {
             reached: Reached::Data,
             unanswered: false,
             end: End::Complete,
+            server_name: None,
         }
     }
 

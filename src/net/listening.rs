@@ -9,7 +9,7 @@ use std::sync::Arc;
 use socket2::Type;
 
 use super::unix::{self, Door};
-use super::{is_mptcp, options, prepare_listener, set_tcp_options};
+use super::{is_mptcp, options, prepare_listener, set_tcp_options, tcp_info};
 use crate::config::{Address, Listener};
 
 /// A listening socket of one worker; a Unix socket is all workers' together, each with a descriptor of its own.
@@ -158,6 +158,11 @@ impl Listening {
         // A client of a Unix socket hardly has a name, and one that it has says nothing of who it is.
         let address = address.as_socket().map_or(Address::NAMELESS, Address::Ip);
         Ok((socket.into(), address))
+    }
+
+    /// How many clients wait in its queue, as far as the kernel tells: of a Unix socket it does not, and 0 is said.
+    pub fn queued(&self) -> u64 {
+        tcp_info::queued(&self.socket).map_or(0, u64::from)
     }
 
     /// Whether it accepts IPv4 as well, on an IPv6 address.

@@ -57,7 +57,7 @@ const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 const HOST_NAME: u8 = 0;
 /// The longest name that DNS knows.
-const NAME_MAX: usize = 253;
+pub const NAME_MAX: usize = 253;
 
 /// Reads what has come, from the first byte on. A message of more than `bytes_max` is not waited for.
 pub fn read(bytes: &[u8], bytes_max: usize) -> Reading {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use crate::config::{Route, ServerName};
 
-pub use client_hello::{Hello, Malformed, RECORD_HEADERS_MAX, Reading, read};
+pub use client_hello::{Hello, Malformed, NAME_MAX, RECORD_HEADERS_MAX, Reading, read};
 
 /// What came of a client's hello, where one was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use signal_hook::consts::SIGXFSZ;
 use signal_hook::flag;
 
-use super::{CLOSE_TIMEOUT, Error, Event, spawn};
+use super::threads::{Event, spawn};
+use super::{CLOSE_TIMEOUT, Error};
 use crate::access_log::{self, Order, Writer};
 use crate::config::{AccessLog, Choice, Config, LogTo, SyslogAddress};
 use crate::entries::{self, Counts};
@@ -73,7 +74,7 @@ impl Logging {
     }
 
     /// Where lines go, and the most that they take of the memory on their way.
-    pub(super) fn limits(&self, workers: usize) -> impl fmt::Display {
+    pub(super) fn limits(&self, workers: usize, config: &Config) -> impl fmt::Display {
         let to = match &self.spec.to {
             LogTo::Stdout => "standard output".to_owned(),
             LogTo::Stderr => "standard error".to_owned(),
@@ -84,7 +85,9 @@ impl Logging {
         format!(
             "{} to {to}; up to {workers} workers x {} KiB of memory",
             self.spec.format.word(),
-            entries::BYTES_PER_WORKER_MAX / 1024
+            entries::bytes_per_worker_max(
+                config.listeners.iter().any(|listener| !listener.routes.is_empty())
+            ) / 1024
         )
     }
 }

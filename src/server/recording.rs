@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use signal_hook::consts::SIGXFSZ;
 use signal_hook::flag;
 
-use super::{CLOSE_TIMEOUT, Error, Event, spawn};
+use super::threads::{Event, spawn};
+use super::{CLOSE_TIMEOUT, Error};
 use crate::arrivals::{self, Counts, Setting};
 use crate::config::{Config, Record};
 use crate::record::{self, Header, Writer};

@@ -4,7 +4,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Admitted, connect as connect_from};
+use super::Admitted;
+use super::connect::connect as connect_from;
 use crate::config::{self, Address};
 use crate::load::Lease;
 use crate::net::{self, Socket};

@@ -45,6 +45,8 @@ pub use listing::{LISTED_MAX, Listed, Listing, Wanted};
 
 /// From one housekeeping to the next: how late a deadline can be.
 const TICK: Duration = Duration::from_millis(50);
+/// From one look at how many clients wait to be accepted to the next: a second. Each socket is asked.
+const QUEUE_TICKS: u64 = 20;
 /// From one look whether it may accept to the next.
 const START_PAUSE: Duration = Duration::from_millis(1);
 /// The worker's clock advances by no more than this at a tick. After a gap (the process was stopped, the machine slept)
@@ -356,6 +358,20 @@ impl Worker {
         core.samples.hand_over();
         core.arrivals.iter().for_each(Arrivals::hand_over);
         self.show_carried();
+        if self.counts[self.id].ticks.get().is_multiple_of(QUEUE_TICKS) {
+            self.show_queues();
+        }
+    }
+
+    /// Shows others how many clients wait to be accepted.
+    fn show_queues(&self) {
+        let shared = self.shared.borrow();
+        let listeners = &shared.stats.listeners;
+        listeners.iter().for_each(|one| one.waiting.reset());
+        for socket in self.sockets.borrow().iter() {
+            let waiting = &listeners[socket.listener.get()].waiting;
+            waiting.set(waiting.get() + socket.socket.queued());
+        }
     }
 
     /// Shows others what the relays have carried.

@@ -212,11 +212,15 @@ fn over_the_sessions_of_a_listener_clients_wait_for_a_place() {
     waiting.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     waiting.read(&mut [0; 6]).expect_err("it was served beyond the limit");
     assert_eq!(ringway.totals().accepted, 2);
+    let stats = ringway.server().stats();
+    let queued = || stats.sum(|worker| &worker.listeners[0].waiting);
+    await_that("it is seen in the queue", || queued() == 1);
     waiting.set_read_timeout(Some(DEADLINE)).unwrap();
     drop(clients);
     let mut answer = [0; 6];
     waiting.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"please");
+    await_that("nobody is left in the queue", || queued() == 0);
     drop(waiting);
     let totals = ringway.finish();
     assert_eq!((totals.accepted, totals.refused), (3, [0; Refused::COUNT]));

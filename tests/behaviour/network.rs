@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::gettid;
+use nix::unistd::{Uid, gettid};
 
 use crate::common::DEADLINE;
 
@@ -24,7 +24,8 @@ impl Network {
     pub fn new() -> Network {
         let (work, works) = mpsc::channel::<Work>();
         let thread = thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a network of its own takes root");
+            unshare(CloneFlags::CLONE_NEWNET)
+                .expect("a network of its own takes root, or see `is_root_here`");
             works.into_iter().for_each(|work| work());
         });
         let network = Network { work: Some(work), thread: Some(thread) };
@@ -83,4 +84,50 @@ impl Drop for Network {
             panic!("the thread of a network panicked");
         }
     }
+}
+
+/// Whether this process may do here what takes root. Who is not root runs the test once more in namespaces in which it is: true is
+/// there, and false is here, where nothing is left to do.
+pub fn is_root_here(test: &str) -> bool {
+    Uid::effective().is_root() || {
+        run_once_more(test, &["--user", "--map-root-user"], "exec");
+        false
+    }
+}
+
+/// The same for a test that becomes other users as well.
+pub fn is_root_here_with_users(test: &str) -> bool {
+    Uid::effective().is_root() || {
+        // Takes what newuidmap and /etc/subuid give to users; util-linux says which of them is missing.
+        run_once_more(test, &["--user", "--map-root-user", "--map-auto"], "exec");
+        false
+    }
+}
+
+/// The same for a test that changes the settings of its network, which it has to itself.
+pub fn is_in_a_network_of_its_own(test: &str) -> bool {
+    const THERE: &str = "RINGWAY_TEST_NETWORK";
+    std::env::var_os(THERE).is_some() || {
+        let as_root: &[&str] = if Uid::effective().is_root() { &[] } else { &["--user", "--map-root-user"] };
+        let flags = [as_root, &["--net"]].concat();
+        run_once_more(test, &flags, &format!("ip link set lo up && {THERE}=yes exec"));
+        false
+    }
+}
+
+/// Runs a test of this program in new namespaces; fails if it does, or if they cannot be had.
+fn run_once_more(test: &str, flags: &[&str], how: &str) {
+    let script = format!("{how} \"$0\" --exact \"$1\" --nocapture");
+    let mut run = Command::new("unshare");
+    run.args(flags).args(["sh", "-c", &script]).arg(std::env::current_exe().unwrap()).arg(test);
+    let path = std::env::var("PATH").unwrap_or_default();
+    let run = run.env("PATH", format!("{path}:/usr/sbin")).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(
+        run.status.success(),
+        "this test takes root, or namespaces of its own (unshare {}):\n{said}{}",
+        flags.join(" "),
+        String::from_utf8_lossy(&run.stderr)
+    );
+    assert!(said.contains("1 passed"), "{said}");
 }

@@ -1,13 +1,15 @@
 //! Pools by what a TLS client says first.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
-use ringway::config::{self, Config};
+use ringway::config::{self, Config, LogFormat};
 use ringway::end::End;
 use ringway::routing::Heard;
 
+use super::access_log::file;
 use super::peers::{Authority, Server};
 use crate::common::*;
 
@@ -81,7 +83,11 @@ fn each_client_of_openssl_gets_the_server_that_it_asks_for() {
         ("server_name = '*.example.com'", wild),
         ("server_name = 'www.example.com'\nalpn = ['acme-tls/1']", spoken),
     ];
-    let ringway = Ringway::start(routed(&routes, own, ""));
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut config = routed(&routes, own, "");
+    config.access_log = Some(file(&log, LogFormat::Text));
+    let ringway = Ringway::start(config);
     let served = |name, more: &[&str]| served(ringway.address(), name, more);
     assert_eq!(served("www.example.com", &[]), "CN=exact.example");
     assert_eq!(served("WWW.EXAMPLE.COM", &[]), "CN=exact.example");
@@ -91,6 +97,11 @@ fn each_client_of_openssl_gets_the_server_that_it_asks_for() {
     assert_eq!(served("www.example.com", &["-alpn", "h2"]), "CN=exact.example");
     assert_eq!((heard(&ringway, Heard::Matched), heard(&ringway, Heard::Unmatched)), (5, 1));
     ringway.finish();
+    let log = fs::read_to_string(log).unwrap();
+    let mut asked: Vec<_> = log.lines().map(|line| line.rsplit_once(" server_name=").unwrap().1).collect();
+    asked.sort_unstable();
+    let www = "www.example.com";
+    assert_eq!(asked, ["a.b.example.com", "example.com", www, www, www, www]);
 }
 
 #[test]

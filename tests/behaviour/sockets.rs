@@ -17,6 +17,7 @@ use ringway::table::State;
 
 use super::udp;
 use crate::common::*;
+use crate::network::is_in_a_network_of_its_own;
 
 /// What the kernel says of the sockets that this filter finds, all of a socket in one line.
 fn seen(filter: &str) -> String {
@@ -224,6 +225,10 @@ fn a_client_that_says_nothing_is_no_session_where_that_is_deferred() {
 
 #[test]
 fn connections_to_backends_are_what_the_pool_wants() {
+    // A mark takes rights over the network.
+    if !is_in_a_network_of_its_own("sockets::connections_to_backends_are_what_the_pool_wants") {
+        return;
+    }
     let backend = TestBackend::new(tells_its_peer);
     let wanted = PoolSocket {
         device: Some("lo".into()),
@@ -269,6 +274,10 @@ fn checks_are_what_the_pool_wants_too() {
 
 #[test]
 fn datagrams_to_backends_are_what_the_pool_wants() {
+    // A mark takes rights over the network.
+    if !is_in_a_network_of_its_own("sockets::datagrams_to_backends_are_what_the_pool_wants") {
+        return;
+    }
     let backend = udp::UdpBackend::new(|socket, _, peer| {
         let _ = socket.send_to(peer.to_string().as_bytes(), peer);
     });
@@ -396,24 +405,6 @@ fn a_backend_that_does_not_answer_ends_a_connect_by_mptcp_in_time() {
         assert_echo(&mut ringway.connect(), b"the other one");
     }
     ringway.finish();
-}
-
-/// Runs a test of this program once more, in a network of its own, whose settings it may change: true is there, and false here,
-/// where there is nothing left to do.
-pub(super) fn is_in_a_network_of_its_own(test: &str) -> bool {
-    const THERE: &str = "RINGWAY_TEST_NETWORK";
-    if std::env::var_os(THERE).is_some() {
-        return true;
-    }
-    let own = std::env::current_exe().unwrap();
-    let script = "ip link set lo up && exec \"$0\" --exact \"$1\" --nocapture";
-    let mut run = Command::new("unshare");
-    run.args(["--net", "sh", "-c", script]).arg(own).arg(test).env(THERE, "yes");
-    let run = run.output().unwrap();
-    let said = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
-    assert!(said.contains("1 passed"), "{said}");
-    false
 }
 
 /// A counter of the kernel's, in this network.

@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 
-use nix::unistd::Uid;
 use ringway::config::{Check, Config, Datagrams, Exchange};
 use ringway::end::End;
 
 use crate::common::*;
-use crate::network::Network;
+use crate::network::{Network, is_root_here};
 use crate::udp;
 
 /// A backend that echoes, and who has come.
@@ -38,7 +37,7 @@ fn local(port: u16) -> SocketAddr {
 
 #[test]
 fn more_sessions_than_one_address_has_ports_reach_one_backend() {
-    if !Uid::effective().is_root() {
+    if !is_root_here("sources::more_sessions_than_one_address_has_ports_reach_one_backend") {
         return;
     }
     // Elsewhere anybody may have one of the ports.
@@ -73,7 +72,7 @@ fn more_sessions_than_one_address_has_ports_reach_one_backend() {
 
 #[test]
 fn connections_by_mptcp_come_from_there_as_well() {
-    if !Uid::effective().is_root() {
+    if !is_root_here("sources::connections_by_mptcp_come_from_there_as_well") {
         return;
     }
     Network::new().run(|| {
@@ -134,7 +133,7 @@ fn checks_come_from_these_addresses_as_well() {
 
 #[test]
 fn datagrams_that_check_come_from_there_too() {
-    if !Uid::effective().is_root() {
+    if !is_root_here("sources::datagrams_that_check_come_from_there_too") {
         return;
     }
     Network::new().run(|| {
@@ -185,7 +184,9 @@ fn ports_of_which_the_kernel_would_not_take_any_are_told_at_the_start() {
 
 #[test]
 fn sessions_of_datagrams_come_from_there_and_from_the_next_address_when_one_has_no_port_left() {
-    if !Uid::effective().is_root() {
+    if !is_root_here(
+        "sources::sessions_of_datagrams_come_from_there_and_from_the_next_address_when_one_has_no_port_left",
+    ) {
         return;
     }
     Network::new().run(|| {

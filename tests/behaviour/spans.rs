@@ -9,10 +9,10 @@ use ringway::config::{self, Address, Config, LogFormat};
 use ringway::plan::Kind;
 use ringway::server::Server;
 
-use super::sockets::is_in_a_network_of_its_own;
 use super::{process, udp};
 use crate::access_log;
 use crate::common::*;
+use crate::network::is_in_a_network_of_its_own;
 
 /// The addresses that a file with this `bind` has.
 fn binds(bind: &str) -> Vec<Address> {

@@ -4,12 +4,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use nix::unistd::Uid;
 use ringway::end::End;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::common::*;
-use crate::network::Network;
+use crate::network::{Network, is_root_here};
 use crate::udp::{receive, socket_at};
 
 /// What leads to ringway: everything to port 80, and what belongs to its sockets.
@@ -56,7 +55,9 @@ fn listen_at(address: SocketAddr) -> TcpListener {
 
 #[test]
 fn what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_names_where_it_wanted_to_go() {
-    if !Uid::effective().is_root() {
+    if !is_root_here(
+        "transparent::what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_names_where_it_wanted_to_go",
+    ) {
         return;
     }
     let [clients, middle, servers] = three_networks();
@@ -109,7 +110,8 @@ const RULES_OF_DATAGRAMS: &str = "table inet ringway {
 #[test]
 fn datagrams_that_tproxy_leads_here_reach_the_backend_from_their_client_and_replies_come_from_where_they_went()
  {
-    if !Uid::effective().is_root() {
+    let name = "transparent::datagrams_that_tproxy_leads_here_reach_the_backend_from_their_client_and_replies_come_from_where_they_went";
+    if !is_root_here(name) {
         return;
     }
     let [clients, middle, servers] = three_networks();
@@ -144,7 +146,7 @@ fn datagrams_that_tproxy_leads_here_reach_the_backend_from_their_client_and_repl
 
 #[test]
 fn checks_and_clients_that_cannot_be_passed_on_come_from_ringway_itself() {
-    if !Uid::effective().is_root() {
+    if !is_root_here("transparent::checks_and_clients_that_cannot_be_passed_on_come_from_ringway_itself") {
         return;
     }
     let [_clients, middle, servers] = three_networks();

@@ -94,10 +94,28 @@ impl Browser {
 
     /// All of the page as a picture in `target/tmp`.
     pub(crate) fn keep_picture(&self, name: &str) {
-        let picture = self.developer("Page.captureScreenshot", &json!({"captureBeyondViewport": true}));
+        let (width, height) = self.extent();
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        let picture =
+            self.developer("Page.captureScreenshot", &json!({"captureBeyondViewport": true, "clip": clip}));
         let bytes = BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
         fs::write(path, bytes).unwrap();
+    }
+
+    /// Width and height of all of the page, as soon as it has some: a page that has just been loaded may have no place in its
+    /// window yet, and of that no picture can be taken.
+    fn extent(&self) -> (f64, f64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let metrics = self.developer("Page.getLayoutMetrics", &json!({}));
+            let [width, height] =
+                ["width", "height"].map(|side| metrics["cssContentSize"][side].as_f64().unwrap());
+            if width > 0.0 && height > 0.0 {
+                return (width, height);
+            }
+            assert!(Instant::now() < deadline, "the page stays without a size: {metrics}");
+        }
     }
 
     /// What the browser has written into its console.

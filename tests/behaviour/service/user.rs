@@ -8,6 +8,7 @@ use nix::unistd::Uid;
 use tempfile::TempDir;
 
 use crate::common::*;
+use crate::network::is_root_here_with_users;
 use crate::process::{outcome, ringway, run_file_as, run_listening_as, write_file};
 
 /// Nobody has it, here or elsewhere.
@@ -37,7 +38,7 @@ fn of_each<'a>(statuses: &'a [String], name: &str) -> Vec<Vec<&'a str>> {
 
 #[test]
 fn every_thread_is_the_user_and_what_only_root_may_is_over() {
-    if !Uid::effective().is_root() {
+    if !is_root_here_with_users("service::user::every_thread_is_the_user_and_what_only_root_may_is_over") {
         return;
     }
     let backend = TestBackend::echo();
@@ -77,7 +78,9 @@ fn every_thread_is_the_user_and_what_only_root_may_is_over() {
 #[test]
 fn what_is_to_be_transparent_still_can_be_and_only_for_that_more_is_kept() {
     const BIND_AND_RAW: u64 = 1 << 10 | 1 << 13;
-    if !Uid::effective().is_root() {
+    if !is_root_here_with_users(
+        "service::user::what_is_to_be_transparent_still_can_be_and_only_for_that_more_is_kept",
+    ) {
         return;
     }
     let (seen, sessions) = std::sync::mpsc::channel();
@@ -107,7 +110,7 @@ fn what_is_to_be_transparent_still_can_be_and_only_for_that_more_is_kept() {
 
 #[test]
 fn a_user_with_a_name_has_the_groups_of_the_system() {
-    if !Uid::effective().is_root() {
+    if !is_root_here_with_users("service::user::a_user_with_a_name_has_the_groups_of_the_system") {
         return;
     }
     let backend = TestBackend::echo();
@@ -151,7 +154,7 @@ fn what_cannot_be_is_refused_before_anybody_is_served() {
 
 #[test]
 fn who_is_that_user_already_has_nothing_to_leave() {
-    if !Uid::effective().is_root() {
+    if !is_root_here_with_users("service::user::who_is_that_user_already_has_nothing_to_leave") {
         return;
     }
     let backend = TestBackend::echo();

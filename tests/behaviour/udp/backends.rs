@@ -1,9 +1,9 @@
 //! What becomes of sessions over UDP when their backends go.
 
-use ringway::config::Algorithm;
+use ringway::config::{Algorithm, Check};
 use ringway::end::End;
 use ringway::health::Order;
-use ringway::table::{BackendId, Mode};
+use ringway::table::{BackendId, Mode, State};
 
 use super::{UdpBackend, assert_echo, client_of, config, count, receive};
 use crate::common::{Ringway, await_that, one_worker};
@@ -69,4 +69,19 @@ fn while_no_other_is_up_a_client_stays_with_the_backend_that_it_has() {
     await_that("it is out", || !ringway.server().table().backends[0].is_open());
     assert_echo(&client, b"after");
     ringway.finish();
+}
+
+#[test]
+fn one_that_was_chosen_although_it_is_down_keeps_its_clients() {
+    let backend = UdpBackend::echo();
+    let mut config = config(&[backend.address]);
+    // Nobody is there over TCP.
+    config.pools[0].health.check = Check::Tcp(Default::default());
+    config.pools[0].panic_threshold = 50;
+    let ringway = Ringway::start(config);
+    await_that("it is down", || ringway.server().table().backends[0].health.state == State::Down);
+    let client = client_of(ringway.address());
+    (0..5).for_each(|round| assert_echo(&client, &[round]));
+    assert_eq!(count(&ringway, |datagrams| &datagrams.rebalanced), 0);
+    assert_eq!(ringway.finish().accepted, 1);
 }

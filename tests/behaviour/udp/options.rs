@@ -1,6 +1,5 @@
 //! What the sockets are like that clients send to.
 
-use nix::unistd::Uid;
 use ringway::config::{Address, ListeningSocket};
 use ringway::net::bind_inlets;
 use socket2::SockRef;
@@ -8,7 +7,7 @@ use socket2::SockRef;
 use super::reloading::change;
 use super::{UdpBackend, assert_echo, assert_silent, client_of, config};
 use crate::common::{Ringway, any_port};
-use crate::network::Network;
+use crate::network::{Network, is_root_here};
 
 /// Only what is marked leaves.
 const RULES: &str = "table inet ringway {
@@ -47,7 +46,7 @@ fn each_socket_of_a_listener_has_its_options_and_loses_them_when_they_are_taken_
 
 #[test]
 fn a_reload_changes_them_for_the_sockets_that_there_are() {
-    if !Uid::effective().is_root() {
+    if !is_root_here("udp::options::a_reload_changes_them_for_the_sockets_that_there_are") {
         return;
     }
     let network = Network::new();

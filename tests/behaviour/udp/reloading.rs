@@ -6,7 +6,7 @@ use std::thread;
 
 use ringway::config::Config;
 
-use super::{UdpBackend, assert_echo, client_of, config, receive};
+use super::{UdpBackend, assert_echo, client_of, config, count, receive};
 use crate::common::{DEADLINE, Ringway, await_that, one_worker};
 use crate::peers::own_address;
 
@@ -120,6 +120,7 @@ fn a_listener_with_another_name_keeps_its_socket_where_the_file_says_the_port() 
     assert_eq!(addresses(&ringway), before);
     assert_echo(&client, b"after");
     assert_eq!(ringway.totals().accepted, 1, "the session has gone on");
+    assert_eq!(count(&ringway, |datagrams| &datagrams.to_clients), 1, "and is counted for the new name");
     // One that takes any port is known by its name.
     change(&ringway, |config| config.listeners[1].name = "another".into());
     assert_eq!(addresses(&ringway)[0], before[0]);

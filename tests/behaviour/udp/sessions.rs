@@ -4,9 +4,12 @@ use std::net::UdpSocket;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use ringway::config::SourcePorts;
+use ringway::config::{ListeningSocket, SourcePorts};
 use ringway::end::End;
+use ringway::net::Inlet;
 use ringway::stats::Dropped;
+
+use socket2::SockRef;
 
 use super::{UdpBackend, assert_echo, assert_silent, client_of, config, count, dropped, receive};
 use crate::common::{DEADLINE, Ringway, await_that, one_worker};
@@ -166,4 +169,15 @@ fn a_session_ends_at_its_idle_timeout_and_the_next_datagram_opens_another() {
     assert_echo(&client, b"back");
     assert_eq!(ringway.totals().accepted, 2);
     ringway.finish();
+}
+
+#[test]
+fn what_seems_to_come_from_the_listener_itself_does_not_go_round() {
+    let backend = UdpBackend::echo();
+    let ringway = Ringway::start(config(&[backend.address]));
+    // The kernel gives what comes there to the sockets of ringway: only they are known to its program.
+    let own = Inlet::beside(ringway.address(), &ListeningSocket::default()).unwrap();
+    SockRef::from(&own).send_to(b"round and round", &ringway.address().into()).unwrap();
+    await_that("it is dropped", || dropped(&ringway, Dropped::Source) == 1);
+    assert_eq!((ringway.finish().accepted, backend.received()), (0, 0));
 }
