@@ -85,3 +85,19 @@ fn one_that_was_chosen_although_it_is_down_keeps_its_clients() {
     assert_eq!(count(&ringway, |datagrams| &datagrams.rebalanced), 0);
     assert_eq!(ringway.finish().accepted, 1);
 }
+
+#[test]
+fn that_nobody_is_there_ends_a_session_also_when_its_client_sends_no_more() {
+    let mut backend = UdpBackend::at(own_address(5303), |_, _, _| {});
+    backend.stop();
+    let ringway = Ringway::start(config(&[backend.address]));
+    // Each of them asks once. The kernel does not say it of every datagram.
+    let mut clients = Vec::new();
+    await_that("one is told", || {
+        let client = client_of(ringway.address());
+        client.send(b"who?").unwrap();
+        clients.push(client);
+        ringway.totals().ended(End::BackendReset) > 0
+    });
+    ringway.finish();
+}
