@@ -42,6 +42,7 @@ pub mod explain;
 pub mod figures;
 pub mod health;
 pub mod heartbeat;
+pub mod journal;
 pub mod kernel;
 pub mod limits;
 pub mod lists;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use ringway::cli::{self, Command};
 use ringway::config::{Config, Errors, LogLevel};
 use ringway::output::{self, Output};
-use ringway::{demo, server};
+use ringway::{demo, journal, server};
 use tracing_appender::non_blocking::NonBlocking;
 
 #[global_allocator]
@@ -69,10 +69,10 @@ fn start_logging(level: LogLevel, log: NonBlocking) {
         LogLevel::Debug => tracing::Level::DEBUG,
         LogLevel::Trace => tracing::Level::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(log)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(log);
+    if journal::is_read() {
+        log.event_format(journal::Lines::default()).init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+    }
 }

@@ -1,15 +1,17 @@
-//! Sockets and process limits: every system call that ringway makes outside the ring.
+//! Sockets, and with `machine.rs` process limits: every system call that ringway makes outside the ring.
 //!
-//! One of the two files with unsafe code (the other is `ring.rs`). Calls that socket2 or std wrap are made through
+//! One of the two rooms with unsafe code (the other is `ring.rs`). Calls that socket2 or std wrap are made through
 //! them; what is left for libc is affinity, limits, two ioctls and the disconnect that [`abort`] needs.
 #![allow(unsafe_code)]
 
 mod channel;
 mod datagrams;
 mod listening;
+mod machine;
 mod options;
 mod readiness;
 mod source;
+mod splice;
 mod tcp_info;
 mod unix;
 
@@ -31,8 +33,13 @@ pub use datagrams::{
     datagrams_to, is_inlet, is_no_train, is_too_large, prepare_datagrams, try_inlet,
 };
 pub use listening::Listening;
+pub use machine::{
+    allowed_cores, backlog_max, keep_off, kernel_release, kill_group, listen_drops, locked_memory_limit,
+    make_room_for_descriptors, pin_to, pipe_pages_soft, raise_open_files_limit, step_back, use_small_pages,
+};
 pub use readiness::Readiness;
 pub use source::{set as set_source, try_all as try_source};
+pub use splice::{PipeEnds, pipe, splice_from, splice_to};
 pub use unix::connect_now as connect_unix_now;
 
 /// A connected or connecting socket of one worker: of TCP, or of this machine.
@@ -341,51 +348,6 @@ pub fn send_now(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
     SockRef::from(socket).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
 }
 
-/// The two ends of a pipe.
-#[derive(Debug)]
-pub struct PipeEnds {
-    reading: io::PipeReader,
-    writing: io::PipeWriter,
-}
-
-/// A pipe with room for this much, or for as much as the kernel grants; returns what that is.
-pub fn pipe(size: usize) -> io::Result<(PipeEnds, usize)> {
-    let (reading, writing) = io::pipe()?;
-    let asked = libc::c_int::try_from(size).unwrap_or(libc::c_int::MAX);
-    // SAFETY: fcntl with F_SETPIPE_SZ takes two numbers; the descriptor is open for as long as `writing` lives.
-    let granted = unsafe { libc::fcntl(writing.as_raw_fd(), libc::F_SETPIPE_SZ, asked) };
-    // EPERM: over what this user may have. The pipe stays as it was made.
-    let granted = if granted > 0 {
-        granted
-    } else {
-        // SAFETY: fcntl with F_GETPIPE_SZ takes one number; the descriptor is open for as long as `writing` lives.
-        unsafe { libc::fcntl(writing.as_raw_fd(), libc::F_GETPIPE_SZ) }
-    };
-    let size = usize::try_from(granted).map_err(|_| io::Error::last_os_error())?;
-    Ok((PipeEnds { reading, writing }, size))
-}
-
-/// Moves up to `count` bytes that the socket has into the pipe, without a copy and without waiting.
-///
-/// The socket has to be non-blocking: on the receiving side the kernel heeds nothing else.
-pub fn splice_from(socket: &Socket, pipe: &PipeEnds, count: usize) -> io::Result<usize> {
-    splice(socket.raw(), pipe.writing.as_raw_fd(), count)
-}
-
-/// Moves up to `count` bytes of the pipe to the socket, without a copy and without waiting.
-pub fn splice_to(pipe: &PipeEnds, socket: &Socket, count: usize) -> io::Result<usize> {
-    splice(pipe.reading.as_raw_fd(), socket.raw(), count)
-}
-
-/// The system call, because the ring's own operation always takes a thread of its own for it.
-fn splice(from: RawFd, to: RawFd, count: usize) -> io::Result<usize> {
-    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
-    // SAFETY: both descriptors are open, because the callers hold their owners; no offsets are given, so that the kernel
-    // touches no memory of ours.
-    let moved = unsafe { libc::splice(from, std::ptr::null_mut(), to, std::ptr::null_mut(), count, flags) };
-    usize::try_from(moved).map_err(|_| io::Error::last_os_error())
-}
-
 /// Whether a call failed because this process or machine is short of descriptors or memory: nobody else's fault.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
@@ -488,155 +450,6 @@ pub fn is_connected_to_itself(socket: impl AsFd, peer: SocketAddr) -> bool {
     own.is_ok_and(|own| own.as_socket() == Some(peer))
 }
 
-/// Connections that the kernel dropped because a listener's queue was full: on the whole machine, since it started.
-pub fn listen_drops() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/net/netstat").ok()?;
-    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
-    let (names, values) = (lines.next()?, lines.next()?);
-    let place = names.split_whitespace().position(|name| name == "ListenDrops")?;
-    values.split_whitespace().nth(place)?.parse().ok()
-}
-
-/// Ends every process of a group at once. `leader` is a child of this process that nobody has waited for yet, so that its
-/// number cannot have become another one's.
-pub fn kill_group(leader: u32) {
-    let Ok(leader) = libc::pid_t::try_from(leader) else { return };
-    assert!(leader > 1, "0 is our own group, and -1 is everybody");
-    // SAFETY: kill takes two numbers and touches no memory of ours. An error says that nobody is left in the group.
-    let _ = unsafe { libc::kill(-leader, libc::SIGKILL) };
-}
-
-/// The cores that this process may run on, in ascending order.
-pub fn allowed_cores() -> io::Result<Vec<usize>> {
-    // SAFETY: cpu_set_t is a plain array of words for which all zeroes is the empty set.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: the kernel writes at most the size given to the set on the stack; 0 names the calling thread.
-    let result = unsafe { libc::sched_getaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw mut set) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let contains = |core: usize| {
-        // SAFETY: `core` is below CPU_SETSIZE, the number of bits in the set; CPU_ISSET only reads.
-        unsafe { libc::CPU_ISSET(core, &set) }
-    };
-    Ok((0..libc::CPU_SETSIZE as usize).filter(|&core| contains(core)).collect())
-}
-
-/// Keeps the calling thread on one core.
-pub fn pin_to(core: usize) -> io::Result<()> {
-    keep_to(&[core])
-}
-
-/// Keeps the calling thread off these cores, if it may run on any other.
-pub fn keep_off(cores: &[usize]) -> io::Result<()> {
-    let others: Vec<usize> = allowed_cores()?.into_iter().filter(|core| !cores.contains(core)).collect();
-    if others.is_empty() { Ok(()) } else { keep_to(&others) }
-}
-
-fn keep_to(cores: &[usize]) -> io::Result<()> {
-    // SAFETY: as in `allowed_cores`.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    for &core in cores {
-        if core >= libc::CPU_SETSIZE as usize {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
-        }
-        // SAFETY: `core` is below CPU_SETSIZE: the bit lies inside the set.
-        unsafe { libc::CPU_SET(core, &mut set) };
-    }
-    // SAFETY: the kernel reads the size given from the set on the stack; 0 names the calling thread.
-    let result = unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw const set) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-/// Has the calling thread get less of a core that others want too: a ninth or so. Nothing if that is refused.
-pub fn step_back() {
-    // SAFETY: three numbers; 0 is the calling thread, which on Linux has a nice value of its own.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
-}
-
-/// Has the kernel back this process's memory with small pages alone.
-///
-/// The allocator asks for huge ones, and then each kind of block takes 2 MiB when its first is used: with a few thousand
-/// sessions that is most of what the process takes. An error says that the kernel has no huge pages.
-pub fn use_small_pages() {
-    // SAFETY: prctl with PR_SET_THP_DISABLE takes numbers and touches no memory of ours.
-    let _ = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-}
-
-/// Raises the limit on open files as far as it goes and returns what it is now.
-pub fn raise_open_files_limit() -> io::Result<u64> {
-    let mut limit = resource_limit(libc::RLIMIT_NOFILE)?;
-    if limit.rlim_cur < limit.rlim_max {
-        limit.rlim_cur = limit.rlim_max;
-        // SAFETY: the kernel reads one rlimit from a live local.
-        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(limit.rlim_cur)
-}
-
-/// Has the kernel make its table of this process's descriptors as large as it will have to be.
-///
-/// It grows by doubling, and each time the kernel lets one of our threads wait until every core has passed a quiet moment
-/// (synchronize_rcu in expand_fdtable), and with it all that want a descriptor meanwhile. On a busy machine of two cores that
-/// took the health thread many seconds. So it grows once, before there is anybody to wait.
-pub fn make_room_for_descriptors(count: u64) -> io::Result<()> {
-    let highest = libc::c_int::try_from(count.saturating_sub(1)).unwrap_or(libc::c_int::MAX);
-    let any = std::fs::File::open("/dev/null")?;
-    // SAFETY: fcntl with F_DUPFD_CLOEXEC takes two numbers; the descriptor is open for as long as `any` lives.
-    let copy = unsafe { libc::fcntl(any.as_raw_fd(), libc::F_DUPFD_CLOEXEC, highest) };
-    if copy < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
-    drop(unsafe { OwnedFd::from_raw_fd(copy) });
-    Ok(())
-}
-
-/// Bytes of memory that this user may lock (RLIMIT_MEMLOCK); `None` is unlimited, or exempt by CAP_IPC_LOCK.
-pub fn locked_memory_limit() -> Option<u64> {
-    const CAP_IPC_LOCK: u64 = 1 << 14;
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    if u64::from_str_radix(capabilities.trim(), 16).is_ok_and(|set| set & CAP_IPC_LOCK != 0) {
-        return None;
-    }
-    let limit = resource_limit(libc::RLIMIT_MEMLOCK).ok()?;
-    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
-}
-
-fn resource_limit(which: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel writes one rlimit to a live local.
-    if unsafe { libc::getrlimit(which, &raw mut limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(limit)
-}
-
-/// The largest backlog that the kernel grants (net.core.somaxconn), if it can be read.
-pub fn backlog_max() -> Option<u32> {
-    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
-    text.trim().parse().ok()
-}
-
-/// Pages that all pipes of a user without privileges may hold (fs.pipe-user-pages-soft): further ones are made with very
-/// little room. 0 is no limit.
-pub fn pipe_pages_soft() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").ok()?;
-    text.trim().parse().ok()
-}
-
-/// The kernel's release, for messages.
-pub fn kernel_release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
-        .map_or_else(|_| String::from("unknown"), |text| text.trim().to_owned())
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
@@ -653,182 +466,4 @@ pub(crate) mod testing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::testing::connected;
-    use super::*;
-    use crate::config::ListeningSocket;
-    use std::io::Read;
-    use std::net::{Ipv4Addr, TcpStream};
-
-    fn any_port() -> Address {
-        Address::Ip((Ipv4Addr::LOCALHOST, 0).into())
-    }
-
-    fn listener() -> Listener {
-        let text = "[[listener]]\nname='a'\nbind='127.0.0.1:0'\nbacklog=16\npool='p'\n[[pool]]\nname='p'\n\
-                    [[pool.backend]]\naddress='127.0.0.1:2'\n";
-        crate::config::parse("test", text).unwrap().listeners.remove(0)
-    }
-
-    fn port_of(listening: &Listening) -> u16 {
-        listening.local_addr().unwrap().as_ip().unwrap().port()
-    }
-
-    #[test]
-    fn listeners_of_one_group_share_the_port_and_a_second_group_is_refused() {
-        let group = listen(any_port(), 3, &listener()).unwrap();
-        let address = group[0].local_addr().unwrap();
-        assert!(group.iter().all(|each| each.local_addr().unwrap() == address));
-        let refused = listen(address, 1, &listener()).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
-    }
-
-    #[test]
-    fn abort_shows_the_peer_a_reset_and_not_an_end() {
-        let (ours, mut peer) = connected();
-        abort(&ours);
-        let error = peer.read(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    }
-
-    #[test]
-    fn a_reset_is_seen_without_reading_and_an_end_is_not_one() {
-        let (ours, peer) = connected();
-        peer.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(SockRef::from(&ours).peek(&mut [mem::MaybeUninit::uninit()]).unwrap(), 0);
-        assert!(!is_over(&ours));
-        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(peer);
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while !is_over(&ours) {
-            assert!(std::time::Instant::now() < deadline, "the reset was not seen");
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn a_connection_that_both_sides_have_ended_is_over_but_was_not_reset() {
-        let (ours, peer) = connected();
-        finish_writing(&ours).unwrap();
-        drop(peer);
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while !is_over(&ours) {
-            assert!(std::time::Instant::now() < deadline, "the end was not seen");
-            std::thread::yield_now();
-        }
-        assert!(!is_reset(&ours));
-        let (ours, peer) = connected();
-        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(peer);
-        while !is_over(&ours) {
-            assert!(std::time::Instant::now() < deadline, "the reset was not seen");
-            std::thread::yield_now();
-        }
-        assert!(is_reset(&ours));
-    }
-
-    #[test]
-    fn room_for_descriptors_is_made_up_to_the_limit_and_not_beyond() {
-        let size = || {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
-            line.trim().parse::<u64>().unwrap()
-        };
-        let limit = resource_limit(libc::RLIMIT_NOFILE).unwrap().rlim_cur;
-        make_room_for_descriptors(limit.min(1000)).unwrap();
-        assert!(size() >= limit.min(1000));
-        assert!(make_room_for_descriptors(limit + 1).is_err());
-    }
-
-    #[test]
-    fn a_client_over_ipv4_is_told_as_such_by_a_dual_stack_socket_too() {
-        let socket = socket2::Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
-        socket.set_only_v6(false).unwrap();
-        socket.bind(&SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)).into()).unwrap();
-        socket.listen(1).unwrap();
-        let listening = Listening::lent(OwnedFd::from(socket)).unwrap();
-        assert!(listening.is_dual_stack());
-        let port = port_of(&listening);
-        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        let (_, address) = accept(&listening).unwrap().unwrap();
-        assert_eq!(address, Address::Ip(client.local_addr().unwrap()));
-    }
-
-    #[test]
-    fn what_does_not_listen_is_not_taken_for_a_listener() {
-        let stream = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let error = Listening::lent(OwnedFd::from(stream)).unwrap_err();
-        assert!(error.to_string().contains("does not listen"), "{error}");
-        let datagrams = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let error = Listening::lent(OwnedFd::from(datagrams)).unwrap_err();
-        assert!(error.to_string().contains("not a TCP socket"), "{error}");
-    }
-
-    #[test]
-    fn what_a_listener_wants_is_there_and_what_it_does_not_want_any_more_is_gone() {
-        let number = |listening: &Listening, level, option| {
-            let (mut value, mut size): (libc::c_int, libc::socklen_t) = (0, 4);
-            let fd = listening.as_fd().as_raw_fd();
-            // SAFETY: the kernel writes at most `size` bytes, which is 4, to a live local of 4 bytes, and the size itself.
-            let result =
-                unsafe { libc::getsockopt(fd, level, option, (&raw mut value).cast(), &raw mut size) };
-            assert_eq!(result, 0);
-            value
-        };
-        let mut wanted = listener();
-        wanted.socket = ListeningSocket {
-            device: Some("lo".into()),
-            free_bind: true,
-            fast_open: Some(7),
-            defer_accept: Some(Duration::from_secs(1)),
-            congestion: Some("reno".into()),
-            dscp: Some(46),
-            receive_buffer: Some(64 << 10),
-            send_buffer: Some(32 << 10),
-            ..wanted.socket
-        };
-        let group = listen(any_port(), 2, &wanted).unwrap();
-        for each in &group {
-            let socket = SockRef::from(each);
-            assert_eq!(socket.device().unwrap().as_deref(), Some(&b"lo"[..]));
-            assert!(socket.freebind_v4().unwrap());
-            assert_eq!(number(each, libc::IPPROTO_TCP, libc::TCP_FASTOPEN), 7);
-            assert!(number(each, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT) > 0);
-            assert_eq!(socket.tos_v4().unwrap(), 46 << 2);
-            // The kernel doubles them, for its own books.
-            assert_eq!(socket.recv_buffer_size().unwrap(), 128 << 10);
-            assert_eq!(socket.send_buffer_size().unwrap(), 64 << 10);
-            let congestion = socket.tcp_congestion().unwrap();
-            assert!(congestion.starts_with(b"reno\0"), "{congestion:?}");
-        }
-        group[0].adjust(&listener()).unwrap();
-        assert_eq!(number(&group[0], libc::IPPROTO_TCP, libc::TCP_FASTOPEN), 0);
-        assert_eq!(number(&group[0], libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT), 0);
-        assert_eq!(SockRef::from(&group[0]).tos_v4().unwrap(), 0);
-    }
-
-    #[test]
-    fn what_the_kernel_refuses_names_the_key_the_option_and_the_cure() {
-        let mut wanted = listener();
-        wanted.socket.congestion = Some("nobody".into());
-        let error = listen(any_port(), 1, &wanted).unwrap_err().to_string();
-        assert!(error.contains("listener.socket.congestion = nobody (TCP_CONGESTION) is refused"), "{error}");
-        assert!(error.contains("this kernel has") && error.contains("reno"), "{error}");
-        let mut wanted = listener();
-        wanted.socket.device = Some("nowhere0".into());
-        let error = listen(any_port(), 1, &wanted).unwrap_err().to_string();
-        assert!(error.contains("listener.socket.device = nowhere0 (SO_BINDTODEVICE) is refused"), "{error}");
-    }
-
-    #[test]
-    fn accepted_connections_inherit_nodelay() {
-        let group = listen(any_port(), 1, &listener()).unwrap();
-        let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(&group[0]))).unwrap();
-        let accepted = loop {
-            if let Some((socket, _)) = accept(&group[0]).unwrap() {
-                break socket;
-            }
-        };
-        assert!(SockRef::from(&accepted).tcp_nodelay().unwrap());
-    }
-}
+mod tests;

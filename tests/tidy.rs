@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Who may import whom, room by room; the table of ARCHITECTURE.md. Nothing imports upwards.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // ENTRY
-    ("main", &["cli", "config", "demo", "output", "server"]),
+    ("main", &["cli", "config", "demo", "journal", "output", "server"]),
     ("cli", &["operate", "admin", "config", "kernel", "lists", "manual", "model"]),
     ("config", &[]),
     ("kernel", &["config"]),
@@ -132,6 +132,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("moment", &[]),
     ("notify", &[]),
     ("output", &[]),
+    ("journal", &[]),
     ("access_log", &["moment", "config", "end", "entries", "generation", "net", "stats", "table"]),
     ("record", &["arrivals", "config", "end", "table"]),
     ("limits", &["access", "admin", "config", "datagrams", "figures", "health", "pipes", "worker"]),

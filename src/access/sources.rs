@@ -251,6 +251,26 @@ mod tests {
     }
 
     #[test]
+    fn who_has_been_quiet_longest_makes_room_and_leaves_nothing_to_who_comes() {
+        let sources = Sources::new(1, Bits { v4: 32, v6: 64 }, 1);
+        let one = NonZeroU32::new(1).unwrap();
+        let rate = Some(Rate::new(config::Rate { count: one, unit: RateUnit::Hour, burst: one }));
+        let comes = |number: u32, now: u64| {
+            let address = IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + number));
+            let entered = sources.enter(address, Allowance { sessions: None, rate }, now);
+            entered.map(|held| sources.leave(&held.unwrap()))
+        };
+        let ways = WAYS as u32;
+        // As many as there are places, each an hour from its next time.
+        assert!((0..ways).all(|number| comes(number, u64::from(number)).is_ok()));
+        assert_eq!(comes(ways, 100), Ok(()), "it has not come before");
+        // The first had to go, and the others are known.
+        assert!((1..ways).all(|number| comes(number, 100) == Err(Refused::SourceRate)));
+        assert_eq!(comes(0, 100), Ok(()));
+        assert_eq!(sources.unknown(), 0);
+    }
+
+    #[test]
     fn as_many_sources_as_there_may_be_find_a_place() {
         let sources = Sources::new(65_536, Bits { v4: 32, v6: 64 }, 7);
         let held: Vec<_> = (0..65_536_u32)

@@ -108,6 +108,20 @@ fn the_rate_of_the_process_is_one_for_all_listeners() {
 }
 
 #[test]
+fn who_is_refused_takes_nothing_of_the_rate_of_the_process_either() {
+    let text = "[server]\nrate_max='1/h'\n[[listener]]\nname='a'\nbind='127.0.0.1:1'\npool='p'\n\
+                access={deny=['10.0.0.0/8']}\n[[pool]]\nname='p'\n[[pool.backend]]\naddress='127.0.0.1:3'\n";
+    let config = config::parse("f", text).unwrap();
+    let doors = doors(&config, rules(&config), None);
+    for _ in 0..100 {
+        come(&doors[0], "10.0.0.1", MS).unwrap().unwrap_err();
+    }
+    drop(doors[0].turn(MS).unwrap());
+    come(&doors[0], "11.0.0.1", MS).unwrap().unwrap();
+    assert!(matches!(come(&doors[0], "11.0.0.2", MS), Err(Wait::Rate(_))));
+}
+
+#[test]
 fn a_source_has_so_many_sessions_and_its_neighbour_has_its_own() {
     let door = door("limits = { sessions_per_source = 2, source_prefix_v4 = 24 }");
     let passes: Vec<Pass> =
@@ -145,6 +159,17 @@ fn a_reload_counts_on_what_both_configurations_have() {
     drop(pass);
     assert_eq!(second[0].sessions(), 0);
     come(&second[0], "10.0.0.1", MS).unwrap().unwrap();
+}
+
+#[test]
+fn a_reload_forgets_nobody_who_came_lately() {
+    let limits = "limits = { rate = '2/h', rate_burst = 2 }";
+    let config = config(limits);
+    let first = doors(&config, rules(&config), None);
+    come(&first[0], "10.0.0.1", MS).unwrap().unwrap();
+    let second = doors(&config, rules(&config), Some((&first, &Lineage::between(&config, &config))));
+    come(&second[0], "10.0.0.2", MS).unwrap().unwrap();
+    assert!(matches!(come(&second[0], "10.0.0.3", MS), Err(Wait::Rate(_))));
 }
 
 #[test]

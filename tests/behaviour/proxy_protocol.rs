@@ -2,17 +2,21 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ringway::access::Refused;
 use ringway::config::{
-    AcceptProxy, Algorithm, Check, Config, Exchange, LogFormat, Pool, ProxyDatagrams, ProxyTlv, ProxyVersion,
-    SendProxy,
+    AcceptProxy, Algorithm, Check, Config, Exchange, LogFormat, NoBackend, Pool, ProxyDatagrams, ProxyTlv,
+    ProxyVersion, SendProxy,
 };
+use ringway::control::Wanted;
 use ringway::end::End;
 use ringway::proxy_protocol::{Parsed, parse};
 
 use super::peers::Server;
+use super::routing::hello;
 use crate::access_log;
 use crate::common::*;
 
@@ -394,6 +398,142 @@ fn the_next_backend_is_told_when_the_first_does_not_take_the_connection() {
     send_whole(ringway.address(), &[&header[..], b"hello"].concat());
     ringway.finish();
     assert_eq!(*got.lock().unwrap(), [[&header[..], b"hello"].concat()]);
+}
+
+/// Not for the proxy, whose address comes first; and a check of the proxy's own is nobody's.
+#[test]
+fn the_rules_and_limits_are_asked_for_the_client_that_is_told() {
+    let backend = TestBackend::echo();
+    let mut config = accepting(&[backend.address]);
+    let deny = ["192.0.2.0/24", "127.0.0.0/8"].map(|network| network.parse().unwrap());
+    config.listeners[0].access.deny = deny.to_vec();
+    config.listeners[0].limits.sessions_per_source = std::num::NonZeroU32::new(1);
+    let ringway = Ringway::start(config);
+    let from = |client: &str| {
+        let mut stream = ringway.connect();
+        stream.write_all(format!("PROXY TCP4 {client} 198.51.100.1 7 443\r\n").as_bytes()).unwrap();
+        stream
+    };
+    let served = |mut stream: TcpStream| {
+        assert_echo(&mut stream, b"hello");
+        stream
+    };
+    assert_reset(&mut from("192.0.2.7"));
+    let first = served(from("198.51.100.7"));
+    assert_reset(&mut from("198.51.100.7"));
+    let _other = served(from("198.51.100.8"));
+    drop(first);
+    await_that("its place is free", || ringway.totals().active == 1);
+    let again = served(from("198.51.100.7"));
+    let mut local = ringway.connect();
+    local.write_all(&block(0x20, 0x00, b"")).unwrap();
+    let local = served(local);
+    let refused = |reason: Refused| {
+        ringway.server().stats().sum(|worker| &worker.listeners[0].refused[reason as usize])
+    };
+    assert_eq!((refused(Refused::Denied), refused(Refused::SourceSessions)), (1, 1));
+    ringway.await_end(End::Refused, 2);
+    assert_eq!(backend.accepted(), 4);
+    drop((again, local));
+}
+
+/// What is said to clients that find no backend is not for who is no client; and who is one has come further than its header.
+#[test]
+fn a_farewell_is_for_those_who_have_said_who_they_are() {
+    for (no_backend, said) in [(NoBackend::Message("gone".into()), Some(b"gone")), (NoBackend::Reset, None)] {
+        let (address, _held) = refusing();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut config = accepting(&[address]);
+        one_worker(&mut config);
+        config.listeners[0].no_backend = no_backend;
+        config.access_log = Some(access_log::file(&path, LogFormat::Text));
+        let ringway = Ringway::start(config);
+        let mut client = ringway.connect();
+        client.write_all(LINE).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        match said {
+            Some(said) => assert_eq!(read_all(&mut client), said),
+            None => assert_reset(&mut client),
+        }
+        ringway.await_end(End::ConnectFailed, 1);
+        let mut nobody = ringway.connect();
+        nobody.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        assert_reset(&mut nobody);
+        ringway.finish();
+        let log = std::fs::read_to_string(path).unwrap();
+        let letters: Vec<_> = log.lines().map(|line| line.split(' ').nth(6).unwrap()).collect();
+        assert_eq!(letters, ["SC", "PR"], "{log}");
+    }
+}
+
+#[test]
+fn the_list_of_sessions_has_the_client_that_was_told() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::start(accepting(&[backend.address]));
+    let mut client = ringway.connect();
+    client.write_all(LINE).unwrap();
+    assert_echo(&mut client, b"hello");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listed = runtime.block_on(ringway.server().control().sessions(Wanted {
+        limit: 10,
+        pool: None,
+        backend: None,
+    }));
+    let clients: Vec<_> = listed.iter().map(|session| session.client.unwrap().to_string()).collect();
+    assert_eq!(clients, ["192.0.2.7:50123"]);
+}
+
+#[test]
+fn a_client_without_an_address_is_told_as_unknown() {
+    for (version, header) in
+        [(ProxyVersion::V1, b"PROXY UNKNOWN\r\n".to_vec()), (ProxyVersion::V2, block(0x20, 0, b""))]
+    {
+        let (backend, got) = recorder();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in");
+        let mut config = config_of(&backend);
+        config.listeners[0].bind = vec![format!("unix:{}", path.display()).parse().unwrap()];
+        sending(&mut config, version, &[]);
+        let ringway = Ringway::start(config);
+        let mut client = UnixStream::connect(path).unwrap();
+        client.write_all(b"hello").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        ringway.finish();
+        assert_eq!(*got.lock().unwrap(), [[&header[..], b"hello"].concat()]);
+    }
+}
+
+#[test]
+fn what_a_client_of_tls_asks_for_is_told() {
+    let (backend, got) = recorder();
+    let text = format!(
+        "[server]\nworkers = 1\n[[listener]]\nname = 'l'\nbind = '127.0.0.1:0'\npool = 'p'\n\
+         [[listener.route]]\nserver_name = 'b.example'\npool = 'p'\n[[pool]]\nname = 'p'\nhealth.check = 'none'\n\
+         [[pool.backend]]\naddress = '{}'\n",
+        backend.address
+    );
+    let mut config = ringway::config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    sending(&mut config, ProxyVersion::V2, &[ProxyTlv::Authority, ProxyTlv::Alpn]);
+    let ringway = Ringway::start(config);
+    // Of several protocols the server chooses, and nobody here will see which.
+    for (more, tlvs) in [
+        (&["-alpn", "h2"][..], vec![tlv(0x01, b"h2"), tlv(0x02, b"a.example")]),
+        (&["-alpn", "h2,http/1.1"], vec![tlv(0x02, b"a.example")]),
+        (&[], vec![tlv(0x02, b"a.example")]),
+    ] {
+        let bytes = hello("A.example", more);
+        let client = send_whole(ringway.address(), &bytes);
+        let (from, to) = (client.local_addr().unwrap(), ringway.address());
+        let loopback = [127, 0, 0, 1];
+        let addresses = [&loopback[..], &loopback, &from.port().to_be_bytes(), &to.port().to_be_bytes()];
+        let header = block(0x21, 0x11, &[addresses.concat(), tlvs.concat()].concat());
+        let last = got.lock().unwrap().pop().unwrap();
+        assert_eq!(last.escape_ascii().to_string(), [header, bytes].concat().escape_ascii().to_string());
+    }
+    ringway.finish();
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn heard(ringway: &Ringway, heard: Heard) -> u64 {
 }
 
 /// A hello for this name as openssl's client sends it, taken from the wire.
-fn hello(name: &str, more: &[&str]) -> Vec<u8> {
+pub fn hello(name: &str, more: &[&str]) -> Vec<u8> {
     let listener = listen(any_port());
     let address = listener.local_addr().unwrap().to_string();
     let mut client = Command::new("openssl")
@@ -189,6 +189,57 @@ fn those_that_no_route_is_for_can_be_refused() {
     assert_eq!((totals.ended(End::Unrouted), totals.ended(End::Complete)), (4, 1));
 }
 
+/// The listener's pool for those who speak TLS, and no other way.
+#[test]
+fn what_is_said_of_those_without_a_route_does_not_hold_for_those_without_a_hello() {
+    for (unmatched, no_hello) in [("pool", "reset"), ("reset", "pool")] {
+        let (backend, own) = (TestBackend::named("routed"), TestBackend::echo());
+        let keys = format!("tls = {{ unmatched = '{unmatched}', no_hello = '{no_hello}' }}");
+        let config = routed(&[("alpn = 'h2'", backend.address)], own.address, &keys);
+        let ringway = Ringway::start(config);
+        for (bytes, becomes) in [(hello("a.example", &[]), unmatched), (b"SSH-2.0-x\r\n".to_vec(), no_hello)]
+        {
+            let mut client = ringway.connect();
+            if becomes == "pool" {
+                assert_echo(&mut client, &bytes);
+            } else {
+                client.write_all(&bytes).unwrap();
+                assert_reset(&mut client);
+            }
+        }
+        ringway.await_end(End::Unrouted, 1);
+        assert_eq!((own.accepted(), backend.accepted()), (1, 0));
+        ringway.finish();
+    }
+}
+
+/// Beside the greeting it has come further, and the log says how far.
+#[test]
+fn a_session_that_has_said_hello_and_finds_nobody_ended_while_it_connected() {
+    let ((address, _keeper), own) = (refusing(), TestBackend::echo());
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut config = routed(&[("server_name = 'a.example'", address)], own.address, "");
+    config.access_log = Some(file(&log, LogFormat::Text));
+    let ringway = Ringway::start(config);
+    for bytes in [hello("a.example", &[]), b"\x16\x03".to_vec()] {
+        let mut client = ringway.connect();
+        client.write_all(&bytes).unwrap();
+        if bytes.len() > 2 {
+            let _ = client.read(&mut [0]);
+            ringway.await_end(End::ConnectFailed, 1);
+        } else {
+            await_that("it is let in", || ringway.totals().active == 1);
+            reset(client);
+            ringway.await_end(End::ClientReset, 1);
+        }
+    }
+    ringway.finish();
+    let log = fs::read_to_string(log).unwrap();
+    let letters: Vec<_> = log.lines().map(|line| line.split(' ').nth(6).unwrap()).collect();
+    assert_eq!(letters, ["SC", "CR"], "{log}");
+}
+
 #[test]
 fn a_client_that_leaves_before_it_has_said_hello_is_one_that_left() {
     let (backend, own) = (TestBackend::echo(), TestBackend::echo());
@@ -199,6 +250,8 @@ fn a_client_that_leaves_before_it_has_said_hello_is_one_that_left() {
     await_that("it is let in", || ringway.totals().active == 1);
     reset(client);
     ringway.await_end(End::ClientReset, 1);
+    // Nobody is troubled for it.
+    assert_eq!((own.accepted(), heard(&ringway, Heard::Ended)), (0, 0));
     // And one that waits while the process ends does not keep it from ending.
     let client = ringway.connect();
     await_that("it is let in", || ringway.totals().active == 1);
