@@ -182,3 +182,17 @@ fn what_seems_to_come_from_the_listener_itself_does_not_go_round() {
     await_that("it is dropped", || dropped(&ringway, Dropped::Source) == 1);
     assert_eq!((ringway.finish().accepted, backend.received()), (0, 0));
 }
+
+#[test]
+fn sessions_of_the_whole_process_are_bounded_over_udp_too() {
+    let backend = UdpBackend::echo();
+    let mut config = config(&[backend.address]);
+    config.server.sessions_max = NonZeroUsize::new(10);
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    let clients: Vec<_> = (0..12).map(|_| client_of(ringway.address())).collect();
+    clients.iter().for_each(|client| assert_echo(client, b"here"));
+    ringway.await_end(End::Evicted, 2);
+    assert_eq!(ringway.totals().active, 10);
+    ringway.finish();
+}
