@@ -20,6 +20,7 @@ mod limits;
 mod measured;
 mod network;
 mod orders;
+mod paths;
 mod peers;
 mod process;
 mod proxy_protocol;

@@ -43,12 +43,36 @@ impl Network {
 
     /// Changes addresses, links or routes there.
     pub fn ip(&self, words: &str) {
+        self.command("ip", words);
+    }
+
+    /// Changes how what leaves by a link waits there, or tells of it.
+    pub fn tc(&self, words: &str) -> String {
+        self.command("tc", words)
+    }
+
+    /// What the command says.
+    fn command(&self, name: &'static str, words: &str) -> String {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
         self.run(move || {
             let path = std::env::var("PATH").unwrap_or_default();
-            let status = Command::new("ip").env("PATH", format!("{path}:/usr/sbin")).args(&words).status();
-            assert!(status.unwrap().success(), "ip {}", words.join(" "));
-        });
+            let mut command = Command::new(name);
+            command.env("PATH", format!("{path}:/usr/sbin")).args(&words).stderr(Stdio::inherit());
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{name} {}", words.join(" "));
+            String::from_utf8(output.stdout).unwrap()
+        })
+    }
+
+    /// Segments of TCP that were sent there more than once.
+    pub fn sent_again(&self) -> u64 {
+        self.run(|| {
+            let text = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
+            let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
+            let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+            let place = names.split_whitespace().position(|name| name == "RetransSegs").unwrap();
+            values.split_whitespace().nth(place).unwrap().parse().unwrap()
+        })
     }
 
     /// Gives it rules.
@@ -75,6 +99,17 @@ impl Network {
             network.ip(&format!("link set {name} up"));
         }
     }
+}
+
+/// Clients, ringway and servers, one behind the other: 10.0.1.2, then 10.0.1.1 and 10.0.2.1, then 10.0.2.2, and the same with
+/// `fd00:1::` and `fd00:2::`. The links are `c0` to `m0` and `m1` to `s0`.
+pub fn three_in_a_row() -> [Network; 3] {
+    let [clients, middle, servers] = [(); 3].map(|()| Network::new());
+    let addresses = [["10.0.1.2/24", "fd00:1::2/64"], ["10.0.1.1/24", "fd00:1::1/64"]];
+    clients.connect(&middle, ["c0", "m0"], addresses);
+    let addresses = [["10.0.2.2/24", "fd00:2::2/64"], ["10.0.2.1/24", "fd00:2::1/64"]];
+    servers.connect(&middle, ["s0", "m1"], addresses);
+    [clients, middle, servers]
 }
 
 impl Drop for Network {

@@ -8,7 +8,7 @@ use ringway::end::End;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::common::*;
-use crate::network::{Network, is_root_here};
+use crate::network::{Network, is_root_here, three_in_a_row};
 use crate::udp::{receive, socket_at};
 
 /// What leads to ringway: everything to port 80, and what belongs to its sockets.
@@ -23,11 +23,7 @@ const RULES: &str = "table inet ringway {
 
 /// Clients, ringway and servers, one behind the other.
 fn three_networks() -> [Network; 3] {
-    let [clients, middle, servers] = [(); 3].map(|()| Network::new());
-    let addresses = [["10.0.1.2/24", "fd00:1::2/64"], ["10.0.1.1/24", "fd00:1::1/64"]];
-    clients.connect(&middle, ["c0", "m0"], addresses);
-    let addresses = [["10.0.2.2/24", "fd00:2::2/64"], ["10.0.2.1/24", "fd00:2::1/64"]];
-    servers.connect(&middle, ["s0", "m1"], addresses);
+    let [clients, middle, servers] = three_in_a_row();
     clients.ip("route add default via 10.0.1.1");
     clients.ip("-6 route add default via fd00:1::1");
     servers.ip("route add default via 10.0.2.1");
