@@ -312,8 +312,12 @@ fn two_by_mptcp(backend: SocketAddr) -> (Ringway, Ringway) {
 
 /// The MPTCP connections that lead to this port.
 fn mptcp_to(port: u16) -> usize {
-    let filter = format!("dport = {port}");
-    let told = Command::new("ss").args(["-H", "-n", "-M", &filter]).output().unwrap();
+    mptcp(&format!("dport = {port}"))
+}
+
+/// MPTCP sockets that are connected and that `ss` finds by this; a client's is one also where the server knows TCP alone.
+pub(super) fn mptcp(filter: &str) -> usize {
+    let told = Command::new("ss").args(["-H", "-n", "-M", filter]).output().unwrap();
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     String::from_utf8(told.stdout).unwrap().lines().filter(|line| !line.is_empty()).count()
 }

@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::process::Process;
+use super::sockets::mptcp;
 use crate::common::*;
+use crate::network::is_in_a_network_of_its_own;
 
 /// A ringway that was started by a path and with a file that a test can change.
 pub(super) struct Upgradable {
@@ -461,4 +463,49 @@ fn a_unix_socket_is_handed_over_under_load_and_its_file_goes_with_the_last_proce
     signal(new, "TERM");
     await_that("the new one ends", || ringway.processes().is_empty());
     assert!(!path.exists());
+}
+
+#[test]
+fn every_port_of_a_range_is_handed_over_and_so_is_a_listener_of_mptcp() {
+    if !is_in_a_network_of_its_own(
+        "upgrading::every_port_of_a_range_is_handed_over_and_so_is_a_listener_of_mptcp",
+    ) {
+        return;
+    }
+    let backend = echo_for_many();
+    let binds = ["127.0.0.1:9000", "127.0.0.1:8000-8003"];
+    let text = text("workers = 2", &binds, backend)
+        .replace("bind = '127.0.0.1:9000'\n", "bind = '127.0.0.1:9000'\nsocket.mptcp = true\n");
+    let mut ringway = Upgradable::start(&text);
+    let ports = [8000, 8001, 8002, 8003, 9000];
+    let served = |port: u16| {
+        let socket = socket2::Socket::new(
+            socket2::Domain::IPV4,
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::MPTCP),
+        );
+        let socket = socket.unwrap();
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        let mut client = with_deadline(socket.into());
+        assert_echo(&mut client, b"hello");
+        client
+    };
+    let held = ports.map(served);
+    let loads = ports.map(|port| Load::on(([127, 0, 0, 1], port).into(), 1));
+    let mut serving = ringway.process.id();
+    for _ in 0..2 {
+        loads.iter().for_each(|load| load.await_more(20));
+        serving = ringway.upgrade(serving);
+        loads.iter().for_each(|load| load.await_more(20));
+    }
+    let mut again = ports.map(served);
+    let ends = ports.map(|port| mptcp(&format!("sport = {port}")));
+    assert_eq!(ends, [0, 0, 0, 0, 2], "those of before and of now");
+    drop(held);
+    assert!(ringway.process.await_exit().success(), "{}", ringway.process.errors());
+    again.iter_mut().for_each(|client| assert_echo(client, b"and on"));
+    loads.into_iter().for_each(|load| assert!(load.finish() >= 80));
+    drop(again);
+    signal(serving, "TERM");
+    await_that("the last one ends", || ringway.processes().is_empty());
 }
