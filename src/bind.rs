@@ -157,15 +157,29 @@ pub struct Passed {
 /// What is still to be done to an inherited socket, once this process serves: as long as it may fail, the one before has it.
 #[derive(Debug)]
 pub struct Adjust {
-    socket: Listening,
+    socket: Adjusted,
     listener: Listener,
+}
+
+#[derive(Debug)]
+enum Adjusted {
+    Listening(Listening),
+    Inlet(Inlet),
+    /// One of those that share an address, and how many these are now: each gets its share of the clients from then on.
+    Steered(Inlet, usize),
 }
 
 impl Adjust {
     /// Does it.
     pub fn run(&self) {
-        let name = &self.listener.name;
-        if let Err(error) = self.socket.adjust(&self.listener) {
+        let Adjust { socket, listener } = self;
+        let name = &listener.name;
+        let done = match socket {
+            Adjusted::Listening(socket) => socket.adjust(listener),
+            Adjusted::Inlet(inlet) => inlet.adjust(&listener.socket),
+            Adjusted::Steered(inlet, workers) => return steer(listener, inlet, *workers),
+        };
+        if let Err(error) = done {
             tracing::warn!(listener = %name, %error, "the listener keeps its old backlog and options");
         }
     }
@@ -210,8 +224,14 @@ pub fn bind(
             };
             if let Some(real) = known(listener, place) {
                 // What it is to be from now on must be possible: a socket that clients come to is not the place to find out.
-                if let (Address::Ip(address), Protocol::Tcp) = (address, listener.protocol) {
-                    net::try_options(address, listener).map_err(failed)?;
+                match (address, listener.protocol) {
+                    (Address::Ip(address), Protocol::Tcp) => {
+                        net::try_options(address, listener).map_err(failed)?
+                    }
+                    (Address::Ip(address), Protocol::Udp) => {
+                        net::try_inlet(address, &listener.socket).map_err(failed)?;
+                    }
+                    (Address::Unix(_), _) => {}
                 }
                 addresses[index].push(real);
                 continue;
@@ -219,10 +239,15 @@ pub fn bind(
             if listener.protocol == Protocol::Udp {
                 let inherited = passed.inherited.take(listener, place).map(|group| group.inlets);
                 let group = match inherited.or_else(|| passed.activation.inlets(address)) {
-                    Some(group) => shared_inlets(listener, workers, group),
+                    Some(group) => {
+                        let (group, adjusts) = shared_inlets(listener, workers, group).map_err(failed)?;
+                        adjust.extend(adjusts);
+                        group
+                    }
                     None => {
-                        let group = patiently(|| net::bind_inlets(address, workers)).map_err(failed)?;
-                        steer(listener, &group);
+                        let group = patiently(|| net::bind_inlets(address, workers, &listener.socket))
+                            .map_err(failed)?;
+                        steer(listener, &group[0], group.len());
                         group
                     }
                 };
@@ -256,20 +281,55 @@ pub fn bind(
     Ok(Bound { addresses, sockets, inlets, adjust })
 }
 
-/// Those of the process before or of a service manager, as many as there are. One more would get its share of the clients at once, while nobody takes
-/// anything from it yet.
-fn shared_inlets(listener: &Listener, workers: usize, inlets: Vec<Inlet>) -> Vec<Inlet> {
-    if inlets.len() < workers {
-        let (listener, sockets) = (&listener.name, inlets.len());
-        tracing::warn!(%listener, "only {sockets} of {workers} workers take datagrams: there are no more sockets");
+/// Those of the process before or of a service manager, with one more for each worker that would have none, and what is to be
+/// done to them.
+fn shared_inlets(
+    listener: &Listener,
+    workers: usize,
+    mut inlets: Vec<Inlet>,
+) -> io::Result<(Vec<Inlet>, Vec<Adjust>)> {
+    let before = inlets.len();
+    let adjust = |socket| Adjust { socket, listener: listener.clone() };
+    let mut adjusts = Vec::new();
+    for inlet in &inlets {
+        adjusts.push(adjust(Adjusted::Inlet(inlet.another()?)));
     }
-    inlets
+    if let Err(error) = complete_inlets(listener, workers, &mut inlets) {
+        let (listener, sockets) = (&listener.name, inlets.len());
+        tracing::warn!(%listener, %error, "only {sockets} of {workers} workers take datagrams: there are no more sockets");
+    }
+    if inlets.len() > before {
+        adjusts.push(adjust(Adjusted::Steered(inlets[0].another()?, inlets.len())));
+    }
+    Ok((inlets, adjusts))
+}
+
+/// Adds sockets until there is one for each worker. Those that are new get nothing as long as nobody takes anything from them:
+/// the program that says who gets what knows the others only.
+fn complete_inlets(listener: &Listener, workers: usize, inlets: &mut Vec<Inlet>) -> io::Result<()> {
+    let before = inlets.len();
+    if before >= workers || steering::program(workers).is_none() {
+        return Ok(());
+    }
+    // The same as it has. Of sockets that a service manager made nobody knows how they stand to each other.
+    if let Some(program) = steering::program(before) {
+        inlets[0].steer(&program)?;
+    }
+    let address = inlets[0].local_addr()?;
+    while inlets.len() < workers {
+        inlets.push(Inlet::beside(address, &listener.socket)?);
+        if before == 1 && inlets.len() == 2 {
+            // One alone has no program. What came to the other in between waits there.
+            inlets[0].steer(&steering::first_alone())?;
+        }
+    }
+    Ok(())
 }
 
 /// Has the kernel keep each client on one worker, however many there come to be.
-fn steer(listener: &Listener, group: &[Inlet]) {
-    let Some(program) = steering::program(group.len()) else { return };
-    if let Err(error) = group[0].steer(&program) {
+fn steer(listener: &Listener, inlet: &Inlet, workers: usize) {
+    let Some(program) = steering::program(workers) else { return };
+    if let Err(error) = inlet.steer(&program) {
         tracing::warn!(
             listener = %listener.name,
             %error,
@@ -288,7 +348,9 @@ fn inherited(
     inherited: &mut Inherited,
 ) -> io::Result<Option<(Vec<Vec<Listening>>, Vec<Adjust>)>> {
     let Some(group) = inherited.take(listener, place) else { return Ok(None) };
-    let adjust = |socket: &Listening| Ok(Adjust { socket: socket.another()?, listener: listener.clone() });
+    let adjust = |socket: &Listening| {
+        Ok(Adjust { socket: Adjusted::Listening(socket.another()?), listener: listener.clone() })
+    };
     let adjusts = group.sockets.iter().map(adjust).collect::<io::Result<_>>()?;
     let group = complete(group.sockets, workers, group.address, listener);
     let shares = activation::shares(group.len(), workers).into_iter();

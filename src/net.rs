@@ -30,7 +30,7 @@ use crate::config::{Address, Listener, PoolSocket, TcpOptions};
 pub use channel::{BYTES_MAX, Channel, DESCRIPTORS_MAX};
 pub use datagrams::{
     Batch, Inlet, Instruction, Outgoing, Piece, Received, SLOTS, TRAIN_BYTES_MAX, TRAIN_MAX, bind_inlets,
-    datagrams_to, is_inlet, is_no_train, is_too_large, let_fragment, prepare_datagrams,
+    datagrams_to, is_inlet, is_no_train, is_too_large, let_fragment, prepare_datagrams, try_inlet,
 };
 pub use listening::Listening;
 pub use machine::{

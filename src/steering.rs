@@ -105,6 +105,11 @@ pub fn program(workers: usize) -> Option<Vec<Instruction>> {
     Some(program)
 }
 
+/// The program with which the first socket gets everything, however many there are.
+pub fn first_alone() -> Vec<Instruction> {
+    vec![plain(LOAD_NUMBER, 0), plain(RETURN_A, 0)]
+}
+
 /// What tells the scores of one worker from those of the others.
 fn seed(worker: u32) -> u32 {
     let mixed = (worker + 1).wrapping_mul(FOLD);
@@ -213,6 +218,7 @@ mod tests {
             }
         }
         assert!(program(1).is_none() && program(WORKERS_MAX + 1).is_none());
+        assert!(clients().into_iter().take(400).all(|client| run(&first_alone(), &packet(client, 0)) == 0));
     }
 
     #[test]

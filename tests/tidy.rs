@@ -233,6 +233,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "load",
             "net",
             "pool",
+            "proxy_protocol",
             "relay",
             "ring",
             "session",

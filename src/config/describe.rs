@@ -177,14 +177,10 @@ fn listener(f: &mut Section, listener: &Listener, pools: &[Pool]) {
         Protocol::Udp => datagrams(f, listener),
     }
     line(f, "access_log", &listener.access_log);
-    if listener.protocol == Protocol::Tcp {
-        accept_proxy(f, listener.proxy_protocol.as_ref());
-    }
+    accept_proxy(f, listener.proxy_protocol.as_ref(), listener.protocol);
     access(f, &listener.access);
     limits(f, &listener.limits);
-    if listener.protocol == Protocol::Tcp {
-        bandwidth(f, &listener.bandwidth);
-    }
+    bandwidth(f, &listener.bandwidth);
 }
 
 fn connections(f: &mut Section, listener: &Listener, pools: &[Pool]) {
@@ -216,19 +212,23 @@ fn datagrams(f: &mut Section, listener: &Listener) {
     line(f, "udp.idle_timeout", &or_off(listener.idle_timeout));
     line(f, "udp.sessions_max", &udp.sessions_max);
     line(f, "udp.source_ports", &udp.source_ports.word());
+    listening_socket(f, listener);
     line(f, "lifetime_max", &or_off(listener.lifetime_max));
     if listener.lifetime_max.is_some() {
         line(f, "lifetime_jitter", &listener.lifetime_jitter);
     }
 }
 
-fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>) {
+fn accept_proxy(f: &mut Section, proxy: Option<&AcceptProxy>, protocol: Protocol) {
     let Some(proxy) = proxy else { return line(f, "proxy_protocol", &"off") };
     for (index, network) in proxy.accept_from.iter().enumerate() {
         line(f, if index == 0 { "proxy_protocol.accept_from" } else { "" }, network);
     }
     line(f, "proxy_protocol.versions", &words(&proxy.versions));
-    line(f, "proxy_protocol.timeout", &format_duration(proxy.timeout));
+    match protocol {
+        Protocol::Tcp => line(f, "proxy_protocol.timeout", &format_duration(proxy.timeout)),
+        Protocol::Udp => line(f, "proxy_protocol.datagrams", &proxy.datagrams.word()),
+    }
 }
 
 fn send_proxy(f: &mut Section, proxy: Option<&SendProxy>) {

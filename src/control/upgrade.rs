@@ -30,7 +30,10 @@ impl Control {
         self.errands.iter().for_each(|worker| drop(worker.send(Errand::Show(show.clone()))));
         drop(show);
         let (mut sockets, mut inlets) = (Vec::new(), Vec::new());
-        for of_worker in await_all(&shown, self.workers())? {
+        let mut all = await_all(&shown, self.workers())?;
+        // As they were bound: the socket of each worker becomes that of the same one.
+        all.sort_unstable_by_key(|(worker, _)| *worker);
+        for (_, of_worker) in all {
             let (of_connections, of_datagrams) = of_worker.map_err(Refused::Descriptors)?;
             sockets.extend(of_connections);
             inlets.extend(of_datagrams);

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use super::appetite::Appetite;
 use super::pairing::Pairing;
+use super::policer::Policer;
 use super::recency::Standing;
 use crate::access::{Pass, nanos};
 use crate::balance::Tried;
-use crate::config::{ProxyDatagrams, Signal, Udp};
+use crate::config::{Bandwidth, Pace, ProxyDatagrams, Signal, Udp};
 use crate::decision::Outcome as PickOutcome;
 use crate::end::End;
 use crate::load::Lease;
-use crate::net::{self, Socket};
+use crate::net::{self, Received, Socket};
 use crate::pool::Nobody;
+use crate::proxy_protocol::{Addresses, Command, Header as Told};
 use crate::relay::Direction;
 use crate::session::{Admitted, Origin};
 use crate::shared::Shared;
@@ -44,6 +46,15 @@ pub(super) struct Key {
     pub(super) client: SocketAddr,
     /// Which of the machine's addresses it speaks to, where the socket stands for all of them.
     pub(super) local: Option<IpAddr>,
+    /// Who the client really is, where `client` is a proxy that has told so.
+    pub(super) told: Option<SocketAddr>,
+}
+
+impl Key {
+    /// Who the client really is.
+    pub(super) fn real_client(&self) -> SocketAddr {
+        self.told.unwrap_or(self.client)
+    }
 }
 
 /// One session.
@@ -59,6 +70,8 @@ pub(super) struct Flow {
     pub(super) udp: Udp,
     pub(super) pairing: Pairing,
     pub(super) appetite: Appetite,
+    /// What keeps it to its rates, in the order of [`Direction`].
+    policers: [Option<Policer>; 2],
     /// Whether the client's next datagram is of this session.
     pub(super) is_bound: bool,
     picked: Duration,
@@ -76,10 +89,18 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn of(shared: &Shared, session: &Admitted, (way, key): (&Way, Key)) -> Option<Header> {
+    fn of(
+        shared: &Shared,
+        session: &Admitted,
+        (way, key): (&Way, Key),
+        told: Option<&Told>,
+    ) -> Option<Header> {
         let terms = shared.pool(session.watch()).proxy_protocol.as_ref()?;
-        let destination = SocketAddr::new(key.local.unwrap_or(way.address.ip()), way.address.port());
-        let bytes = session.datagram_header(terms, key.client, destination);
+        let addresses = told.and_then(Told::addresses).unwrap_or_else(|| Addresses {
+            source: key.client,
+            destination: SocketAddr::new(key.local.unwrap_or(way.address.ip()), way.address.port()),
+        });
+        let bytes = session.datagram_header(terms, addresses, told.map(|told| &told.tlvs));
         Some(Header { bytes: bytes.into(), before: terms.datagrams })
     }
 }
@@ -91,21 +112,27 @@ pub(super) struct Unopened {
 }
 
 impl Flow {
-    /// Chooses a backend for a client and makes a socket for the two, trying one backend after the other.
+    /// Chooses a backend for a client and makes a socket for the two, trying one backend after the other. `told` is what a
+    /// proxy told of the client.
     pub(super) fn open(
         shared: &Rc<Shared>,
         way: &Rc<Way>,
-        (key, peer): (Key, Peer),
+        (key, peer, told): (Key, Peer, Option<&Told>),
         mut tried: Tried,
     ) -> Result<Flow, Unopened> {
         let listener = way.listener.get();
-        let pass = Flow::enter(shared, listener, key)?;
+        // What a proxy sends of its own is nobody's.
+        let is_own = told.is_some_and(|told| told.command == Command::Local);
+        let asked = (!is_own).then(|| key.real_client().ip());
+        let pass = Flow::enter(shared, listener, asked)?;
         let session = Admitted::of_datagrams(Rc::clone(shared), listener, way.socket.clone(), peer, pass);
         session.came_to(way.address.port());
         match Flow::connect(shared, &session, &mut tried) {
             Ok((lease, backend, picked)) => {
-                let udp = shared.config.listeners[listener].udp;
-                let header = Header::of(shared, &session, (way, key));
+                let spec = &shared.config.listeners[listener];
+                let Bandwidth { to_backend, to_client } = spec.bandwidth;
+                let policer = |pace: Pace| Policer::new(pace, picked);
+                let header = Header::of(shared, &session, (way, key), told);
                 Ok(Flow {
                     session,
                     key,
@@ -113,9 +140,10 @@ impl Flow {
                     backend,
                     lease,
                     header,
-                    udp,
-                    pairing: Pairing::new(udp.responses),
+                    udp: spec.udp,
+                    pairing: Pairing::new(spec.udp.responses),
                     appetite: Appetite::new(),
+                    policers: [to_backend.map(policer), to_client.map(policer)],
                     is_bound: true,
                     picked,
                     touched: Cell::new(picked),
@@ -130,11 +158,11 @@ impl Flow {
     }
 
     /// Asks the rules and limits of the listener. Nobody waits: who would have to is dropped.
-    fn enter(shared: &Shared, listener: usize, key: Key) -> Result<Pass, Unopened> {
+    fn enter(shared: &Shared, listener: usize, client: Option<IpAddr>) -> Result<Pass, Unopened> {
         let now = nanos(shared.core.elapsed());
         let full = |_| Unopened { end: End::Refused, why: Dropped::NoRoom };
         let turn = shared.doors[listener].turn(now).map_err(full)?;
-        turn.enter(Some(key.client.ip()), now).map_err(|reason| {
+        turn.enter(client, now).map_err(|reason| {
             shared.stats.listeners[listener].refused[reason as usize].add(1);
             Unopened { end: End::Refused, why: Dropped::Source }
         })
@@ -187,6 +215,18 @@ impl Flow {
         Err(unopened)
     }
 
+    /// Whether what its client sends may go now, or is over its rate.
+    pub(super) fn may_ask(&mut self, bytes: usize, now: Duration) -> bool {
+        let policer = self.policers[Direction::ToBackend as usize].as_mut();
+        policer.is_none_or(|policer| policer.take(bytes, now))
+    }
+
+    /// How many of the datagrams in a train, or the one, that its backend has sent may go to its client now.
+    pub(super) fn may_reply(&mut self, received: &Received, now: Duration) -> Option<usize> {
+        let policer = self.policers[Direction::ToClient as usize].as_mut()?;
+        Some(policer.take_of_train(received.bytes, received.segment.unwrap_or(received.bytes), now))
+    }
+
     /// Its client sends so many datagrams, and they are to be sent on now.
     pub(super) fn ask(&mut self, count: usize, now: Duration) {
         self.touched.set(now);
@@ -213,7 +253,7 @@ impl Flow {
     }
 
     /// Its backend has sent so many datagrams.
-    pub(super) fn replied(&mut self, count: usize, bytes: usize, now: Duration) {
+    pub(super) fn replied(&mut self, count: usize, now: Duration) {
         self.touched.set(now);
         self.way.counters.borrow().datagrams.from_backends.add(count as u64);
         let (watch, lease) = (self.session.watch(), &self.lease);
@@ -238,6 +278,10 @@ impl Flow {
             }
         }
         self.note_owed();
+    }
+
+    /// They go to its client.
+    pub(super) fn told(&self, count: usize, bytes: usize) {
         self.moved(Direction::ToClient, count, bytes);
     }
 

@@ -8,8 +8,11 @@
 mod appetite;
 mod flow;
 mod pairing;
+mod policer;
 mod recency;
+mod senders;
 mod sessions;
+mod told;
 mod train;
 mod world;
 

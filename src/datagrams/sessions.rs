@@ -46,6 +46,7 @@ impl World {
         if self.is_ending {
             return Err(Dropped::Ending);
         }
+        let told = self.told_of(way, key)?;
         self.make_room(way, key.inlet)?;
         let mut tried = Tried::default();
         let generation = self.present.generation;
@@ -58,7 +59,7 @@ impl World {
         let entry = self.flows.vacant_entry();
         let session = entry.key();
         let peer = Peer {
-            address: key.client,
+            address: key.real_client(),
             calls: Rc::clone(&self.calls),
             key: session,
             moved: std::cell::Cell::new(self.present.core.now.get()),
@@ -66,7 +67,8 @@ impl World {
             is_proven: std::cell::Cell::default(),
             is_leaving: Rc::clone(&way.is_leaving),
         };
-        let flow = Flow::open(&self.present, way, (key, peer), tried).map_err(|Unopened { why, .. }| why)?;
+        let flow = Flow::open(&self.present, way, (key, peer, told.as_deref()), tried)
+            .map_err(|Unopened { why, .. }| why)?;
         if let Err(error) = self.readiness.add(&flow.backend, session as u64) {
             tracing::debug!(%error, "the socket of a session cannot be watched");
             flow.close(End::NoResources);

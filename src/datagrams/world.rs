@@ -14,10 +14,11 @@ use slab::Slab;
 use super::Limits;
 use super::flow::{Flow, Key, Way};
 use super::recency::Recency;
+use super::senders::Senders;
 use super::train::{self, Train};
 use crate::config::{ProxyDatagrams, SourcePorts};
 use crate::end::End;
-use crate::net::{self, Batch, Inlet, Outgoing, Piece, Readiness, SLOTS, Socket};
+use crate::net::{self, Batch, Inlet, Outgoing, Piece, Readiness, Received, SLOTS, Socket};
 use crate::shared::Shared;
 use crate::stats::Dropped;
 use crate::table::BackendId;
@@ -34,7 +35,7 @@ pub(super) struct World {
     pub(super) present: Rc<Shared>,
     pub(super) limits: Limits,
     pub(super) readiness: Readiness,
-    batch: Batch,
+    pub(super) batch: Batch,
     pub(super) entrances: Slab<Entrance>,
     pub(super) flows: Slab<Flow>,
     /// Which session the next datagram of a client is of.
@@ -58,6 +59,8 @@ pub(super) struct World {
 pub(super) struct Entrance {
     pub(super) way: Rc<Way>,
     pub(super) recency: Recency,
+    /// Of whom proxies have sent something to it.
+    pub(super) senders: Senders,
 }
 
 /// What it says of the parties that something could not be sent.
@@ -119,7 +122,8 @@ impl World {
             listener: Cell::new(listener),
             counters: RefCell::new(Arc::clone(&self.present.stats.listeners[listener])),
         });
-        let entrance = Entrance { way: Rc::clone(&way), recency: Recency::default() };
+        let (recency, senders) = (Recency::default(), Senders::default());
+        let entrance = Entrance { way: Rc::clone(&way), recency, senders };
         let key = self.entrances.insert(entrance);
         self.readiness.add(&way.socket, key as u64 | IS_INLET)
     }
@@ -145,11 +149,16 @@ impl World {
                 continue;
             };
             way.listener.set(listener);
+            let spec = &present.config.listeners[listener];
+            if let Err(error) = Inlet::of(&way.socket).and_then(|inlet| inlet.adjust(&spec.socket)) {
+                tracing::warn!(listener = %spec.name, %error, "the listener keeps its old options");
+            }
             way.counters.replace(Arc::clone(&present.stats.listeners[listener]));
         }
         removed.into_iter().for_each(|key| self.shut(key));
         self.limits.sessions_max = sessions_max;
         self.present = present;
+        self.forget_told();
     }
 
     /// Lets nobody new in.
@@ -190,10 +199,12 @@ impl World {
             // Nothing there, or an error that is about one datagram that was sent. The socket goes on.
             Err(_) => return,
         };
-        let udp = self.present.config.listeners[way.listener.get()].udp;
+        let spec = &self.present.config.listeners[way.listener.get()];
+        let (udp, is_policed) = (spec.udp, spec.bandwidth.to_backend.is_some());
         let counters = Arc::clone(&way.counters.borrow());
         // Where datagrams are counted one by one, they go one by one.
-        let goes_alone = udp.requests.is_some() || udp.responses == Some(0);
+        let goes_alone = udp.requests.is_some() || udp.responses == Some(0) || is_policed;
+        let may_be_told = self.may_be_told(&way, inlet);
         self.pieces.clear();
         let mut waiting: Option<(Key, Train)> = None;
         for slot in 0..count {
@@ -209,10 +220,18 @@ impl World {
                 counters.datagrams.drop(Dropped::Source, whole.datagrams as u64);
                 continue;
             }
-            let key = Key { inlet, client, local: received.to };
+            let key = Key { inlet, client, local: received.to, told: None };
             let piece = Piece { slot, offset: 0, bytes: received.bytes };
-            if goes_alone {
+            if goes_alone || may_be_told {
                 for piece in train::apart(&[piece], received.segment.unwrap_or(received.bytes)) {
+                    let found = if may_be_told { self.whose(&way, key, piece) } else { Ok((key, piece)) };
+                    let (key, piece) = match found {
+                        Ok(found) => found,
+                        Err(why) => {
+                            counters.datagrams.drop(why, 1);
+                            continue;
+                        }
+                    };
                     let first = self.pieces.len();
                     self.pieces.push(piece);
                     self.pass_on(&way, key, Train::of_piece(&piece, first), now);
@@ -234,6 +253,7 @@ impl World {
     /// Passes datagrams of one client on to the backend of its session, and opens one if there is none.
     fn pass_on(&mut self, way: &Rc<Way>, key: Key, train: Train, now: Duration) {
         let why = match self.session_for(way, key) {
+            Ok(session) if !self.flows[session].may_ask(train.bytes, now) => Dropped::Bandwidth,
             Ok(session) => match self.send_to_backend(session, train, now) {
                 Ok(()) => return,
                 Err(error) => match Fault::of(&error) {
@@ -314,8 +334,22 @@ impl World {
                 flow.way.counters.borrow().datagrams.drop(Dropped::TooLarge, 1);
                 continue;
             }
+            let whole = Train::of(&received, self.pieces.len());
+            flow.replied(whole.datagrams, now);
+            let received = match flow.may_reply(&received, now) {
+                Some(count) if count < whole.datagrams => {
+                    let lost = (whole.datagrams - count) as u64;
+                    flow.way.counters.borrow().datagrams.drop(Dropped::Bandwidth, lost);
+                    if count == 0 {
+                        continue;
+                    }
+                    // All but the last are of one size.
+                    Received { bytes: count * received.segment.unwrap_or(received.bytes), ..received }
+                }
+                _ => received,
+            };
             let train = Train::of(&received, self.pieces.len());
-            flow.replied(train.datagrams, train.bytes, now);
+            flow.told(train.datagrams, train.bytes);
             self.pieces.push(Piece { slot, offset: 0, bytes: received.bytes });
             self.outgoing.push(Outgoing {
                 first: train.first,

@@ -14,7 +14,7 @@ use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::{Socket, is_out_of_ports, options, set_source};
-use crate::config::{Address, PoolSocket, PoolSource};
+use crate::config::{Address, ListeningSocket, PoolSocket, PoolSource};
 
 /// Datagrams that one call takes or gives at most.
 pub const SLOTS: usize = 64;
@@ -60,6 +60,7 @@ impl Inlet {
         if !is_datagram || socket.local_addr()?.as_socket().is_none_or(|address| address.port() == 0) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a UDP socket that is bound"));
         }
+        set_room(&socket);
         prepare(&socket)?;
         Ok(Inlet { socket: descriptor })
     }
@@ -70,8 +71,8 @@ impl Inlet {
     }
 
     /// One more at an address where others of ours are.
-    pub fn beside(address: SocketAddr) -> io::Result<Inlet> {
-        let socket = new_inlet(address)?;
+    pub fn beside(address: SocketAddr, wanted: &ListeningSocket) -> io::Result<Inlet> {
+        let socket = new_inlet(address, wanted)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
         prepare(&SockRef::from(&socket))?;
@@ -82,6 +83,19 @@ impl Inlet {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let address = SockRef::from(&self.socket).local_addr()?;
         address.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+    }
+
+    /// Another descriptor of the same socket.
+    pub fn another(&self) -> io::Result<Inlet> {
+        Ok(Inlet { socket: self.socket.try_clone()? })
+    }
+
+    /// Gives it other options. What it has received already is still there.
+    pub fn adjust(&self, wanted: &ListeningSocket) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        // As without a wish, where that has been taken back.
+        set_room(&socket);
+        options::set_any_time_for_packets(&socket, self.local_addr()?, wanted)
     }
 
     /// Has this program say which socket of the group gets a datagram. The sockets are numbered as they were bound.
@@ -123,10 +137,10 @@ pub fn is_inlet(descriptor: &OwnedFd) -> bool {
 }
 
 /// Opens `count` sockets that share `address`, one for each worker. Fails if anybody else has it; see [`super::listen`] for how.
-pub fn bind_inlets(address: Address, count: usize) -> io::Result<Vec<Inlet>> {
+pub fn bind_inlets(address: Address, count: usize, wanted: &ListeningSocket) -> io::Result<Vec<Inlet>> {
     assert!(count > 0);
     let address = address.as_ip().ok_or_else(no_datagrams)?;
-    let first = new_inlet(address)?;
+    let first = new_inlet(address, wanted)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     prepare(&SockRef::from(&first))?;
@@ -134,7 +148,7 @@ pub fn bind_inlets(address: Address, count: usize) -> io::Result<Vec<Inlet>> {
     let shared = first.local_addr()?;
     let mut inlets = vec![first];
     for _ in 1..count {
-        inlets.push(Inlet::beside(shared)?);
+        inlets.push(Inlet::beside(shared, wanted)?);
     }
     Ok(inlets)
 }
@@ -143,20 +157,30 @@ fn no_datagrams() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "no datagrams go to a Unix socket")
 }
 
-fn new_inlet(address: SocketAddr) -> io::Result<socket2::Socket> {
+/// Whether the kernel grants all that a listener wants, as far as that shows before its sockets have their address.
+pub fn try_inlet(address: SocketAddr, wanted: &ListeningSocket) -> io::Result<()> {
+    new_inlet(address, wanted).map(drop)
+}
+
+fn new_inlet(address: SocketAddr, wanted: &ListeningSocket) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    set_room(&socket);
+    options::set_before_bind_for_datagrams(&socket, address, wanted)?;
     Ok(socket)
+}
+
+/// Room for what waits, as far as the kernel grants it; no reason not to serve.
+fn set_room(socket: &socket2::Socket) {
+    let _ = socket.set_recv_buffer_size(KERNEL_BYTES);
+    let _ = socket.set_send_buffer_size(KERNEL_BYTES);
 }
 
 /// What every socket for clients has.
 fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    // As far as the kernel grants it; no reason not to serve.
-    let _ = socket.set_recv_buffer_size(KERNEL_BYTES);
-    let _ = socket.set_send_buffer_size(KERNEL_BYTES);
     receive_trains(socket.as_raw_fd());
     send_whole(socket.as_raw_fd());
     // At an address that stands for all of the machine's, only the datagram says to which one it was sent.
@@ -404,6 +428,11 @@ impl Batch {
     /// What lies in a slot.
     pub fn received(&self, slot: usize) -> Received {
         self.received[slot]
+    }
+
+    /// What lies in a part of a slot.
+    pub fn bytes_of(&self, piece: &Piece) -> &[u8] {
+        &self.memory[piece.slot * SLOT_BYTES + piece.offset..][..piece.bytes]
     }
 
     fn look(&self, slot: usize) -> Received {

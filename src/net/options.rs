@@ -41,25 +41,38 @@ pub(super) fn set_before_bind(
     address: SocketAddr,
     wanted: &ListeningSocket,
 ) -> io::Result<()> {
-    set_device(socket, Of::Listener, wanted.device.as_deref())?;
-    if wanted.free_bind {
-        let set = match address {
-            SocketAddr::V4(_) => socket.set_freebind_v4(true),
-            SocketAddr::V6(_) => socket.set_freebind_v6(true),
-        };
-        set.map_err(|error| refused(Of::Listener, "free_bind", "IP_FREEBIND", &true, &error, "take it out"))?;
-    }
+    set_place(socket, address, wanted)?;
     set_any_time(socket, address, wanted)
+}
+
+/// The same of a socket for datagrams.
+pub(super) fn set_before_bind_for_datagrams(
+    socket: &Socket,
+    address: SocketAddr,
+    wanted: &ListeningSocket,
+) -> io::Result<()> {
+    set_place(socket, address, wanted)?;
+    set_any_time_for_packets(socket, address, wanted)
+}
+
+/// By which interface clients come, and whether the address may be one that is not there yet.
+fn set_place(socket: &Socket, address: SocketAddr, wanted: &ListeningSocket) -> io::Result<()> {
+    set_device(socket, Of::Listener, wanted.device.as_deref())?;
+    if !wanted.free_bind {
+        return Ok(());
+    }
+    let set = match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    };
+    set.map_err(|error| refused(Of::Listener, "free_bind", "IP_FREEBIND", &true, &error, "take it out"))
 }
 
 /// What can be changed while clients come: they inherit it. What is not given is as it is by default, but for what only a new
 /// socket can forget.
 pub(super) fn set_any_time(socket: &Socket, address: SocketAddr, wanted: &ListeningSocket) -> io::Result<()> {
     let of = Of::Listener;
-    // Before it has an address: that may be one of others.
-    set_transparent(socket, address, wanted.transparent).map_err(|error| {
-        refused(of, "transparent", "IP_TRANSPARENT", &wanted.transparent, &error, TRANSPARENT_CURE)
-    })?;
+    set_any_time_for_packets(socket, address, wanted)?;
     let clients = wanted.fast_open.unwrap_or(0).cast_signed();
     set_number(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, clients)
         .map_err(|error| refused(of, "fast_open", "TCP_FASTOPEN", &clients, &error, "take it out"))?;
@@ -67,9 +80,22 @@ pub(super) fn set_any_time(socket: &Socket, address: SocketAddr, wanted: &Listen
     set_number(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
         .map_err(|error| refused(of, "defer_accept", "TCP_DEFER_ACCEPT", &seconds, &error, "take it out"))?;
     set_congestion(socket, of, wanted.congestion.as_deref())?;
-    set_class(socket, of, address, wanted.dscp.unwrap_or(0))?;
     // 0 takes one back.
-    set_mss(socket, of, wanted.mss.unwrap_or(0))?;
+    set_mss(socket, of, wanted.mss.unwrap_or(0))
+}
+
+/// The part of it that is not of TCP.
+pub(super) fn set_any_time_for_packets(
+    socket: &Socket,
+    address: SocketAddr,
+    wanted: &ListeningSocket,
+) -> io::Result<()> {
+    let of = Of::Listener;
+    // Before it has an address: that may be one of others.
+    set_transparent(socket, address, wanted.transparent).map_err(|error| {
+        refused(of, "transparent", "IP_TRANSPARENT", &wanted.transparent, &error, TRANSPARENT_CURE)
+    })?;
+    set_class(socket, of, address, wanted.dscp.unwrap_or(0))?;
     set_buffers(socket, of, wanted.receive_buffer, wanted.send_buffer)
 }
 

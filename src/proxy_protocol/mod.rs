@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 pub use crate::config::ProxyVersion as Version;
 pub use encode::{Announcement, local, version_1, version_2};
-pub use parse::{parse, parse_datagram};
+pub use parse::{has_signature, parse, parse_datagram};
 pub use tlv::{ALPN, AUTHORITY, CRC32C, Tlvs, UNIQUE_ID};
 
 /// The longest header that is taken, of version 2.
@@ -57,6 +57,16 @@ pub struct Header {
     pub tlvs: Tlvs,
     /// Its bytes: what follows is the client's.
     pub length: usize,
+}
+
+impl Header {
+    /// The client, and where it has sent to, if that is told.
+    pub fn addresses(&self) -> Option<Addresses> {
+        match self.command {
+            Command::Proxied(addresses) => Some(addresses),
+            Command::Local | Command::Unknown => None,
+        }
+    }
 }
 
 /// Whose connection it is.

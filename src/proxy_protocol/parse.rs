@@ -28,6 +28,11 @@ pub fn parse(bytes: &[u8], versions: &[Version]) -> Parsed {
     }
 }
 
+/// Whether a datagram begins with what every header of version 2 begins with.
+pub fn has_signature(bytes: &[u8]) -> bool {
+    bytes.starts_with(&SIGNATURE)
+}
+
 /// The header at the beginning of a datagram, of version 2: it is all there, or there is none.
 ///
 /// # Errors

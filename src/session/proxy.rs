@@ -41,10 +41,7 @@ pub(super) async fn hear(session: &Admitted) -> Result<(), End> {
         session.client.set(source.into());
         session.watch.told_client.set(Some(source.into()));
     }
-    let destination = match header.command {
-        Command::Proxied(Addresses { destination, .. }) => Some(destination),
-        Command::Local | Command::Unknown => None,
-    };
+    let destination = header.addresses().map(|told| told.destination);
     // A check of the proxy's own is nobody's.
     if header.command != Command::Local {
         ask_again(session)?;
@@ -142,23 +139,28 @@ fn announcement(session: &Admitted, terms: &SendProxy) -> Vec<u8> {
     if terms.version == ProxyVersion::V1 {
         return protocol::version_1(&addresses);
     }
-    version_2(session, terms, told, (Transport::Stream, addresses))
+    version_2(session, terms, told.map(|told| &told.tlvs), (Transport::Stream, addresses))
 }
 
 impl Admitted {
-    /// What tells a backend over UDP who the client is, and where it has sent to.
-    pub fn datagram_header(&self, terms: &SendProxy, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
-        version_2(self, terms, None, (Transport::Datagram, Addresses { source, destination }))
+    /// What tells a backend over UDP who the client is, where it has sent to, and what else a proxy before us told of it.
+    pub fn datagram_header(
+        &self,
+        terms: &SendProxy,
+        addresses: Addresses,
+        received: Option<&Tlvs>,
+    ) -> Vec<u8> {
+        version_2(self, terms, received, (Transport::Datagram, addresses))
     }
 }
 
 fn version_2(
     session: &Admitted,
     terms: &SendProxy,
-    told: Option<&Told>,
+    told: Option<&Tlvs>,
     (transport, addresses): (Transport, Addresses),
 ) -> Vec<u8> {
-    let received = |kind| told.and_then(|told| told.tlvs.get(kind));
+    let received = |kind| told.and_then(|told| told.get(kind));
     let hello = session.hello.get();
     // Of several protocols the server chooses one, which nobody here will see.
     let offered = hello.and_then(|hello| match &*hello.alpn {
@@ -173,7 +175,7 @@ fn version_2(
         alpn: received(ALPN).or(offered).filter(|_| terms.tells(ProxyTlv::Alpn)),
         authority: received(AUTHORITY).or(asked).filter(|_| terms.tells(ProxyTlv::Authority)),
         unique_id: own_id.as_ref().map(|id| received(UNIQUE_ID).unwrap_or(id.as_bytes())),
-        received: told.map(|told| &told.tlvs).filter(|_| terms.tells(ProxyTlv::Received)),
+        received: told.filter(|_| terms.tells(ProxyTlv::Received)),
         custom: &terms.custom,
         checksum: terms.tells(ProxyTlv::Checksum),
     })

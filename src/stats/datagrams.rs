@@ -41,11 +41,19 @@ pub enum Dropped {
     Source,
     /// It would have opened a session when the process was about to end.
     Ending,
+    /// It came from an address that may not say who the client is, to a listener that has that said.
+    ProxyUntrusted,
+    /// It had no header that says so, and none had come before it.
+    ProxyMissing,
+    /// What it began with was no header.
+    ProxyMalformed,
+    /// It was over the rate of its session.
+    Bandwidth,
 }
 
 impl Dropped {
     /// Each of them, in the order in which they are counted.
-    pub const ALL: [Dropped; 9] = [
+    pub const ALL: [Dropped; 13] = [
         Dropped::NoBackend,
         Dropped::BackendsFull,
         Dropped::NoRoom,
@@ -55,6 +63,10 @@ impl Dropped {
         Dropped::Refused,
         Dropped::Source,
         Dropped::Ending,
+        Dropped::ProxyUntrusted,
+        Dropped::ProxyMissing,
+        Dropped::ProxyMalformed,
+        Dropped::Bandwidth,
     ];
 
     /// As it is printed.
@@ -69,6 +81,10 @@ impl Dropped {
             Dropped::Refused => "refused",
             Dropped::Source => "source",
             Dropped::Ending => "ending",
+            Dropped::ProxyUntrusted => "proxy-untrusted",
+            Dropped::ProxyMissing => "proxy-missing",
+            Dropped::ProxyMalformed => "proxy-malformed",
+            Dropped::Bandwidth => "bandwidth",
         }
     }
 }

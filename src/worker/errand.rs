@@ -28,8 +28,8 @@ use crate::watch::{Stage, Watch};
 pub enum Errand {
     /// That it goes on under another configuration.
     Adopt(Adoption),
-    /// That it shows its listening sockets: another descriptor of each.
-    Show(Sender<io::Result<Shown>>),
+    /// That it shows its listening sockets, another descriptor of each, and says which worker it is.
+    Show(Sender<(usize, io::Result<Shown>)>),
     /// That it treats its sockets as somebody else's, but for those at some addresses.
     Lend {
         /// Nobody has taken those.
@@ -75,7 +75,8 @@ impl Worker {
                     let of_connections = of_connections.collect::<io::Result<Vec<Listening>>>();
                     let of_datagrams =
                         self.datagrams.borrow().as_ref().map_or(Ok(Vec::new()), |all| all.inlets());
-                    let _ = to.send(of_connections.and_then(|sockets| Ok((sockets, of_datagrams?))));
+                    let shown = of_connections.and_then(|sockets| Ok((sockets, of_datagrams?)));
+                    let _ = to.send((self.id, shown));
                 }
                 Errand::Lend { but, done } => {
                     let sockets = self.sockets.borrow();

@@ -62,6 +62,7 @@ fn accept(from: &[&str]) -> AcceptProxy {
         accept_from: from.iter().map(|network| network.parse().unwrap()).collect(),
         versions: BOTH.to_vec(),
         timeout: DEADLINE,
+        datagrams: ProxyDatagrams::First,
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::common::*;
 use crate::network::{Network, is_root_here, three_in_a_row};
+use crate::udp::{receive, socket_at};
 
 /// What leads to ringway: everything to port 80, and what belongs to its sockets.
 const RULES: &str = "table inet ringway {
@@ -89,6 +90,53 @@ fn what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_name
         drop(client);
         ringway.await_end(End::Complete, 1);
         ringway.finish();
+    }
+}
+
+/// The same for datagrams.
+const RULES_OF_DATAGRAMS: &str = "table inet ringway {
+    chain datagrams {
+        type filter hook prerouting priority mangle; policy accept;
+        meta l4proto udp socket transparent 1 meta mark set 1 accept
+        iifname \"m0\" udp dport 5300 tproxy ip to :5300 meta mark set 1 accept
+        iifname \"m0\" udp dport 5300 tproxy ip6 to :5300 meta mark set 1 accept
+    }
+}";
+
+#[test]
+fn datagrams_that_tproxy_leads_here_reach_the_backend_from_their_client_and_replies_come_from_where_they_went()
+ {
+    let name = "transparent::datagrams_that_tproxy_leads_here_reach_the_backend_from_their_client_and_replies_come_from_where_they_went";
+    if !is_root_here(name) {
+        return;
+    }
+    let [clients, middle, servers] = three_networks();
+    middle.nft(RULES_OF_DATAGRAMS);
+    for (bind, wanted, backend, client) in [
+        ("0.0.0.0:5300", "192.0.2.80:5300", "10.0.2.2:9000", "10.0.1.2:0"),
+        ("[::]:5300", "[2001:db8::80]:5300", "[fd00:2::2]:9000", "[fd00:1::2]:0"),
+    ] {
+        let [wanted, backend, client]: [SocketAddr; 3] =
+            [wanted, backend, client].map(|text| text.parse().unwrap());
+        let server = servers.run(move || socket_at(backend));
+        let config = parsed(&format!(
+            "[[listener]]\nname='dns'\nprotocol='udp'\nbind='{bind}'\npool='app'\n[listener.socket]\ntransparent=true\n\
+             [[pool]]\nname='app'\n[pool.source]\ntransparent=true\n[pool.health]\ncheck='none'\n\
+             [[pool.backend]]\naddress='{backend}'\n"
+        ));
+        let ringway = middle.run(move || Ringway::start(config));
+        let client = clients.run(move || socket_at(client));
+        // It hears from there only.
+        client.connect(wanted).unwrap();
+        for round in 0..3_u8 {
+            client.send(&[round; 100]).unwrap();
+            let mut seen = [0; 200];
+            let (count, from) = server.recv_from(&mut seen).unwrap();
+            assert_eq!((&seen[..count], from.ip()), (&[round; 100][..], client.local_addr().unwrap().ip()));
+            server.send_to(&seen[..count], from).unwrap();
+            assert_eq!(receive(&client), [round; 100]);
+        }
+        assert_eq!(ringway.finish().accepted, 1);
     }
 }
 

@@ -44,7 +44,7 @@ impl Upgradable {
         Upgradable { folder, process }
     }
 
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         fs::write(self.folder.path().join("ringway.toml"), text).unwrap();
     }
 

@@ -20,14 +20,20 @@ pub const ACCEPT_PROXY: Section = Section {
             "accept_from",
             Kind::Networks(NETWORKS_MAX),
             Required,
-            "whose connections begin with a header that says who the client is; everybody else is reset",
+            "whose connections or datagrams begin with a header that says who the client is; everybody else is turned away",
         ),
         key("versions", Kind::Words(&["v1", "v2"]), Follows("both"), "the versions that are taken"),
         key(
             "timeout",
             time(times(10, MILLISECOND), times(5, MINUTE)),
             Is("5s"),
-            "how long the whole header may take",
+            "over TCP: how long the whole header may take",
+        ),
+        key(
+            "datagrams",
+            Kind::Choice(&["first", "each"]),
+            Follows("required over UDP"),
+            "over UDP: which datagrams a header has to be before, the first of a client or each",
         ),
     ],
 };

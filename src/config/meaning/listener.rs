@@ -61,7 +61,7 @@ fn listener(
     let backlog = count(reader, "backlog");
     let accept: Option<Accept> = reader.get("accept", values::choice);
     let tcp = tcp_options(reader);
-    let socket = listening_socket(reader, report);
+    let socket = listening_socket(reader, protocol, report);
     let idle_timeout = reader.get("idle_timeout", values::duration);
     let half_closed_timeout = reader.get("half_closed_timeout", values::duration);
     let lifetime_max = reader.get("lifetime_max", values::duration);
@@ -73,7 +73,7 @@ fn listener(
         protocol.iter().for_each(|&protocol| refuse_unused(reader, &inner, protocol));
         udp(&inner)
     });
-    let proxy_protocol = accept_proxy(reader);
+    let proxy_protocol = accept_proxy(reader, protocol);
     let (udp, silence_max) = udp?;
     Some(Listener {
         name: name?,

@@ -1,17 +1,25 @@
 //! Meaning of `[listener.socket]`: what a listener's sockets are like.
 
 use super::to_u32;
+use super::udp::refuse_unused_of_socket;
 use crate::config::errors::{Reason, Report};
 use crate::config::keys;
 use crate::config::read::Reader;
 use crate::config::typed::Table;
-use crate::config::types::ListeningSocket;
+use crate::config::types::{ListeningSocket, Protocol};
 use crate::config::values;
 
-pub(super) fn listening_socket(listener: &Reader<'_, '_>, report: &Report) -> Option<ListeningSocket> {
+pub(super) fn listening_socket(
+    listener: &Reader<'_, '_>,
+    protocol: Option<Protocol>,
+    report: &Report,
+) -> Option<ListeningSocket> {
     let empty = Table::new();
     let (table, place) = listener.table("socket", &empty)?;
     let reader = Reader::new(&keys::LISTENING_SOCKET, table, place, listener.owner().to_owned(), report);
+    if protocol == Some(Protocol::Udp) {
+        refuse_unused_of_socket(&reader);
+    }
     let mode = reader.get("mode", values::file_mode);
     let user = reader.get_if_given("user", values::name);
     let group = reader.get_if_given("group", values::name);

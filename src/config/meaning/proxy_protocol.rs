@@ -7,11 +7,14 @@ use crate::config::errors::Reason;
 use crate::config::keys::{self, CUSTOM_TLVS_MAX};
 use crate::config::read::{Reader, all};
 use crate::config::typed::Table;
-use crate::config::types::{AcceptProxy, Choice, ProxyVersion, SendProxy};
+use crate::config::types::{AcceptProxy, Choice, Protocol, ProxyDatagrams, ProxyVersion, SendProxy};
 use crate::config::values;
 
 /// `Some(None)` without the table.
-pub(super) fn accept_proxy(listener: &Reader<'_, '_>) -> Option<Option<AcceptProxy>> {
+pub(super) fn accept_proxy(
+    listener: &Reader<'_, '_>,
+    protocol: Option<Protocol>,
+) -> Option<Option<AcceptProxy>> {
     let empty = Table::new();
     let (table, place) = listener.table("proxy_protocol", &empty)?;
     if !listener.is_given("proxy_protocol") {
@@ -21,9 +24,50 @@ pub(super) fn accept_proxy(listener: &Reader<'_, '_>) -> Option<Option<AcceptPro
     let accept_from = reader.list("accept_from", values::network);
     let versions = words(&reader, "versions", "among the versions", ProxyVersion::ALL);
     let timeout = time(&reader, "timeout");
+    let datagrams = reader.get_if_given("datagrams", values::choice);
+    let refuse = |name: &'static str, words: &str| {
+        let reason = Reason::Conflict(words.to_owned());
+        reader.report(&reader.place_of(name), name, reason);
+    };
+    let versions = match protocol {
+        Some(Protocol::Udp) => {
+            if reader.is_given("timeout") {
+                refuse(
+                    "timeout",
+                    "protocol is \"udp\", and a datagram has the whole header in it; remove it",
+                );
+            }
+            if versions.as_ref().is_some_and(|versions| !versions.contains(&ProxyVersion::V2)) {
+                refuse(
+                    "versions",
+                    "protocol is \"udp\", which only version 2 has; write \"v2\" or remove it",
+                );
+            }
+            if !reader.is_given("datagrams") {
+                let cure = "add a line: datagrams = \"each\" where the sender puts a header before each datagram, \"first\" where \
+                            it puts one before the first of each client only";
+                reader.report(
+                    &listener.place_of("proxy_protocol"),
+                    "datagrams",
+                    Reason::Missing(cure.to_owned()),
+                );
+            }
+            versions.map(|_| vec![ProxyVersion::V2])
+        }
+        Some(Protocol::Tcp) if reader.is_given("datagrams") => {
+            refuse("datagrams", "protocol is \"tcp\"; set protocol to \"udp\" or remove it");
+            versions
+        }
+        _ => versions,
+    };
     let accept_from =
         accept_from?.into_iter().map(|one| one.map(|(network, _)| network)).collect::<Option<_>>();
-    Some(Some(AcceptProxy { accept_from: accept_from?, versions: versions?, timeout: timeout? }))
+    Some(Some(AcceptProxy {
+        accept_from: accept_from?,
+        versions: versions?,
+        timeout: timeout?,
+        datagrams: datagrams?.unwrap_or(ProxyDatagrams::First),
+    }))
 }
 
 /// `Some(None)` if none is sent. Every key is read, also then: a mistake in one that is not used is a mistake too.
@@ -150,7 +194,7 @@ impl Choice for CustomType {
 mod tests {
     use super::*;
     use crate::config::keys::Kind;
-    use crate::config::types::{ProxyDatagrams, ProxyTlv};
+    use crate::config::types::ProxyTlv;
     use crate::config::{Config, Errors, parse};
     use std::time::Duration;
 
@@ -183,6 +227,7 @@ mod tests {
         assert_eq!(listed(&keys::SEND_PROXY, "tlvs"), words::<ProxyTlv>());
         assert_eq!(listed(&keys::SEND_PROXY, "send"), words::<Send>());
         assert_eq!(listed(&keys::SEND_PROXY, "datagrams"), words::<ProxyDatagrams>());
+        assert_eq!(listed(&keys::ACCEPT_PROXY, "datagrams"), words::<ProxyDatagrams>());
         assert_eq!(listed(&keys::CUSTOM_TLV, "type"), CustomType::WORDS);
     }
 
@@ -216,6 +261,27 @@ mod tests {
         assert!(!send.tells(ProxyTlv::Alpn));
         assert_eq!(send.custom, [(0xE1, b"rack-7"[..].into()), (0xEF, b"b"[..].into())]);
         assert!(config.pools[0].health.proxy_protocol);
+    }
+
+    #[test]
+    fn over_udp_it_has_to_be_said_where_headers_are() {
+        let of =
+            |keys: &str| format!("protocol='udp'\nproxy_protocol = {{ accept_from = '10.0.0.0/8'{keys} }}");
+        for (word, datagrams) in [("first", ProxyDatagrams::First), ("each", ProxyDatagrams::Each)] {
+            let config = config(&of(&format!(", datagrams = '{word}'")), "");
+            let accept = config.listeners[0].proxy_protocol.as_ref().unwrap();
+            assert_eq!((accept.datagrams, &accept.versions[..]), (datagrams, &[ProxyVersion::V2][..]));
+        }
+        for (keys, words) in [
+            ("", "datagrams = \"each\" where"),
+            (", datagrams = 'each', versions = 'v1'", "which only version 2 has"),
+            (", datagrams = 'each', timeout = '1s'", "the whole header in it"),
+        ] {
+            let said = refused(&of(keys), "");
+            assert!(said.contains(words), "{said}");
+        }
+        let said = refused("proxy_protocol = { accept_from = '10.0.0.0/8', datagrams = 'each' }", "");
+        assert!(said.contains("protocol is \"tcp\""), "{said}");
     }
 
     #[test]

@@ -20,13 +20,30 @@ const OF_CONNECTIONS: &[(&str, &str)] = &[
     ("idle_timeout", "write it into [listener.udp]"),
     ("half_closed_timeout", "remove it"),
     ("tls", "remove it"),
-    ("socket", "remove it"),
-    ("bandwidth", "remove it: datagrams are not slowed down"),
-    ("proxy_protocol", "remove it: it says who a connection is of"),
     ("route", "remove it: a datagram says no hello"),
     ("no_backend", "remove it: the datagram is dropped"),
     ("no_backend_message", "remove it: the datagram is dropped"),
 ];
+
+/// Keys of `[listener.socket]` that a socket for datagrams has not, and whose they are.
+const OF_OTHER_SOCKETS: &[(&str, &str)] = &[
+    ("mode", "a Unix socket"),
+    ("user", "a Unix socket"),
+    ("group", "a Unix socket"),
+    ("fast_open", "TCP"),
+    ("defer_accept", "TCP"),
+    ("congestion", "TCP"),
+    ("mss", "TCP"),
+    ("mptcp", "TCP"),
+];
+
+/// Reports every key of `[listener.socket]` that only other sockets have.
+pub(super) fn refuse_unused_of_socket(socket: &Reader<'_, '_>) {
+    for (name, of) in OF_OTHER_SOCKETS.iter().filter(|(name, _)| socket.is_given(name)) {
+        let words = format!("protocol is \"udp\", and it is of {of}; remove it");
+        socket.report(&socket.place_of(name), name, Reason::Conflict(words));
+    }
+}
 
 /// The table, and the `idle_timeout` in it.
 pub(super) fn udp(reader: &Reader<'_, '_>) -> Option<(Udp, Duration)> {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Choice;
 
-/// `[listener.proxy_protocol]`: each connection begins with a header that says who the client is.
+/// `[listener.proxy_protocol]`: each connection, or what comes over UDP, begins with a header that says who the client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptProxy {
     /// Who may say so; everybody else is turned away.
@@ -16,6 +16,8 @@ pub struct AcceptProxy {
     pub versions: Vec<ProxyVersion>,
     /// How long the whole header may take.
     pub timeout: Duration,
+    /// Before which datagrams it has to be, over UDP.
+    pub datagrams: ProxyDatagrams,
 }
 
 impl AcceptProxy {

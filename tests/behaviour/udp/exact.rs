@@ -9,8 +9,8 @@ use ringway::net::{Batch, Outgoing, Piece, Socket};
 use ringway::stats::Dropped;
 
 use super::{UdpBackend, assert_echo, assert_silent, client_of, config, count, dropped, receive, socket_at};
-use crate::common::{Noise, Ringway};
-use crate::network::is_in_a_network_of_its_own;
+use crate::common::{DEADLINE, Noise, Ringway};
+use crate::network::{Network, is_in_a_network_of_its_own, is_root_here};
 
 #[test]
 fn datagrams_of_every_size_pass_whole_and_the_empty_one_too() {
@@ -94,7 +94,7 @@ fn a_train_of_the_client_arrives_as_its_datagrams_and_one_of_the_backend_too() {
 }
 
 /// Sends several datagrams of this size by one call.
-fn send_train(socket: &UdpSocket, bytes: &[u8], size: usize, to: Option<SocketAddr>) {
+pub fn send_train(socket: &UdpSocket, bytes: &[u8], size: usize, to: Option<SocketAddr>) {
     let mut batch = Batch::new();
     let own = Socket::from(OwnedFd::from(socket.try_clone().unwrap()));
     // Its slots are filled by what it receives: from a socket that has been sent the whole.
@@ -191,4 +191,58 @@ fn a_reply_after_the_end_of_the_session_reaches_nobody() {
     socket.send_to(b"late", from).unwrap();
     assert_silent(&client);
     ringway.finish();
+}
+
+#[test]
+fn a_train_of_datagrams_that_are_larger_than_a_link_takes_goes_in_parts_either_way() {
+    let name = "udp::exact::a_train_of_datagrams_that_are_larger_than_a_link_takes_goes_in_parts_either_way";
+    if !is_root_here(name) {
+        return;
+    }
+    // Between the two a link with the smallest size that IPv6 allows; within each none is too large.
+    let (near, far) = (Network::new(), Network::new());
+    near.connect(&far, ["n0", "f0"], [["10.0.3.1/24", "fd00:3::1/64"], ["10.0.3.2/24", "fd00:3::2/64"]]);
+    near.ip("link set n0 mtu 1280");
+    far.ip("link set f0 mtu 1280");
+    let bytes = Noise::new(8).bytes(8 * 1_400 + 100);
+    for (near_ip, far_ip) in [("10.0.3.1", "10.0.3.2"), ("fd00:3::1", "fd00:3::2")] {
+        let [near_ip, far_ip]: [std::net::IpAddr; 2] = [near_ip, far_ip].map(|ip| ip.parse().unwrap());
+        let start = move |backend: SocketAddr| {
+            let mut config = config(&[backend]);
+            config.listeners[0].bind = vec![SocketAddr::new(near_ip, 0).into()];
+            Ringway::start(config)
+        };
+        // From a client that is near to a backend that is far.
+        let (sender, received) = std::sync::mpsc::channel();
+        let backend = far.run(move || {
+            UdpBackend::at(SocketAddr::new(far_ip, 0), move |_, bytes, _| drop(sender.send(bytes.to_vec())))
+        });
+        let address = backend.address;
+        let sent = bytes.clone();
+        let ringway = near.run(move || {
+            let ringway = start(address);
+            let client = socket_at(SocketAddr::new(near_ip, 0));
+            send_train(&client, &sent, 1_400, Some(ringway.address()));
+            ringway
+        });
+        for part in bytes.chunks(1_400) {
+            assert!(received.recv_timeout(DEADLINE).unwrap() == part);
+        }
+        drop(ringway);
+        // From a backend that is near to a client that is far.
+        let reply = bytes.clone();
+        let (ringway, backend) = near.run(move || {
+            let backend = UdpBackend::at(SocketAddr::new(near_ip, 0), move |socket, _, from| {
+                send_train(socket, &reply, 1_400, Some(from));
+            });
+            (start(backend.address), backend)
+        });
+        let client = far.run(move || socket_at(SocketAddr::new(far_ip, 0)));
+        client.connect(ringway.address()).unwrap();
+        client.send(b"all of it").unwrap();
+        for part in bytes.chunks(1_400) {
+            assert!(receive(&client) == part);
+        }
+        drop((ringway, backend));
+    }
 }

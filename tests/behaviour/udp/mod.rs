@@ -1,8 +1,11 @@
 //! Sessions over UDP.
 
 mod backends;
+mod bandwidth;
 mod exact;
+mod options;
 mod peers;
+mod proxy_accepting;
 mod proxy_protocol;
 mod reloading;
 mod sessions;

@@ -10,7 +10,7 @@ use super::{UdpBackend, client_of, config, dropped, socket_at};
 use crate::common::{DEADLINE, Ringway, await_that};
 
 /// A backend that hands over what it gets, and sends back the last byte of it.
-fn listening() -> (UdpBackend, mpsc::Receiver<Vec<u8>>) {
+pub fn listening() -> (UdpBackend, mpsc::Receiver<Vec<u8>>) {
     let (sender, received) = mpsc::channel();
     let backend = UdpBackend::new(move |socket, bytes, from| {
         let _ = sender.send(bytes.to_vec());
@@ -19,7 +19,7 @@ fn listening() -> (UdpBackend, mpsc::Receiver<Vec<u8>>) {
     (backend, received)
 }
 
-fn telling(backend: SocketAddr, datagrams: ProxyDatagrams, tlvs: Vec<ProxyTlv>) -> Config {
+pub fn telling(backend: SocketAddr, datagrams: ProxyDatagrams, tlvs: Vec<ProxyTlv>) -> Config {
     let mut config = config(&[backend]);
     let custom = Vec::new();
     config.pools[0].proxy_protocol = Some(SendProxy { version: ProxyVersion::V2, datagrams, tlvs, custom });
@@ -27,7 +27,7 @@ fn telling(backend: SocketAddr, datagrams: ProxyDatagrams, tlvs: Vec<ProxyTlv>) 
 }
 
 /// Version 2, PROXY, UDP over IPv4, 12 bytes of addresses.
-fn header(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
+pub fn header(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let (SocketAddr::V4(client), SocketAddr::V4(to)) = (client, to) else { panic!("IPv4 only") };
     let mut bytes = b"\x0d\x0a\x0d\x0a\x00\x0d\x0aQUIT\x0a\x21\x12\x00\x0c".to_vec();
     bytes.extend([client.ip().octets(), to.ip().octets()].concat());
@@ -35,7 +35,7 @@ fn header(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
     bytes
 }
 
-fn ask(client: &UdpSocket, bytes: &[u8]) {
+pub fn ask(client: &UdpSocket, bytes: &[u8]) {
     client.send(bytes).unwrap();
     assert_eq!(super::receive(client), bytes[bytes.len().saturating_sub(1)..]);
 }

@@ -6,12 +6,12 @@ use std::thread;
 
 use ringway::config::Config;
 
-use super::{UdpBackend, assert_echo, client_of, config, receive};
+use super::{UdpBackend, assert_echo, client_of, config, count, receive};
 use crate::common::{DEADLINE, Ringway, await_that, one_worker};
 use crate::peers::own_address;
 
 /// Goes on with the present configuration, changed.
-fn change(ringway: &Ringway, change: impl FnOnce(&mut Config)) {
+pub fn change(ringway: &Ringway, change: impl FnOnce(&mut Config)) {
     let control = ringway.server().control();
     let mut config = Config::clone(&control.generation().config);
     change(&mut config);
@@ -99,5 +99,31 @@ fn listeners_come_and_go_and_an_address_may_be_that_of_tcp_too() {
     await_that("its session ends", || ringway.totals().active == 1);
     assert_echo(&client, b"four");
     await_that("the address is free", || std::net::UdpSocket::bind(added).is_ok());
+    ringway.finish();
+}
+
+#[test]
+fn a_listener_with_another_name_keeps_its_socket_where_the_file_says_the_port() {
+    let backend = UdpBackend::echo();
+    let mut config = config(&[backend.address]);
+    config.listeners[0].bind = vec![own_address(5302).into()];
+    let mut any = config.listeners[0].clone();
+    any.name = "any".into();
+    any.bind = vec![crate::common::any_port().into()];
+    config.listeners.push(any);
+    let ringway = Ringway::start(config);
+    let addresses = |ringway: &Ringway| ringway.server().control().generation().addresses.concat();
+    let before = addresses(&ringway);
+    let client = client_of(ringway.address());
+    assert_echo(&client, b"before");
+    change(&ringway, |config| config.listeners[0].name = "renamed".into());
+    assert_eq!(addresses(&ringway), before);
+    assert_echo(&client, b"after");
+    assert_eq!(ringway.totals().accepted, 1, "the session has gone on");
+    assert_eq!(count(&ringway, |datagrams| &datagrams.to_clients), 1, "and is counted for the new name");
+    // One that takes any port is known by its name.
+    change(&ringway, |config| config.listeners[1].name = "another".into());
+    assert_eq!(addresses(&ringway)[0], before[0]);
+    assert_ne!(addresses(&ringway)[1], before[1]);
     ringway.finish();
 }

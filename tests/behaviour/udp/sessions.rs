@@ -4,9 +4,12 @@ use std::net::UdpSocket;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use ringway::config::SourcePorts;
+use ringway::config::{ListeningSocket, SourcePorts};
 use ringway::end::End;
+use ringway::net::Inlet;
 use ringway::stats::Dropped;
+
+use socket2::SockRef;
 
 use super::{UdpBackend, assert_echo, assert_silent, client_of, config, count, dropped, receive};
 use crate::common::{DEADLINE, Ringway, await_that, one_worker};
@@ -102,7 +105,8 @@ fn when_there_is_no_room_the_one_that_has_been_idle_longest_makes_some() {
 fn a_flood_of_clients_that_answer_nothing_pushes_out_nobody_who_does() {
     let backend = UdpBackend::echo();
     let mut config = config(&[backend.address]);
-    config.listeners[0].udp.sessions_max = NonZeroUsize::new(20).unwrap();
+    // So many that the one of the flood that goes next has always been idle for a while, whatever the machine is at.
+    config.listeners[0].udp.sessions_max = NonZeroUsize::new(110).unwrap();
     one_worker(&mut config);
     let ringway = Ringway::start(config);
     let old: Vec<_> = (0..10).map(|_| client_of(ringway.address())).collect();
@@ -110,7 +114,7 @@ fn a_flood_of_clients_that_answer_nothing_pushes_out_nobody_who_does() {
     for _ in 0..2 {
         old.iter().for_each(|client| assert_echo(client, b"here"));
     }
-    for _ in 0..200 {
+    for _ in 0..300 {
         assert_echo(&client_of(ringway.address()), b"once");
     }
     let before = ringway.totals().accepted;
@@ -191,5 +195,30 @@ fn a_session_ends_at_its_idle_timeout_and_the_next_datagram_opens_another() {
     ringway.await_end(End::IdleTimeout, 1);
     assert_echo(&client, b"back");
     assert_eq!(ringway.totals().accepted, 2);
+    ringway.finish();
+}
+
+#[test]
+fn what_seems_to_come_from_the_listener_itself_does_not_go_round() {
+    let backend = UdpBackend::echo();
+    let ringway = Ringway::start(config(&[backend.address]));
+    // The kernel gives what comes there to the sockets of ringway: only they are known to its program.
+    let own = Inlet::beside(ringway.address(), &ListeningSocket::default()).unwrap();
+    SockRef::from(&own).send_to(b"round and round", &ringway.address().into()).unwrap();
+    await_that("it is dropped", || dropped(&ringway, Dropped::Source) == 1);
+    assert_eq!((ringway.finish().accepted, backend.received()), (0, 0));
+}
+
+#[test]
+fn sessions_of_the_whole_process_are_bounded_over_udp_too() {
+    let backend = UdpBackend::echo();
+    let mut config = config(&[backend.address]);
+    config.server.sessions_max = NonZeroUsize::new(10);
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    let clients: Vec<_> = (0..12).map(|_| client_of(ringway.address())).collect();
+    clients.iter().for_each(|client| assert_echo(client, b"here"));
+    ringway.await_end(End::Evicted, 2);
+    assert_eq!(ringway.totals().active, 10);
     ringway.finish();
 }

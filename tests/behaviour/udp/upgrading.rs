@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use super::{UdpBackend, client_of, receive};
+use super::{UdpBackend, assert_echo, client_of, receive};
 use crate::common::await_that;
 use crate::upgrading::Upgradable;
 
@@ -71,4 +71,49 @@ fn datagrams_go_to_the_new_process_and_replies_still_come_from_the_old_one() {
     await_more(100);
     is_over.store(true, Ordering::SeqCst);
     load.into_iter().for_each(|client| client.join().unwrap());
+}
+
+#[test]
+fn with_more_workers_each_has_a_socket_and_every_client_stays_where_it_is_or_goes_to_a_new_one() {
+    for (before, after) in [(1, 3), (2, 3)] {
+        let backend = UdpBackend::echo();
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let text = |workers: usize| {
+            format!(
+                "[server]\nworkers = {workers}\nbuffers_per_worker = 16\nlarge_buffers_per_worker = 2\nsessions_max = 2000\n\
+                 [access_log]\nto = '{}'\n[[listener]]\nname = 'u'\nprotocol = 'udp'\nbind = '127.0.0.1:0'\npool = 'p'\n\
+                 [listener.udp]\nresponses = 1\n[[pool]]\nname = 'p'\n[pool.health]\ncheck = 'none'\n\
+                 [[pool.backend]]\naddress = '{}'\n",
+                log.display(),
+                backend.address
+            )
+        };
+        let mut ringway = Upgradable::start(&text(before));
+        let address = ringway.process.address();
+        let clients: Vec<_> = (0..60).map(|_| client_of(address)).collect();
+        let ask = || clients.iter().for_each(|client| assert_echo(client, b"one session"));
+        ask();
+        ringway.write(&text(after));
+        ringway.upgrade(ringway.process.id());
+        let status = ringway.process.await_exit();
+        assert!(status.success(), "{status}: {}", ringway.process.errors());
+        ask();
+        ask();
+        let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+        await_that("all are logged", || lines().lines().count() == 180);
+        let workers_of = |client: &std::net::UdpSocket| -> Vec<usize> {
+            let start = format!("{} ", client.local_addr().unwrap());
+            let worker = |line: &str| line.split("worker=").nth(1)?.split(' ').next()?.parse().ok();
+            lines().lines().filter(|line| line.starts_with(&start)).filter_map(worker).collect()
+        };
+        let mut counts = vec![0; after];
+        for client in &clients {
+            let [first, second, third] = workers_of(client)[..] else { panic!("{}", lines()) };
+            assert!(second == first || (before..after).contains(&second), "from {first} to {second}");
+            assert_eq!(second, third);
+            counts[second] += 1;
+        }
+        assert!(counts.iter().all(|&count| count >= 5), "{counts:?}");
+    }
 }
