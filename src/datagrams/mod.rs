@@ -10,6 +10,7 @@ mod flow;
 mod pairing;
 mod policer;
 mod recency;
+mod replies;
 mod senders;
 mod sessions;
 mod told;

@@ -41,13 +41,13 @@ pub(super) struct World {
     /// Which session the next datagram of a client is of.
     pub(super) places: HashMap<Key, usize>,
     /// Replies that are still to be sent; each is one piece, with the same number.
-    outgoing: Vec<Outgoing>,
+    pub(super) outgoing: Vec<Outgoing>,
     /// Their ways.
-    ways: Vec<Rc<Way>>,
+    pub(super) ways: Vec<Rc<Way>>,
     /// Of what is being passed on: of clients' datagrams or of replies.
-    pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Piece>,
     /// Slots of the batch that replies lie in.
-    filled: usize,
+    pub(super) filled: usize,
     /// Who was refused by which backend just now, under which configuration.
     pub(super) shunned: VecDeque<(Key, u64, BackendId)>,
     pub(super) calls: Calls,
@@ -64,7 +64,7 @@ pub(super) struct Entrance {
 }
 
 /// What it says of the parties that something could not be sent.
-enum Fault {
+pub(super) enum Fault {
     /// It is about the datagram.
     Datagram(Dropped),
     /// It is about the backend.
@@ -72,7 +72,7 @@ enum Fault {
 }
 
 impl Fault {
-    fn of(error: &io::Error) -> Fault {
+    pub(super) fn of(error: &io::Error) -> Fault {
         match () {
             () if net::is_too_large(error) => Fault::Datagram(Dropped::TooLarge),
             () if error.kind() == io::ErrorKind::WouldBlock => Fault::Datagram(Dropped::Busy),
@@ -367,60 +367,6 @@ impl World {
         if is_complete {
             self.close(session, End::Complete);
         }
-    }
-
-    /// Sends the replies that have come, those that leave by the same socket with one call.
-    fn send_replies(&mut self) {
-        let mut first = 0;
-        while first < self.outgoing.len() {
-            let way = Rc::clone(&self.ways[first]);
-            let same = self.ways[first..].iter().take_while(|other| Rc::ptr_eq(other, &way)).count();
-            let messages = &self.outgoing[first..first + same];
-            let mut lost = Vec::new();
-            self.batch
-                .send_all(&way.socket, &self.pieces, messages, |place, error| lost.push((place, error)));
-            for (place, error) in lost {
-                self.resend(&way, first + place, &error);
-            }
-            first += same;
-        }
-        self.outgoing.clear();
-        self.ways.clear();
-        self.pieces.clear();
-        self.filled = 0;
-    }
-
-    /// A reply was not sent: as its parts, if it is a train that could not be sent as one, and in fragments, if it is too large.
-    #[cold]
-    fn resend(&mut self, way: &Way, place: usize, error: &io::Error) {
-        let message = self.outgoing[place];
-        let drop = |error: &io::Error| {
-            let why = match Fault::of(error) {
-                Fault::Datagram(why) => why,
-                Fault::Backend => Dropped::Refused,
-            };
-            way.counters.borrow().datagrams.drop(why, 1);
-        };
-        let own = &self.pieces[message.first..message.first + message.count];
-        let pieces = match message.segment {
-            Some(size) if net::is_no_train(error) => train::apart(own, size),
-            None if net::is_too_large(error) && net::let_fragment(&way.socket) => own.to_vec(),
-            _ => return drop(error),
-        };
-        for place in 0..pieces.len() {
-            let one = Outgoing { first: place, count: 1, segment: None, ..message };
-            let mut failed = self.send_one(way, &pieces, one);
-            if failed.as_ref().is_some_and(net::is_too_large) && net::let_fragment(&way.socket) {
-                failed = self.send_one(way, &pieces, one);
-            }
-            failed.iter().for_each(drop);
-        }
-    }
-
-    fn send_one(&mut self, way: &Way, pieces: &[Piece], one: Outgoing) -> Option<io::Error> {
-        let mut failed = None;
-        self.batch.send_all(&way.socket, pieces, &[one], |_, error| failed = Some(error));
-        failed
     }
 }
 
