@@ -1,3 +1,5 @@
+//! Sockets as they are made, and what is seen of them.
+
 use super::testing::connected;
 use super::*;
 use crate::config::ListeningSocket;

@@ -451,7 +451,8 @@ fn a_farewell_is_for_those_who_have_said_who_they_are() {
         let ringway = Ringway::start(config);
         let mut client = ringway.connect();
         client.write_all(LINE).unwrap();
-        client.shutdown(Shutdown::Write).unwrap();
+        // The end may have come before.
+        let _ = client.shutdown(Shutdown::Write);
         match said {
             Some(said) => assert_eq!(read_all(&mut client), said),
             None => assert_reset(&mut client),
