@@ -118,13 +118,9 @@ impl Flow {
         shared: &Rc<Shared>,
         way: &Rc<Way>,
         (key, peer, told): (Key, Peer, Option<&Told>),
-        mut tried: Tried,
+        (pass, mut tried): (Pass, Tried),
     ) -> Result<Flow, Unopened> {
         let listener = way.listener.get();
-        // What a proxy sends of its own is nobody's.
-        let is_own = told.is_some_and(|told| told.command == Command::Local);
-        let asked = (!is_own).then(|| key.real_client().ip());
-        let pass = Flow::enter(shared, listener, asked)?;
         let session = Admitted::of_datagrams(Rc::clone(shared), listener, way.socket.clone(), peer, pass);
         session.came_to(way.address.port());
         match Flow::connect(shared, &session, &mut tried) {
@@ -158,13 +154,19 @@ impl Flow {
     }
 
     /// Asks the rules and limits of the listener. Nobody waits: who would have to is dropped.
-    fn enter(shared: &Shared, listener: usize, client: Option<IpAddr>) -> Result<Pass, Unopened> {
-        let now = nanos(shared.core.elapsed());
-        let full = |_| Unopened { end: End::Refused, why: Dropped::NoRoom };
-        let turn = shared.doors[listener].turn(now).map_err(full)?;
+    pub(super) fn enter(
+        shared: &Shared,
+        way: &Way,
+        (key, told): (Key, Option<&Told>),
+    ) -> Result<Pass, Dropped> {
+        let (listener, now) = (way.listener.get(), nanos(shared.core.elapsed()));
+        // What a proxy sends of its own is nobody's.
+        let is_own = told.is_some_and(|told| told.command == Command::Local);
+        let client = (!is_own).then(|| key.real_client().ip());
+        let turn = shared.doors[listener].turn(now).map_err(|_| Dropped::NoRoom)?;
         turn.enter(client, now).map_err(|reason| {
             shared.stats.listeners[listener].refused[reason as usize].add(1);
-            Unopened { end: End::Refused, why: Dropped::Source }
+            Dropped::Source
         })
     }
 

@@ -3,7 +3,11 @@
 //! Whoever sends from a false address never gets a reply, and so never sends another datagram after one. With those that
 //! have not answered a reply going first, a flood of false addresses pushes out its own sessions and nobody else's.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
+
+use crate::access::{self, nanos};
+use crate::config::{Rate, RateUnit};
 
 /// While there is one that has shown nothing, one that has goes only if it has been idle so many times as long. If it never
 /// went, new clients would push each other out before their replies come, as long as those that are there do not expire.
@@ -16,6 +20,35 @@ pub(super) fn makes_room(new: Option<Duration>, proven: Option<Duration>) -> Opt
         (Some(_), _) => Some(Standing::New),
         (None, Some(_)) => Some(Standing::Proven),
         (None, None) => None,
+    }
+}
+
+/// How often one session is pushed out by another. To open one costs some twenty times what it costs to drop a datagram: a
+/// worker that did nothing else would leave the datagrams of those who have one in the kernel's queue until that is full.
+#[derive(Debug)]
+pub(super) struct Evictions {
+    rate: access::Rate,
+    even_at: u64,
+}
+
+impl Evictions {
+    /// So many a second take about a quarter of a core.
+    const A_SECOND: NonZeroU32 = NonZeroU32::new(10_000).expect("not 0");
+    /// And so many at once.
+    const BURST: NonZeroU32 = NonZeroU32::new(1_000).expect("not 0");
+
+    pub(super) fn new() -> Evictions {
+        let rate = Rate { count: Evictions::A_SECOND, unit: RateUnit::Second, burst: Evictions::BURST };
+        Evictions { rate: access::Rate::new(rate), even_at: 0 }
+    }
+
+    /// Whether one more may be pushed out now. Then it is.
+    pub(super) fn may(&mut self, now: Duration) -> bool {
+        let next = self.rate.take(self.even_at, nanos(now));
+        next.is_ok_and(|next| {
+            self.even_at = next;
+            true
+        })
     }
 }
 
@@ -122,6 +155,21 @@ mod tests {
         assert_eq!(makes_room(millis(0), millis(1)), Some(Proven));
         assert_eq!(makes_room(millis(100), millis(6_000)), Some(New));
         assert_eq!(makes_room(millis(100), millis(7_000)), Some(Proven));
+    }
+
+    #[test]
+    fn sessions_are_pushed_out_in_a_burst_and_then_at_a_rate() {
+        let mut evictions = Evictions::new();
+        let begun = Duration::from_secs(7);
+        let at_once = (0..5_000).filter(|_| evictions.may(begun)).count();
+        assert_eq!(at_once, 1_000);
+        // A flood: far more want to.
+        let in_a_second =
+            (0..60_000_u32).filter(|nth| evictions.may(begun + Duration::from_secs(1) * *nth / 60_000));
+        let count = in_a_second.count();
+        assert!((9_990..=10_000).contains(&count), "{count}");
+        // And all is as before after a silence.
+        assert_eq!((0..5_000).filter(|_| evictions.may(begun * 2)).count(), 1_000);
     }
 
     #[test]

@@ -47,6 +47,8 @@ impl World {
             return Err(Dropped::Ending);
         }
         let told = self.told_of(way, key)?;
+        // First: who may not come pushes nobody out.
+        let pass = Flow::enter(&self.present, way, (key, told.as_deref()))?;
         self.make_room(way, key.inlet)?;
         let mut tried = Tried::default();
         let generation = self.present.generation;
@@ -67,7 +69,7 @@ impl World {
             is_proven: std::cell::Cell::default(),
             is_leaving: Rc::clone(&way.is_leaving),
         };
-        let flow = Flow::open(&self.present, way, (key, peer, told.as_deref()), tried)
+        let flow = Flow::open(&self.present, way, (key, peer, told.as_deref()), (pass, tried))
             .map_err(|Unopened { why, .. }| why)?;
         if let Err(error) = self.readiness.add(&flow.backend, session as u64) {
             tracing::debug!(%error, "the socket of a session cannot be watched");
@@ -98,8 +100,11 @@ impl World {
             Some(now.saturating_sub(self.flows.get(session)?.touched()))
         };
         let standing = makes_room(idle(Standing::New), idle(Standing::Proven));
-        let oldest = standing.and_then(|standing| recency.oldest(standing));
-        self.close(oldest.ok_or(Dropped::NoRoom)?, End::Evicted);
+        let oldest = standing.and_then(|standing| recency.oldest(standing)).ok_or(Dropped::NoRoom)?;
+        if !self.evictions.may(now) {
+            return Err(Dropped::NoRoom);
+        }
+        self.close(oldest, End::Evicted);
         Ok(())
     }
 

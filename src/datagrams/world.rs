@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::Limits;
 use super::flow::{Flow, Key, Way};
-use super::recency::Recency;
+use super::recency::{Evictions, Recency};
 use super::senders::Senders;
 use super::train::{self, Train};
 use crate::config::{ProxyDatagrams, SourcePorts};
@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) flows: Slab<Flow>,
     /// Which session the next datagram of a client is of.
     pub(super) places: HashMap<Key, usize>,
+    /// How many have been pushed out lately.
+    pub(super) evictions: Evictions,
     /// Replies that are still to be sent; each is one piece, with the same number.
     pub(super) outgoing: Vec<Outgoing>,
     /// Their ways.
@@ -92,6 +94,7 @@ impl World {
             entrances: Slab::new(),
             flows: Slab::new(),
             places: HashMap::new(),
+            evictions: Evictions::new(),
             outgoing: Vec::with_capacity(SLOTS),
             ways: Vec::with_capacity(SLOTS),
             pieces: Vec::with_capacity(SLOTS),
