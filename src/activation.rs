@@ -124,9 +124,7 @@ impl Activation {
             self.dual.extend(passed.listening.is_dual_stack().then_some(passed.address));
         }
         let ours: Vec<Listening> = ours.into_iter().map(|passed| passed.listening).collect();
-        let shares = shares(ours.len(), workers).into_iter();
-        let shares = shares.map(|share| share.into_iter().map(|socket| ours[socket].another()).collect());
-        shares.collect::<io::Result<_>>().map(Some).map_err(Unusable::Kernel)
+        dealt(&ours, workers).map(Some).map_err(Unusable::Kernel)
     }
 
     /// The sockets for datagrams with this address; `None` if there are none.
@@ -151,9 +149,22 @@ impl Activation {
     }
 }
 
+/// Descriptors of these sockets for each worker, as [`shares`] deals them.
+///
+/// # Errors
+///
+/// When the kernel has no descriptor left.
+pub fn dealt(sockets: &[Listening], workers: usize) -> io::Result<Vec<Vec<Listening>>> {
+    let count = sockets.len();
+    let shares = shares(count, workers).into_iter().enumerate();
+    // The first to have a socket counts who waits there.
+    let one = |worker: usize, socket: usize| sockets[socket].another(socket % workers == worker);
+    shares.map(|(worker, share)| share.into_iter().map(|socket| one(worker, socket)).collect()).collect()
+}
+
 /// Which sockets each worker gets: each worker has one at least, and each socket is some worker's. With fewer sockets than
 /// workers some share one, and whoever looks first takes the client.
-pub fn shares(sockets: usize, workers: usize) -> Vec<Vec<usize>> {
+fn shares(sockets: usize, workers: usize) -> Vec<Vec<usize>> {
     let mut shares = vec![Vec::new(); workers];
     for nth in 0..sockets.max(workers) {
         shares[nth % workers].push(nth % sockets);

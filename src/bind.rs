@@ -294,9 +294,18 @@ fn shared_inlets(
     for inlet in &inlets {
         adjusts.push(adjust(Adjusted::Inlet(inlet.another()?)));
     }
-    if let Err(error) = complete_inlets(listener, workers, &mut inlets) {
-        let (listener, sockets) = (&listener.name, inlets.len());
-        tracing::warn!(%listener, %error, "only {sockets} of {workers} workers take datagrams: there are no more sockets");
+    let completed = complete_inlets(listener, workers, &mut inlets);
+    if inlets.len() < workers {
+        let why = completed.err().map_or_else(
+            || format!("more than {} workers cannot share clients", steering::WORKERS_MAX),
+            |error| format!("no socket can be added beside those that were passed ({error})"),
+        );
+        tracing::warn!(
+            listener = %listener.name,
+            "only {} of {workers} workers take datagrams: {why}; set server.workers to as many, or have the service manager pass \
+             as many sockets (ListenDatagram= for each, ReusePort=yes)",
+            inlets.len()
+        );
     }
     if inlets.len() > before {
         adjusts.push(adjust(Adjusted::Steered(inlets[0].another()?, inlets.len())));
@@ -349,13 +358,11 @@ fn inherited(
 ) -> io::Result<Option<(Vec<Vec<Listening>>, Vec<Adjust>)>> {
     let Some(group) = inherited.take(listener, place) else { return Ok(None) };
     let adjust = |socket: &Listening| {
-        Ok(Adjust { socket: Adjusted::Listening(socket.another()?), listener: listener.clone() })
+        Ok(Adjust { socket: Adjusted::Listening(socket.another(false)?), listener: listener.clone() })
     };
     let adjusts = group.sockets.iter().map(adjust).collect::<io::Result<_>>()?;
     let group = complete(group.sockets, workers, group.address, listener);
-    let shares = activation::shares(group.len(), workers).into_iter();
-    let shares = shares.map(|share| share.into_iter().map(|socket| group[socket].another()).collect());
-    Ok(Some((shares.collect::<io::Result<_>>()?, adjusts)))
+    Ok(Some((activation::dealt(&group, workers)?, adjusts)))
 }
 
 /// Adds sockets until there is one for each worker, as far as that goes: not beside one of a service manager, nor beside

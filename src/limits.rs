@@ -5,6 +5,7 @@ use std::fmt;
 use crate::access::Sources;
 use crate::config::{Check, Config, Protocol};
 use crate::pipes::PIPE_BYTES;
+use crate::proxy_protocol::HEADER_BYTES_MAX;
 use crate::{admin, datagrams, figures, health, worker};
 
 /// Descriptors that one session holds: the client's and the backend's.
@@ -52,6 +53,8 @@ pub struct Limits {
     pub figure_bytes: u64,
     /// Bytes of the tables of sources, of all listeners that limit them.
     pub source_bytes: u64,
+    /// Bytes of what proxies told of clients over UDP: when as many as are known all told as much as a header can.
+    pub told_bytes: u64,
 }
 
 /// The limit on open files is too low for what is asked.
@@ -128,6 +131,12 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
     let figure_bytes = backends as u64 * figures::BYTES_PER_BACKEND_MAX as u64;
     let limited = config.listeners.iter().filter(|listener| listener.limits.has_sources());
     let source_bytes = limited.map(|listener| Sources::bytes(listener.limits.sources_max) as u64).sum();
+    let told = config.listeners.iter().filter(|listener| listener.proxy_protocol.is_some());
+    let told = told.filter(|listener| listener.protocol == Protocol::Udp).map(|listener| {
+        let known = 2 * (listener.udp.sessions_max.get() as u64).next_multiple_of(workers);
+        listener.bind.len() as u64 * known * HEADER_BYTES_MAX as u64
+    });
+    let told_bytes = told.sum();
     Ok(Limits {
         sessions_max: wanted as usize,
         per_session,
@@ -139,6 +148,7 @@ pub fn plan(config: &Config, workers: usize, open_files: u64, elsewhere: u64) ->
         spill_bytes,
         figure_bytes,
         source_bytes,
+        told_bytes,
     })
 }
 

@@ -98,7 +98,7 @@ pub fn listen(address: Address, count: usize, listener: &Listener) -> io::Result
         Address::Unix(name) => {
             let (socket, door) = unix::listen(name, listener)?;
             let shared = Listening::own_unix(socket, door);
-            (0..count).map(|_| shared.another()).collect()
+            (0..count).map(|_| shared.another(false)).collect()
         }
     }
 }

@@ -135,7 +135,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("access_log", &["moment", "config", "end", "entries", "generation", "net", "stats", "table"]),
     ("record", &["arrivals", "config", "end", "table"]),
-    ("limits", &["access", "admin", "config", "datagrams", "figures", "health", "pipes", "worker"]),
+    (
+        "limits",
+        &["access", "admin", "config", "datagrams", "figures", "health", "pipes", "proxy_protocol", "worker"],
+    ),
     ("status", &["access", "config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
     ("operate", &["admin", "status"]),

@@ -6,6 +6,7 @@
 //! a socket nor a client for a place at a backend: what cannot go now is dropped and counted, as the network would.
 
 mod appetite;
+mod entrances;
 mod flow;
 mod pairing;
 mod policer;

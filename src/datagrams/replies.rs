@@ -35,18 +35,25 @@ impl World {
     #[cold]
     fn resend(&mut self, way: &Way, place: usize, error: &io::Error) {
         let message = self.outgoing[place];
-        let drop = |error: &io::Error| {
+        let drop = |error: &io::Error, datagrams: usize| {
             let why = match Fault::of(error) {
                 Fault::Datagram(why) => why,
                 Fault::Backend => Dropped::Refused,
             };
-            way.counters.borrow().datagrams.drop(why, 1);
+            way.counters.borrow().datagrams.drop(why, datagrams as u64);
         };
         let own = &self.pieces[message.first..message.first + message.count];
         let pieces = match message.segment {
             Some(size) if net::is_no_train(error) => train::apart(own, size),
-            None if net::is_too_large(error) && net::let_fragment(&way.socket) => own.to_vec(),
-            _ => return drop(error),
+            // Of several in one turn the first has let the socket send in fragments already.
+            None if net::is_too_large(error) => {
+                net::let_fragment(&way.socket);
+                own.to_vec()
+            }
+            _ => {
+                let bytes: usize = own.iter().map(|piece| piece.bytes).sum();
+                return drop(error, message.segment.map_or(1, |size| bytes.div_ceil(size)));
+            }
         };
         for place in 0..pieces.len() {
             let one = Outgoing { first: place, count: 1, segment: None, ..message };
@@ -54,7 +61,7 @@ impl World {
             if failed.as_ref().is_some_and(net::is_too_large) && net::let_fragment(&way.socket) {
                 failed = self.send_one(way, &pieces, one);
             }
-            failed.iter().for_each(drop);
+            failed.iter().for_each(|error| drop(error, 1));
         }
     }
 

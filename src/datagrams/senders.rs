@@ -46,11 +46,16 @@ impl Senders {
     }
 
     /// Forgets all that do not fit.
-    pub(super) fn retain(&mut self, fits: impl Fn(&Sender, &Header) -> bool) {
+    pub(super) fn retain(&mut self, fits: impl Fn(&Sender) -> bool) {
         for known in [&mut self.young, &mut self.old] {
-            known.retain(|sender, told| fits(sender, told));
+            known.retain(|sender, _| fits(sender));
         }
     }
+}
+
+/// The header of a datagram, whoever has sent it; `None` if it has none that is right.
+pub(super) fn header(bytes: &[u8]) -> Option<Header> {
+    if protocol::has_signature(bytes) { protocol::parse_datagram(bytes).ok() } else { None }
 }
 
 /// The header of a datagram from there, under these terms; `None` if it has none and needs none.
@@ -97,7 +102,7 @@ mod tests {
         }
         assert_eq!(senders.last(&sender(0)).unwrap().length, 7);
         assert!(senders.last(&sender(500)).is_none());
-        senders.retain(|(address, _), _| address.port() == 0);
+        senders.retain(|(address, _)| address.port() == 0);
         assert!(senders.last(&sender(999)).is_none() && senders.last(&sender(0)).is_some());
     }
 

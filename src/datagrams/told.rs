@@ -1,5 +1,6 @@
 //! Told: whose a datagram is that a proxy has sent.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::flow::{Key, Way};
@@ -67,7 +68,10 @@ impl World {
             return now;
         }
         // A session that began under other terms goes on under those: what it is sent may not be what is wanted now.
-        let told = last.and_then(client_of);
+        let told = match senders::header(bytes) {
+            Some(header) => client_of(&header),
+            None => last.and_then(client_of),
+        };
         let Some(&session) = self.places.get(&Key { told, ..key }) else { return now };
         let session = &self.flows[session].session;
         let shared = session.shared();
@@ -92,11 +96,12 @@ impl World {
     /// Forgets what proxies told where nobody is asked any more, but for the sessions that there are.
     pub(super) fn forget_told(&mut self) {
         let World { entrances, places, present, .. } = self;
-        for (inlet, entrance) in entrances {
+        // By one socket a proxy may send for many.
+        let told = places.keys().filter(|key| key.told.is_some());
+        let wanted: HashSet<(usize, Sender)> = told.map(|key| (key.inlet, sender_of(key))).collect();
+        for (inlet, entrance) in entrances.iter_mut() {
             if present.config.listeners[entrance.way.listener.get()].proxy_protocol.is_none() {
-                entrance.senders.retain(|&(client, local), told| {
-                    places.contains_key(&Key { inlet, client, local, told: client_of(told) })
-                });
+                entrance.senders.retain(|sender| wanted.contains(&(inlet, *sender)));
             }
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::Limits;
+use super::entrances::{Entrance, Entrances};
 use super::flow::{Flow, Key, Way};
 use super::recency::{Evictions, Recency};
 use super::senders::Senders;
@@ -36,7 +37,7 @@ pub(super) struct World {
     pub(super) limits: Limits,
     pub(super) readiness: Readiness,
     pub(super) batch: Batch,
-    pub(super) entrances: Slab<Entrance>,
+    pub(super) entrances: Entrances,
     pub(super) flows: Slab<Flow>,
     /// Which session the next datagram of a client is of.
     pub(super) places: HashMap<Key, usize>,
@@ -55,14 +56,6 @@ pub(super) struct World {
     pub(super) calls: Calls,
     /// Whether nobody new is let in.
     pub(super) is_ending: bool,
-}
-
-/// A listening socket, and its sessions by how long they have been idle.
-pub(super) struct Entrance {
-    pub(super) way: Rc<Way>,
-    pub(super) recency: Recency,
-    /// Of whom proxies have sent something to it.
-    pub(super) senders: Senders,
 }
 
 /// What it says of the parties that something could not be sent.
@@ -91,7 +84,7 @@ impl World {
             limits,
             readiness: Readiness::new()?,
             batch: Batch::new(),
-            entrances: Slab::new(),
+            entrances: Entrances::default(),
             flows: Slab::new(),
             places: HashMap::new(),
             evictions: Evictions::new(),
@@ -127,13 +120,13 @@ impl World {
         });
         let (recency, senders) = (Recency::default(), Senders::default());
         let entrance = Entrance { way: Rc::clone(&way), recency, senders };
-        let key = self.entrances.insert(entrance);
+        let key = self.entrances.add(entrance);
         self.readiness.add(&way.socket, key as u64 | IS_INLET)
     }
 
     /// Takes nothing more from a socket. It stays as long as it has sessions, which end when they owe nothing.
     fn shut(&mut self, key: usize) {
-        let entrance = self.entrances.remove(key);
+        let Some(entrance) = self.entrances.remove(key) else { return };
         self.readiness.remove(&entrance.way.socket);
         entrance.way.is_leaving.set(true);
     }
@@ -146,7 +139,7 @@ impl World {
         sessions_max: usize,
     ) {
         let mut removed = Vec::new();
-        for (key, Entrance { way, .. }) in &self.entrances {
+        for (key, Entrance { way, .. }) in self.entrances.iter() {
             let Some(listener) = listener_of(way.address) else {
                 removed.push(key);
                 continue;
@@ -326,6 +319,8 @@ impl World {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted || net::is_shortage(&error) => return,
+            // A router on the way has said so of a datagram that was sent. The next one goes in fragments.
+            Err(error) if net::is_too_large(&error) => return,
             // The network has reported it of a datagram that was sent.
             Err(_) => return self.refused(session),
         };

@@ -60,7 +60,6 @@ impl Inlet {
         if !is_datagram || socket.local_addr()?.as_socket().is_none_or(|address| address.port() == 0) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a UDP socket that is bound"));
         }
-        set_room(&socket);
         prepare(&socket)?;
         Ok(Inlet { socket: descriptor })
     }
@@ -168,6 +167,7 @@ fn new_inlet(address: SocketAddr, wanted: &ListeningSocket) -> io::Result<socket
         socket.set_only_v6(true)?;
     }
     set_room(&socket);
+    send_whole(socket.as_raw_fd());
     options::set_before_bind_for_datagrams(&socket, address, wanted)?;
     Ok(socket)
 }
@@ -182,7 +182,6 @@ fn set_room(socket: &socket2::Socket) {
 fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     receive_trains(socket.as_raw_fd());
-    send_whole(socket.as_raw_fd());
     // At an address that stands for all of the machine's, only the datagram says to which one it was sent.
     match socket.local_addr()?.as_socket() {
         Some(SocketAddr::V4(address)) if address.ip().is_unspecified() => {

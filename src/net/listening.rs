@@ -22,13 +22,22 @@ pub struct Listening {
     /// Of a Unix socket.
     door: Option<Arc<Door>>,
     is_mptcp: bool,
+    /// Whether what waits there is to be counted here.
+    tells_queue: bool,
 }
 
 impl Listening {
     /// One that ends with us.
     pub(super) fn own(socket: socket2::Socket) -> Listening {
         let is_mptcp = is_mptcp(&socket);
-        Listening { socket, is_lent: Cell::new(false), waiting: Cell::new(None), door: None, is_mptcp }
+        Listening {
+            socket,
+            is_lent: Cell::new(false),
+            waiting: Cell::new(None),
+            door: None,
+            is_mptcp,
+            tells_queue: true,
+        }
     }
 
     /// The same of a Unix socket, whose file ends with the last descriptor.
@@ -119,9 +128,10 @@ impl Listening {
         options::set_any_time(&self.socket, address, &listener.socket)
     }
 
-    /// Another descriptor of the same socket, with the same queue.
-    pub fn another(&self) -> io::Result<Listening> {
+    /// Another descriptor of the same socket, with the same queue; of all that workers have, this tells of it once.
+    pub fn another(&self, tells_queue: bool) -> io::Result<Listening> {
         Ok(Listening {
+            tells_queue,
             socket: self.socket.try_clone()?,
             is_lent: self.is_lent.clone(),
             waiting: self.waiting.clone(),
@@ -160,8 +170,12 @@ impl Listening {
         Ok((socket.into(), address))
     }
 
-    /// How many clients wait in its queue, as far as the kernel tells: of a Unix socket it does not, and 0 is said.
+    /// How many clients wait in its queue, as far as the kernel tells: of a Unix socket it does not, and 0 is said; and so it is
+    /// where another worker counts them.
     pub fn queued(&self) -> u64 {
+        if !self.tells_queue {
+            return 0;
+        }
         tcp_info::queued(&self.socket).map_or(0, u64::from)
     }
 

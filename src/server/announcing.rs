@@ -48,6 +48,12 @@ impl Server {
                 limits.datagram_bytes / (1024 * 1024)
             );
         }
+        if limits.told_bytes > 0 {
+            tracing::info!(
+                "PROXY protocol over UDP: what is known of clients takes up to {} MiB, if all headers are as long as they can be",
+                limits.told_bytes.div_ceil(1024 * 1024)
+            );
+        }
         tracing::info!(
             "splicing: up to {workers} workers x {} pipes = {} MiB of the kernel's memory while all are full; fs.pipe-user-pages-soft \
              is {}",

@@ -367,11 +367,11 @@ impl Worker {
     fn show_queues(&self) {
         let shared = self.shared.borrow();
         let listeners = &shared.stats.listeners;
-        listeners.iter().for_each(|one| one.waiting.reset());
+        let mut waiting = vec![0; listeners.len()];
         for socket in self.sockets.borrow().iter() {
-            let waiting = &listeners[socket.listener.get()].waiting;
-            waiting.set(waiting.get() + socket.socket.queued());
+            waiting[socket.listener.get()] += socket.socket.queued();
         }
+        listeners.iter().zip(waiting).for_each(|(one, count)| one.waiting.set(count));
     }
 
     /// Shows others what the relays have carried.

@@ -9,7 +9,7 @@ use ringway::net::{Batch, Outgoing, Piece, Socket};
 use ringway::stats::Dropped;
 
 use super::{UdpBackend, assert_echo, assert_silent, client_of, config, count, dropped, receive, socket_at};
-use crate::common::{DEADLINE, Noise, Ringway};
+use crate::common::{DEADLINE, Noise, Ringway, one_worker};
 use crate::network::{Network, is_in_a_network_of_its_own, is_root_here};
 
 #[test]
@@ -66,6 +66,35 @@ fn a_reply_that_is_larger_than_the_way_takes_whole_goes_in_fragments() {
     let sent: Vec<Vec<u8>> = [3_000, 3_000, 800, 800].map(|size| noise.bytes(size)).into();
     sent.iter().for_each(|bytes| assert_eq!(client.send(bytes).unwrap(), bytes.len()));
     sent.iter().for_each(|bytes| assert!(receive(&client) == *bytes));
+    assert_eq!(dropped(&ringway, Dropped::TooLarge), 0);
+    ringway.finish();
+}
+
+#[test]
+fn when_the_first_large_replies_come_together_none_is_lost() {
+    if !is_in_a_network_of_its_own("udp::exact::when_the_first_large_replies_come_together_none_is_lost") {
+        return;
+    }
+    const CLIENTS: usize = 16;
+    let set = Command::new("ip").args(["link", "set", "lo", "mtu", "1500"]).status().unwrap();
+    assert!(set.success());
+    // All are answered at the same moment.
+    let mut held = Vec::new();
+    let backend = UdpBackend::new(move |socket, bytes, from| {
+        held.push((bytes.to_vec(), from));
+        if held.len() == CLIENTS {
+            for (bytes, from) in held.drain(..) {
+                socket.send_to(&bytes, from).unwrap();
+            }
+        }
+    });
+    let mut config = config(&[backend.address]);
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| client_of(ringway.address())).collect();
+    let bytes = Noise::new(6).bytes(3_000);
+    clients.iter().for_each(|client| assert_eq!(client.send(&bytes).unwrap(), 3_000));
+    clients.iter().for_each(|client| assert!(receive(client) == bytes));
     assert_eq!(dropped(&ringway, Dropped::TooLarge), 0);
     ringway.finish();
 }

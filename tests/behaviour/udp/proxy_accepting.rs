@@ -337,3 +337,22 @@ fn a_reload_that_has_clients_told_or_no_longer_lets_the_sessions_go_on_that_ther
         assert_eq!(ringway.finish().accepted, 4);
     }
 }
+
+#[test]
+fn clients_behind_one_socket_stay_who_they_are_when_nobody_is_asked_any_more() {
+    let (backend, received) = listening();
+    let ringway = Ringway::start(accepting(backend.address, ProxyDatagrams::Each));
+    let sender = client_of(ringway.address());
+    let say = |host, bytes: &[u8]| {
+        sender.send(&[&told(host)[..], bytes].concat()).unwrap();
+        assert_gets(&received, &[&told(host), bytes]);
+        receive(&sender);
+    };
+    (7..10).for_each(|host| say(host, b"before"));
+    change(&ringway, |config| config.listeners[0].proxy_protocol = None);
+    // Whoever was told last, and also once the session of that one is over.
+    (7..10).for_each(|host| say(host, b"after"));
+    change(&ringway, |_| ());
+    (7..10).rev().for_each(|host| say(host, b"and on"));
+    assert_eq!(ringway.finish().accepted, 3);
+}

@@ -1,12 +1,13 @@
 //! Another configuration while datagrams go on.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ringway::config::Config;
 
-use super::{UdpBackend, assert_echo, client_of, config, count, receive};
+use super::{UdpBackend, assert_echo, client_of, config, count, receive, socket_at};
 use crate::common::{DEADLINE, Ringway, await_that, one_worker};
 use crate::peers::own_address;
 
@@ -126,4 +127,31 @@ fn a_listener_with_another_name_keeps_its_socket_where_the_file_says_the_port() 
     assert_eq!(addresses(&ringway)[0], before[0]);
     assert_ne!(addresses(&ringway)[1], before[1]);
     ringway.finish();
+}
+
+#[test]
+fn a_client_of_a_listener_that_is_gone_is_a_new_one_at_the_next() {
+    let (first, second) = (UdpBackend::named("first"), UdpBackend::named("second"));
+    let mut config = config(&[first.address]);
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    let client = socket_at("127.0.0.1:0".parse().unwrap());
+    let ask = |address: SocketAddr| {
+        client.send_to(b"who?", address).unwrap();
+        let mut buffer = [0; 16];
+        let (count, from) = client.recv_from(&mut buffer).unwrap();
+        assert_eq!(from, address);
+        String::from_utf8(buffer[..count].to_vec()).unwrap()
+    };
+    let before = ringway.address();
+    assert_eq!(ask(before), "first");
+    change(&ringway, |config| {
+        config.listeners[0].name = "another".into();
+        config.pools[0].backends[0].address = second.address.into();
+        config.pools[0].backends[0].name = "second".into();
+    });
+    let after = ringway.address();
+    assert_ne!(before, after);
+    assert_eq!(ask(after), "second");
+    assert_eq!(ringway.finish().accepted, 2);
 }
