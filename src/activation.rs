@@ -149,7 +149,7 @@ impl Activation {
     }
 }
 
-/// Descriptors of these sockets for each worker, as [`shares`] deals them.
+/// Descriptors of these sockets for each worker, dealt in turn, so that each worker has one and each socket a worker.
 ///
 /// # Errors
 ///
