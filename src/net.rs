@@ -10,6 +10,7 @@ mod listening;
 mod machine;
 mod options;
 mod readiness;
+mod sockopt;
 mod source;
 mod splice;
 mod tcp_info;
@@ -363,7 +364,7 @@ pub fn is_out_of_ports(error: &io::Error) -> bool {
 pub fn is_over(socket: &Socket) -> bool {
     // A Unix socket has no state of TCP. One whose peer has closed it can still be read to its end, and then says by itself what
     // became of it.
-    tcp_info::is_closed(socket.raw()).unwrap_or_else(|error| error.raw_os_error() != Some(libc::EOPNOTSUPP))
+    tcp_info::is_closed(socket).unwrap_or_else(|error| error.raw_os_error() != Some(libc::EOPNOTSUPP))
 }
 
 /// Whether the peer has reset the connection and nobody has been told yet. Takes nothing from the socket.
@@ -404,28 +405,7 @@ fn receive(socket: &Socket, buffer: &mut [u8], flags: libc::c_int) -> io::Result
 /// Makes a socket readable only when so many bytes are there, or when its stream has ended (SO_RCVLOWAT).
 pub fn set_low_water(socket: &Socket, bytes: usize) -> io::Result<()> {
     let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    set_number(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes)
-}
-
-/// Sets an option that is a number.
-fn set_number(
-    socket: impl AsFd,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the kernel reads one int from a live local, and the size given is that of an int; `socket` is borrowed and stays
-    // open.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    sockopt::set_number(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes)
 }
 
 /// Waits until a write would not have to, at most so long; says whether it would not.

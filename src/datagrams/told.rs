@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::flow::{Key, Way};
 use super::senders::{self, Sender};
-use super::world::World;
-use crate::config::{AcceptProxy, SourcePorts};
+use super::world::{World, is_too_low};
+use crate::config::AcceptProxy;
 use crate::net::Piece;
 use crate::proxy_protocol::Header;
 use crate::stats::Dropped;
@@ -38,7 +38,7 @@ impl World {
         };
         let key = Key { told: told.as_deref().and_then(client_of), ..key };
         let udp = &self.present.config.listeners[way.listener.get()].udp;
-        if key.real_client().port() < 1024 && udp.source_ports == SourcePorts::Unprivileged {
+        if is_too_low(key.real_client(), udp.source_ports) {
             return Err(Dropped::Source);
         }
         let most = udp.sessions_max.get().div_ceil(self.limits.counts.len());

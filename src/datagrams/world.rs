@@ -400,9 +400,15 @@ fn send_apart(batch: &mut Batch, flow: &Flow, pieces: &[Piece], message: &Outgoi
     Ok(())
 }
 
+/// Whether a client has a port that the listener takes nothing from.
+pub(super) fn is_too_low(client: SocketAddr, ports: SourcePorts) -> bool {
+    client.port() < 1024 && ports == SourcePorts::Unprivileged
+}
+
 /// Whether nobody who sends from there is served. What seems to come from this very socket would go round for ever.
 fn is_refused(client: SocketAddr, to: Option<IpAddr>, way: &Way, ports: SourcePorts) -> bool {
-    let is_low = client.port() < 1024 && ports == SourcePorts::Unprivileged;
     let own = to.unwrap_or(way.address.ip());
-    is_low || client.port() == 0 || (client.port() == way.address.port() && client.ip() == own)
+    is_too_low(client, ports)
+        || client.port() == 0
+        || (client.port() == way.address.port() && client.ip() == own)
 }

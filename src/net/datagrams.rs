@@ -7,12 +7,13 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Type};
 
+use super::sockopt::{number, set, set_number};
 use super::{Socket, is_out_of_ports, options, set_source};
 use crate::config::{Address, ListeningSocket, PoolSocket, PoolSource};
 
@@ -112,9 +113,7 @@ impl Inlet {
         let program = libc::sock_fprog { len, filter: filters.as_mut_ptr() };
         // SAFETY: the kernel reads one sock_fprog, and from its pointer the `len` instructions of a vector that outlives the
         // call; it keeps a copy.
-        unsafe {
-            set_option(self.socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
-        }
+        unsafe { set(&self.socket, libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program) }
     }
 }
 
@@ -167,7 +166,7 @@ fn new_inlet(address: SocketAddr, wanted: &ListeningSocket) -> io::Result<socket
         socket.set_only_v6(true)?;
     }
     set_room(&socket);
-    send_whole(socket.as_raw_fd());
+    send_whole(&socket);
     options::set_before_bind_for_datagrams(&socket, address, wanted)?;
     Ok(socket)
 }
@@ -181,38 +180,38 @@ fn set_room(socket: &socket2::Socket) {
 /// What every socket for clients has.
 fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    receive_trains(socket.as_raw_fd());
+    receive_trains(&**socket);
     // At an address that stands for all of the machine's, only the datagram says to which one it was sent.
     match socket.local_addr()?.as_socket() {
         Some(SocketAddr::V4(address)) if address.ip().is_unspecified() => {
-            set_number(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+            set_number(&**socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
         }
         Some(SocketAddr::V6(address)) if address.ip().is_unspecified() => {
-            set_number(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
+            set_number(&**socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
         }
         _ => Ok(()),
     }
 }
 
 /// Has the socket hand over trains. An older kernel hands over their parts one by one.
-fn receive_trains(descriptor: i32) {
-    let _ = set_number(descriptor, libc::SOL_UDP, libc::UDP_GRO, 1);
+fn receive_trains(socket: impl AsFd) {
+    let _ = set_number(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
 }
 
 /// Has the kernel refuse what would leave in fragments (EMSGSIZE), until [`let_fragment`]. What goes whole needs no number by
 /// which fragments would be known, and to find one for each of many clients is a twentieth of what a reply costs.
-fn send_whole(descriptor: i32) {
+fn send_whole(socket: &socket2::Socket) {
     // Only where whole is the rule already (net.ipv4.ip_no_pmtu_disc = 0); of a socket of IPv6 this is not asked at all.
-    if number(descriptor, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER).ok() == Some(libc::IP_PMTUDISC_WANT) {
-        let _ = set_number(descriptor, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
+    if number(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER).ok() == Some(libc::IP_PMTUDISC_WANT) {
+        let _ = set_number(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO);
     }
 }
 
 /// Lets the socket send in fragments what is larger than the way takes whole. Says whether it did not until now.
 pub fn let_fragment(socket: &Socket) -> bool {
     let (level, name) = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
-    number(socket.raw(), level, name).ok() == Some(libc::IP_PMTUDISC_DO)
-        && set_number(socket.raw(), level, name, libc::IP_PMTUDISC_WANT).is_ok()
+    number(socket, level, name).ok() == Some(libc::IP_PMTUDISC_DO)
+        && set_number(socket, level, name, libc::IP_PMTUDISC_WANT).is_ok()
 }
 
 /// A socket from which only this address is reached, and which hears from nobody else. Errors that the network reports about
@@ -244,7 +243,7 @@ fn datagrams_between(
     let socket = socket2::Socket::from(prepare_datagrams(address, wanted)?);
     set_source(&socket, from, source)?;
     socket.connect(&address.into())?;
-    receive_trains(socket.as_raw_fd());
+    receive_trains(&socket);
     Ok(Socket::from(OwnedFd::from(socket)))
 }
 
@@ -254,37 +253,6 @@ pub fn prepare_datagrams(address: SocketAddr, wanted: &PoolSocket) -> io::Result
         socket2::Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     options::set_for_packets(&socket, address, wanted)?;
     Ok(socket.into())
-}
-
-fn set_number(descriptor: i32, level: libc::c_int, name: libc::c_int, number: libc::c_int) -> io::Result<()> {
-    // SAFETY: an int is what these options are.
-    unsafe { set_option(descriptor, level, name, &number) }
-}
-
-/// What such an option is now.
-fn number(descriptor: i32, level: libc::c_int, name: libc::c_int) -> io::Result<libc::c_int> {
-    let (mut value, mut bytes): (libc::c_int, _) = (0, mem::size_of::<libc::c_int>() as libc::socklen_t);
-    // SAFETY: the kernel writes no more than `bytes` bytes, the size of an int, to a live local.
-    let result =
-        unsafe { libc::getsockopt(descriptor, level, name, (&raw mut value).cast(), &raw mut bytes) };
-    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
-}
-
-/// # Safety
-///
-/// The kernel must expect a `T` for this option, and nothing behind its pointers that does not live as long as the call.
-unsafe fn set_option<T>(descriptor: i32, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes from a live reference; what it makes of them is the caller's word.
-    let result = unsafe {
-        libc::setsockopt(
-            descriptor,
-            level,
-            name,
-            ptr::from_ref(value).cast(),
-            mem::size_of::<T>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What came into a slot.
@@ -481,7 +449,7 @@ impl Batch {
     pub fn send(&mut self, socket: &Socket, pieces: &[Piece], message: &Outgoing) -> io::Result<()> {
         let parts = &pieces[message.first..message.first + message.count];
         if let ([only], None) = (parts, message.segment) {
-            let bytes = &self.memory[only.slot * SLOT_BYTES + only.offset..][..only.bytes];
+            let bytes = self.bytes_of(only);
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             return rustix::net::send(socket, bytes, flags).map(drop).map_err(io::Error::from);
         }
@@ -492,7 +460,7 @@ impl Batch {
 
     /// Sends one datagram on a connected socket, with these bytes before it.
     pub fn send_behind(&self, socket: &Socket, header: &[u8], piece: &Piece) -> io::Result<()> {
-        let bytes = &self.memory[piece.slot * SLOT_BYTES + piece.offset..][..piece.bytes];
+        let bytes = self.bytes_of(piece);
         let parts = [io::IoSlice::new(header), io::IoSlice::new(bytes)];
         SockRef::from(socket)
             .send_vectored_with_flags(&parts, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::set_number;
+use super::sockopt::set_number;
 use crate::config::{ListeningSocket, PoolSocket};
 
 /// Whose options they are, as the configuration calls them.

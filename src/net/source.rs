@@ -8,7 +8,8 @@ use std::os::fd::AsFd;
 
 use socket2::{SockRef, Socket};
 
-use super::{options, set_number};
+use super::options;
+use super::sockopt::set_number;
 use crate::config::PoolSource;
 
 /// Has a connection come from this address, and from one of the ports of `source`.

@@ -99,14 +99,7 @@ fn what_does_not_listen_is_not_taken_for_a_listener() {
 
 #[test]
 fn what_a_listener_wants_is_there_and_what_it_does_not_want_any_more_is_gone() {
-    let number = |listening: &Listening, level, option| {
-        let (mut value, mut size): (libc::c_int, libc::socklen_t) = (0, 4);
-        let fd = listening.as_fd().as_raw_fd();
-        // SAFETY: the kernel writes at most `size` bytes, which is 4, to a live local of 4 bytes, and the size itself.
-        let result = unsafe { libc::getsockopt(fd, level, option, (&raw mut value).cast(), &raw mut size) };
-        assert_eq!(result, 0);
-        value
-    };
+    let number = |listening: &Listening, level, option| sockopt::number(listening, level, option).unwrap();
     let mut wanted = listener();
     wanted.socket = ListeningSocket {
         device: Some("lo".into()),

@@ -76,7 +76,8 @@ impl Network {
     }
 
     /// Gives it rules.
-    pub fn nft(&self, rules: &'static str) {
+    pub fn nft(&self, rules: impl Into<String>) {
+        let rules = rules.into();
         self.run(move || {
             let path = std::env::var("PATH").unwrap_or_default();
             let mut nft = Command::new("nft");

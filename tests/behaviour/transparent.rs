@@ -11,15 +11,19 @@ use crate::common::*;
 use crate::network::{Network, is_root_here, three_in_a_row};
 use crate::udp::{receive, socket_at};
 
-/// What leads to ringway: everything to port 80, and what belongs to its sockets.
-const RULES: &str = "table inet ringway {
-    chain prerouting {
-        type filter hook prerouting priority mangle; policy accept;
-        meta l4proto tcp socket transparent 1 meta mark set 1 accept
-        iifname \"m0\" tcp dport 80 tproxy ip to :8080 meta mark set 1 accept
-        iifname \"m0\" tcp dport 80 tproxy ip6 to :8080 meta mark set 1 accept
-    }
-}";
+/// What leads to ringway at one port: everything to another one over this protocol, and what belongs to its sockets.
+fn rules(protocol: &str, wanted: u16, own: u16) -> String {
+    format!(
+        "table inet ringway {{
+            chain prerouting {{
+                type filter hook prerouting priority mangle; policy accept;
+                meta l4proto {protocol} socket transparent 1 meta mark set 1 accept
+                iifname \"m0\" {protocol} dport {wanted} tproxy ip to :{own} meta mark set 1 accept
+                iifname \"m0\" {protocol} dport {wanted} tproxy ip6 to :{own} meta mark set 1 accept
+            }}
+        }}"
+    )
+}
 
 /// Clients, ringway and servers, one behind the other.
 fn three_networks() -> [Network; 3] {
@@ -32,7 +36,7 @@ fn three_networks() -> [Network; 3] {
         middle.ip(&format!("{family} rule add fwmark 1 lookup 100"));
         middle.ip(&format!("{family} route add local default dev lo table 100"));
     }
-    middle.nft(RULES);
+    middle.nft(rules("tcp", 80, 8080));
     [clients, middle, servers]
 }
 
@@ -93,16 +97,6 @@ fn what_tproxy_leads_here_reaches_the_backend_from_the_client_s_address_and_name
     }
 }
 
-/// The same for datagrams.
-const RULES_OF_DATAGRAMS: &str = "table inet ringway {
-    chain datagrams {
-        type filter hook prerouting priority mangle; policy accept;
-        meta l4proto udp socket transparent 1 meta mark set 1 accept
-        iifname \"m0\" udp dport 5300 tproxy ip to :5300 meta mark set 1 accept
-        iifname \"m0\" udp dport 5300 tproxy ip6 to :5300 meta mark set 1 accept
-    }
-}";
-
 #[test]
 fn datagrams_that_tproxy_leads_here_reach_the_backend_from_their_client_and_replies_come_from_where_they_went()
  {
@@ -111,7 +105,7 @@ fn datagrams_that_tproxy_leads_here_reach_the_backend_from_their_client_and_repl
         return;
     }
     let [clients, middle, servers] = three_networks();
-    middle.nft(RULES_OF_DATAGRAMS);
+    middle.nft(rules("udp", 5300, 5300));
     for (bind, wanted, backend, client) in [
         ("0.0.0.0:5300", "192.0.2.80:5300", "10.0.2.2:9000", "10.0.1.2:0"),
         ("[::]:5300", "[2001:db8::80]:5300", "[fd00:2::2]:9000", "[fd00:1::2]:0"),
