@@ -17,7 +17,7 @@ fn datagrams_go_to_the_new_process_and_replies_still_come_from_the_old_one() {
     let backend = UdpBackend::new(move |socket, bytes, from| {
         if bytes == b"slow" {
             first = Some(from);
-            drop(asked.send(()));
+            asked.send(()).unwrap();
         } else {
             drop(socket.send_to(bytes, from));
         }
