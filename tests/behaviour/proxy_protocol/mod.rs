@@ -1,5 +1,6 @@
 //! PROXY protocol, both versions, in and out: who the client is, and that nothing else passes for it.
 
+mod dnsdist;
 mod peers;
 mod received;
 mod sent;
