@@ -129,7 +129,7 @@ fn nobody_there_fails_every_check_over_a_socket() {
     ]);
 }
 
-fn http(path: &str) -> HttpCheck {
+pub fn http(path: &str) -> HttpCheck {
     HttpCheck { method: "GET".into(), path: path.into(), host: None, status: vec![(200, 399)], body: None }
 }
 

@@ -1,10 +1,10 @@
 //! What a check over UDP passes and fails, against real sockets and a real name server.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use ringway::config::{Check, Datagrams, Expect, Pool};
+use ringway::config::{Check, Datagrams, Expect, Pool, ProxyDatagrams, ProxyTlv, ProxyVersion, SendProxy};
 
 use crate::checks::{self, LONG, assert_verdicts, bytes, regex};
 use crate::peers::Server;
@@ -61,6 +61,32 @@ fn two_datagrams_that_are_lost_fail_no_check() {
     });
     assert_verdicts(vec![(pool(backend.address, b"?", bytes(b"at last"), SHORT * 2), None)]);
     assert_eq!(backend.received(), 3);
+}
+
+#[test]
+fn where_sessions_begin_with_a_header_each_datagram_of_a_check_says_that_it_is_one() {
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+    for (is_told, expected) in [(true, [&local[..], b"?"].concat()), (false, b"?".to_vec())] {
+        let (sender, heard) = mpsc::channel();
+        let mut asked = 0;
+        let backend = UdpBackend::new(move |socket, bytes, from| {
+            sender.send(bytes.to_vec()).unwrap();
+            asked += 1;
+            if asked == 3 {
+                reply(socket, from, b"!");
+            }
+        });
+        let mut pool = pool(backend.address, b"?", bytes(b"!"), SHORT * 2);
+        pool.proxy_protocol = Some(SendProxy {
+            version: ProxyVersion::V2,
+            datagrams: ProxyDatagrams::First,
+            tlvs: vec![ProxyTlv::Checksum],
+            custom: Vec::new(),
+        });
+        pool.health.proxy_protocol = is_told;
+        assert_verdicts(vec![(pool, None)]);
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), vec![expected; 3]);
+    }
 }
 
 #[test]

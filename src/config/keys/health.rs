@@ -67,7 +67,7 @@ pub const HEALTH: Section = Section {
             "proxy_protocol",
             Kind::Switch,
             Follows("true where the pool sends one"),
-            "tcp, http, https: whether a check begins with a PROXY protocol header that says that it is one",
+            "tcp, udp, http, https: whether a check begins with a PROXY protocol header that says that it is one, over UDP of version 2 only",
         ),
         key(
             "send",

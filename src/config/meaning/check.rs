@@ -57,7 +57,7 @@ impl Choice for CheckWord {
 const USED_BY: &[(&str, &[CheckWord])] = {
     use CheckWord::{Command, Http, Https, Tcp, Udp};
     &[
-        ("proxy_protocol", &[Tcp, Http, Https]),
+        ("proxy_protocol", &[Tcp, Udp, Http, Https]),
         ("send", &[Tcp, Udp]),
         ("send_hex", &[Tcp, Udp]),
         ("expect", &[Tcp, Udp, Http, Https]),

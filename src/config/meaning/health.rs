@@ -9,12 +9,12 @@ use super::{count, time, time_if_given, to_u32};
 use crate::config::errors::Reason;
 use crate::config::keys::HEALTH_TIMEOUT;
 use crate::config::read::Reader;
-use crate::config::types::Health;
+use crate::config::types::{Health, ProxyVersion};
 use crate::config::units::format_duration;
 use crate::config::values;
 
-/// `sends` is whether the pool sends PROXY protocol headers, if that is known.
-pub(super) fn health(reader: &Reader<'_, '_>, sends: Option<bool>) -> Option<Health> {
+/// `sends` is the version of the PROXY protocol headers that the pool sends, if it is known whether it does.
+pub(super) fn health(reader: &Reader<'_, '_>, sends: Option<Option<ProxyVersion>>) -> Option<Health> {
     let check = check(reader);
     let port = reader.get_if_given("port", values::number).map(Option::flatten);
     let times = times(reader);
@@ -22,7 +22,7 @@ pub(super) fn health(reader: &Reader<'_, '_>, sends: Option<bool>) -> Option<Hea
     let fall = count(reader, "fall");
     let initial_state = reader.get("initial_state", values::choice);
     let passive = reader.get("passive", values::switch);
-    let proxy_protocol = checks_with_proxy(reader, sends);
+    let proxy_protocol = checks_with_proxy(reader, check.as_ref(), sends);
     let times = times?;
     Some(Health {
         check: check?,

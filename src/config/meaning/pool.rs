@@ -66,7 +66,7 @@ fn pool(
     let response_time =
         inner("response_time", &keys::RESPONSE_TIME).and_then(|reader| response_time(&reader, algorithm));
     let proxy_protocol = send_proxy(reader);
-    let sends = proxy_protocol.as_ref().map(Option::is_some);
+    let sends = proxy_protocol.as_ref().map(|sent| sent.as_ref().map(|sent| sent.version));
     let health = inner("health", &keys::HEALTH).and_then(|reader| health(&reader, sends));
     let ejection = inner("ejection", &keys::EJECTION).and_then(|reader| ejection(&reader));
     let socket = pool_socket(reader);

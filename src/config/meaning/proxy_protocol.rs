@@ -7,7 +7,7 @@ use crate::config::errors::Reason;
 use crate::config::keys::{self, CUSTOM_TLVS_MAX};
 use crate::config::read::{Reader, all};
 use crate::config::typed::Table;
-use crate::config::types::{AcceptProxy, Choice, Protocol, ProxyDatagrams, ProxyVersion, SendProxy};
+use crate::config::types::{AcceptProxy, Check, Choice, Protocol, ProxyDatagrams, ProxyVersion, SendProxy};
 use crate::config::values;
 
 /// `Some(None)` without the table.
@@ -98,15 +98,25 @@ pub(super) fn send_proxy(pool: &Reader<'_, '_>) -> Option<Option<SendProxy>> {
     Some(Some(SendProxy { version, datagrams, tlvs, custom }))
 }
 
-/// Whether checks begin with a header. `sends` is whether connections of sessions do, if that is known.
-pub(super) fn checks_with_proxy(health: &Reader<'_, '_>, sends: Option<bool>) -> Option<bool> {
+/// Whether checks begin with a header. `sends` is the version that sessions have, if it is known whether they have one.
+pub(super) fn checks_with_proxy(
+    health: &Reader<'_, '_>,
+    check: Option<&Check>,
+    sends: Option<Option<ProxyVersion>>,
+) -> Option<bool> {
     let name = "proxy_protocol";
     let given = health.get_if_given(name, values::switch)?;
-    if given == Some(true) && sends == Some(false) {
-        let words = "the pool has no version to send it in; set send in [pool.proxy_protocol] or remove it";
+    let impossible = match sends? {
+        None => Some("the pool has no version to send it in; set send in [pool.proxy_protocol] or remove it"),
+        Some(ProxyVersion::V1) if matches!(check, Some(Check::Udp(_))) => Some(
+            "check is \"udp\", and version 1 is for streams; set send to \"v2\" in [pool.proxy_protocol] or remove it",
+        ),
+        Some(_) => None,
+    };
+    if let Some(words) = impossible.filter(|_| given == Some(true)) {
         health.report(&health.place_of(name), name, Reason::Conflict(words.to_owned()));
     }
-    Some(given.unwrap_or(sends?))
+    Some(given.unwrap_or(impossible.is_none()))
 }
 
 /// One word or a list of them, each once; `preset` if nothing is given.
@@ -293,6 +303,31 @@ mod tests {
         let accept = config.listeners[0].proxy_protocol.as_ref().unwrap();
         assert_eq!((accept.versions.as_slice(), accept.timeout.as_secs()), (ProxyVersion::ALL, 5));
         assert!(!config.pools[0].health.proxy_protocol);
+    }
+
+    #[test]
+    fn a_check_over_udp_begins_with_version_2_or_nothing() {
+        let checks = |send: &str, key: &str| {
+            let health = format!("[pool.health]\ncheck = 'udp'\nsend = '?'\n{key}\n[pool.proxy_protocol]\n");
+            understood("", &(health + &format!("send = '{send}'")))
+                .map(|config| config.pools[0].health.proxy_protocol)
+        };
+        for (send, key, expected) in [
+            ("v2", "", true),
+            ("v2", "proxy_protocol = true", true),
+            ("v2", "proxy_protocol = false", false),
+            ("v1", "", false),
+            ("v1", "proxy_protocol = false", false),
+            ("off", "", false),
+        ] {
+            assert_eq!(
+                checks(send, key).unwrap_or_else(|errors| panic!("{errors}")),
+                expected,
+                "{send} {key}"
+            );
+        }
+        let said = checks("v1", "proxy_protocol = true").unwrap_err().to_string();
+        assert!(said.contains("set send to \"v2\""), "{said}");
     }
 
     #[test]

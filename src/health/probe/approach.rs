@@ -24,7 +24,7 @@ pub(super) struct Approach {
     /// Of a transparent pool a check has no client whose address it could have.
     source: PoolSource,
     turn: AtomicU64,
-    /// A PROXY protocol header that says that it is our own, or nothing.
+    /// A PROXY protocol header that says that it is our own, or nothing. For connections: a datagram that asks has its own.
     preamble: &'static [u8],
 }
 

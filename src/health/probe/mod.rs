@@ -81,18 +81,21 @@ impl Probes {
 
 impl Probe {
     fn new(pool: &config::Pool) -> Result<Option<Probe>, Unusable> {
+        let sent = pool.proxy_protocol.as_ref().filter(|_| pool.health.proxy_protocol);
+        let preamble = sent.map_or(&b""[..], |sent| proxy_protocol::local(sent.version));
         let look = match &pool.health.check {
             Check::None => return Ok(None),
             Check::Tcp(exchange) => Look::Tcp(exchange.clone()),
-            Check::Udp(datagrams) => Look::Udp(datagrams.clone()),
+            // Before each that is sent: whichever arrives may be the first.
+            Check::Udp(Datagrams { send, expect }) => {
+                Look::Udp(Datagrams { send: [preamble, send].concat(), expect: expect.clone() })
+            }
             Check::Http(check) => Look::Http(HttpProbe::new(check, None)),
             Check::Https(check, trust) => {
                 Look::Http(HttpProbe::new(check, Some(tls::Client::new(&pool.name, trust)?)))
             }
             Check::Command(words) => Look::Command(words.clone()),
         };
-        let sent = pool.proxy_protocol.as_ref().filter(|_| pool.health.proxy_protocol);
-        let preamble = sent.map_or(&b""[..], |sent| proxy_protocol::local(sent.version));
         Ok(Some(Probe { look, approach: Approach::new(pool, preamble) }))
     }
 
