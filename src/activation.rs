@@ -157,8 +157,11 @@ impl Activation {
 pub fn dealt(sockets: &[Listening], workers: usize) -> io::Result<Vec<Vec<Listening>>> {
     let count = sockets.len();
     let shares = shares(count, workers).into_iter().enumerate();
-    // The first to have a socket counts who waits there.
-    let one = |worker: usize, socket: usize| sockets[socket].another(socket % workers == worker);
+    // The first to have a socket counts who waits there, and who was dropped.
+    let one = |worker: usize, socket: usize| match socket % workers == worker {
+        true => sockets[socket].another_that_counts(),
+        false => sockets[socket].another(),
+    };
     shares.map(|(worker, share)| share.into_iter().map(|socket| one(worker, socket)).collect()).collect()
 }
 

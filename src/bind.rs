@@ -358,7 +358,7 @@ fn inherited(
 ) -> io::Result<Option<(Vec<Vec<Listening>>, Vec<Adjust>)>> {
     let Some(group) = inherited.take(listener, place) else { return Ok(None) };
     let adjust = |socket: &Listening| {
-        Ok(Adjust { socket: Adjusted::Listening(socket.another(false)?), listener: listener.clone() })
+        Ok(Adjust { socket: Adjusted::Listening(socket.another()?), listener: listener.clone() })
     };
     let adjusts = group.sockets.iter().map(adjust).collect::<io::Result<_>>()?;
     let group = complete(group.sockets, workers, group.address, listener);

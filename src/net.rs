@@ -9,6 +9,7 @@ mod datagrams;
 mod listening;
 mod machine;
 mod options;
+mod queue_drops;
 mod readiness;
 mod sockopt;
 mod source;
@@ -38,6 +39,7 @@ pub use machine::{
     allowed_cores, backlog_max, keep_off, kernel_release, kill_group, listen_drops, locked_memory_limit,
     make_room_for_descriptors, pin_to, pipe_pages_soft, raise_open_files_limit, step_back, use_small_pages,
 };
+pub use queue_drops::QueueDrops;
 pub use readiness::Readiness;
 pub use source::{set as set_source, try_all as try_source};
 pub use splice::{PipeEnds, pipe, splice_from, splice_to};
@@ -99,7 +101,7 @@ pub fn listen(address: Address, count: usize, listener: &Listener) -> io::Result
         Address::Unix(name) => {
             let (socket, door) = unix::listen(name, listener)?;
             let shared = Listening::own_unix(socket, door);
-            (0..count).map(|_| shared.another(false)).collect()
+            (0..count).map(|_| shared.another()).collect()
         }
     }
 }

@@ -174,6 +174,8 @@ pub struct ListenerStats {
     pub active: Counter,
     /// Clients in the kernel's queues, whom nobody has accepted yet; up to a second ago.
     pub waiting: Counter,
+    /// Clients, or datagrams, that the kernel dropped because a queue was full; up to a second ago.
+    pub queue_drops: Counter,
     /// Sessions by how they ended, in the order of [`End::ALL`].
     pub ends: [Counter; End::COUNT],
     /// Connections that were not let in, by why, in the order of [`Refused::ALL`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::access::Refused;
-use crate::config::Config;
+use crate::config::{Config, Listener, Protocol};
 use crate::end::End;
 use crate::queue::Queue;
 use crate::stats::{Stats, Totals, WorkerStats};
@@ -116,11 +116,15 @@ pub fn carried(stats: &Stats) -> String {
 }
 
 /// One line of what went short, or nothing when nothing did. `listen_drops` are those since the start.
-pub fn shortages(stats: &Stats, listen_drops: u64) -> String {
+pub fn shortages(stats: &Stats, listeners: &[Listener], listen_drops: u64) -> String {
+    let datagrams = listeners.iter().enumerate().filter(|(_, listener)| listener.protocol == Protocol::Udp);
+    let datagrams =
+        datagrams.map(|(place, _)| stats.sum(|worker| &worker.listeners[place].queue_drops)).sum();
     let counts = [
         (stats.sum(|worker| &worker.core.accept_pauses), "times accepting paused"),
         (stats.sum(|worker| &worker.core.buffers_borrowed), "buffers came from the heap"),
         (listen_drops, "connections dropped by full queues (whole machine)"),
+        (datagrams, "datagrams dropped by full queues"),
     ];
     let short: Vec<String> = counts
         .iter()
@@ -238,12 +242,19 @@ web   [::1]:8081  [::1]:8081          30  up     1h02m         7  12345         
 
     #[test]
     fn shortages_are_told_only_when_there_are_any() {
-        let stats = Stats::new(2, 1, 1);
-        assert_eq!(shortages(&stats, 0), "");
+        let stats = Stats::new(2, 2, 1);
+        let text = "[[listener]]\nname = 'a'\nbind = '127.0.0.1:1'\npool = 'p'\n[[pool]]\nname = 'p'\n\
+                    [[pool.backend]]\naddress = '127.0.0.1:2'\n";
+        let mut listeners = vec![crate::config::parse("text", text).unwrap().listeners.remove(0); 2];
+        listeners[1].protocol = Protocol::Udp;
+        stats.workers[0].listeners[0].queue_drops.add(9);
+        assert_eq!(shortages(&stats, &listeners, 0), "");
         stats.workers[1].core.buffers_borrowed.add(3);
+        stats.workers[1].listeners[1].queue_drops.add(7);
         assert_eq!(
-            shortages(&stats, 2),
-            "shortages: 3 buffers came from the heap, 2 connections dropped by full queues (whole machine)\n"
+            shortages(&stats, &listeners, 2),
+            "shortages: 3 buffers came from the heap, 2 connections dropped by full queues (whole machine), 7 datagrams \
+             dropped by full queues\n"
         );
     }
 

@@ -16,7 +16,7 @@ use crate::config::{Bandwidth, Pace, ProxyDatagrams, Signal, Udp};
 use crate::decision::Outcome as PickOutcome;
 use crate::end::End;
 use crate::load::Lease;
-use crate::net::{self, Received, Socket};
+use crate::net::{self, QueueDrops, Received, Socket};
 use crate::pool::Nobody;
 use crate::proxy_protocol::{Addresses, Command, Header as Told};
 use crate::relay::Direction;
@@ -36,6 +36,8 @@ pub(super) struct Way {
     /// Whose it is: an index into the present configuration's listeners.
     pub(super) listener: Cell<usize>,
     pub(super) counters: RefCell<Arc<ListenerStats>>,
+    /// What the kernel has dropped there.
+    pub(super) drops: QueueDrops,
 }
 
 /// Who a session is with.

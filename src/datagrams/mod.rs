@@ -123,6 +123,11 @@ impl Datagrams {
         self.world.borrow_mut().stop(is_replaced);
     }
 
+    /// Counts what the kernel has dropped since this was last called.
+    pub fn count_drops(&self) {
+        self.world.borrow().count_drops();
+    }
+
     /// Ends the sessions that the tick, or an operator, has told to end.
     pub fn reap(&self) {
         let keys = self.calls.take();

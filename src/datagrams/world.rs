@@ -19,7 +19,7 @@ use super::senders::Senders;
 use super::train::{self, Train};
 use crate::config::{ProxyDatagrams, SourcePorts};
 use crate::end::End;
-use crate::net::{self, Batch, Inlet, Outgoing, Piece, Readiness, Received, SLOTS, Socket};
+use crate::net::{self, Batch, Inlet, Outgoing, Piece, Readiness, Received, SLOTS};
 use crate::shared::Shared;
 use crate::stats::Dropped;
 use crate::table::BackendId;
@@ -111,8 +111,10 @@ impl World {
     /// Takes datagrams from this socket from now on.
     pub(super) fn watch(&mut self, listener: usize, inlet: Inlet) -> io::Result<()> {
         let address = inlet.local_addr()?;
+        let (socket, drops) = inlet.into();
         let way = Rc::new(Way {
-            socket: Socket::from(inlet),
+            socket,
+            drops,
             address,
             is_leaving: Rc::new(Cell::new(self.is_ending)),
             listener: Cell::new(listener),
@@ -122,6 +124,13 @@ impl World {
         let entrance = Entrance { way: Rc::clone(&way), recency, senders };
         let key = self.entrances.add(entrance);
         self.readiness.add(&way.socket, key as u64 | IS_INLET)
+    }
+
+    /// Counts what the kernel has dropped since this was last called.
+    pub(super) fn count_drops(&self) {
+        for (_, Entrance { way, .. }) in self.entrances.iter() {
+            way.counters.borrow().queue_drops.add(way.drops.more(&way.socket));
+        }
     }
 
     /// Takes nothing more from a socket. It stays as long as it has sessions, which end when they owe nothing.

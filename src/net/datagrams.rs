@@ -13,6 +13,7 @@ use std::ptr;
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Type};
 
+use super::queue_drops::QueueDrops;
 use super::sockopt::{number, set, set_number};
 use super::{Socket, is_out_of_ports, options, set_source};
 use crate::config::{Address, ListeningSocket, PoolSocket, PoolSource};
@@ -47,6 +48,8 @@ pub struct Instruction {
 #[derive(Debug)]
 pub struct Inlet {
     socket: OwnedFd,
+    /// What the kernel has dropped there since we have it.
+    drops: QueueDrops,
 }
 
 impl Inlet {
@@ -62,12 +65,12 @@ impl Inlet {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a UDP socket that is bound"));
         }
         prepare(&socket)?;
-        Ok(Inlet { socket: descriptor })
+        Ok(Inlet::holding(descriptor))
     }
 
     /// Another descriptor of a socket that is in use.
     pub fn of(socket: &Socket) -> io::Result<Inlet> {
-        Ok(Inlet { socket: socket.as_fd().try_clone_to_owned()? })
+        Ok(Inlet::holding(socket.as_fd().try_clone_to_owned()?))
     }
 
     /// One more at an address where others of ours are.
@@ -76,7 +79,11 @@ impl Inlet {
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
         prepare(&SockRef::from(&socket))?;
-        Ok(Inlet { socket: socket.into() })
+        Ok(Inlet::holding(socket.into()))
+    }
+
+    fn holding(socket: OwnedFd) -> Inlet {
+        Inlet { drops: QueueDrops::of(&socket), socket }
     }
 
     /// Where clients send to.
@@ -87,7 +94,7 @@ impl Inlet {
 
     /// Another descriptor of the same socket.
     pub fn another(&self) -> io::Result<Inlet> {
-        Ok(Inlet { socket: self.socket.try_clone()? })
+        Ok(Inlet::holding(self.socket.try_clone()?))
     }
 
     /// Gives it other options. What it has received already is still there.
@@ -117,9 +124,9 @@ impl Inlet {
     }
 }
 
-impl From<Inlet> for Socket {
-    fn from(inlet: Inlet) -> Socket {
-        Socket::from(inlet.socket)
+impl From<Inlet> for (Socket, QueueDrops) {
+    fn from(inlet: Inlet) -> (Socket, QueueDrops) {
+        (Socket::from(inlet.socket), inlet.drops)
     }
 }
 
@@ -142,7 +149,7 @@ pub fn bind_inlets(address: Address, count: usize, wanted: &ListeningSocket) -> 
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     prepare(&SockRef::from(&first))?;
-    let first = Inlet { socket: first.into() };
+    let first = Inlet::holding(first.into());
     let shared = first.local_addr()?;
     let mut inlets = vec![first];
     for _ in 1..count {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use socket2::Type;
 
+use super::queue_drops::QueueDrops;
 use super::unix::{self, Door};
 use super::{is_mptcp, options, prepare_listener, set_tcp_options, tcp_info};
 use crate::config::{Address, Listener};
@@ -22,8 +23,8 @@ pub struct Listening {
     /// Of a Unix socket.
     door: Option<Arc<Door>>,
     is_mptcp: bool,
-    /// Whether what waits there is to be counted here.
-    tells_queue: bool,
+    /// What the kernel has dropped there, if what waits there and what does not is to be counted here.
+    drops: Option<QueueDrops>,
 }
 
 impl Listening {
@@ -31,12 +32,12 @@ impl Listening {
     pub(super) fn own(socket: socket2::Socket) -> Listening {
         let is_mptcp = is_mptcp(&socket);
         Listening {
+            drops: Some(QueueDrops::of(&socket)),
             socket,
             is_lent: Cell::new(false),
             waiting: Cell::new(None),
             door: None,
             is_mptcp,
-            tells_queue: true,
         }
     }
 
@@ -128,16 +129,21 @@ impl Listening {
         options::set_any_time(&self.socket, address, &listener.socket)
     }
 
-    /// Another descriptor of the same socket, with the same queue; of all that workers have, this tells of it once.
-    pub fn another(&self, tells_queue: bool) -> io::Result<Listening> {
+    /// Another descriptor of the same socket, with the same queue; what waits there is counted by whoever has this one.
+    pub fn another(&self) -> io::Result<Listening> {
         Ok(Listening {
-            tells_queue,
+            drops: None,
             socket: self.socket.try_clone()?,
             is_lent: self.is_lent.clone(),
             waiting: self.waiting.clone(),
             door: self.door.clone(),
             is_mptcp: self.is_mptcp,
         })
+    }
+
+    /// The same, and what waits there is counted by whoever has the other one: to be called for one of all that workers get.
+    pub fn another_that_counts(&self) -> io::Result<Listening> {
+        Ok(Listening { drops: self.drops.clone(), ..self.another()? })
     }
 
     /// From now on it is somebody else's, who keeps it when we are gone.
@@ -173,10 +179,16 @@ impl Listening {
     /// How many clients wait in its queue, as far as the kernel tells: of a Unix socket it does not, and 0 is said; and so it is
     /// where another worker counts them.
     pub fn queued(&self) -> u64 {
-        if !self.tells_queue {
+        if self.drops.is_none() {
             return 0;
         }
         tcp_info::queued(&self.socket).map_or(0, u64::from)
+    }
+
+    /// How many clients the kernel has dropped because its queue was full, since this was last asked; 0 where another worker
+    /// counts them.
+    pub fn more_drops(&self) -> u64 {
+        self.drops.as_ref().map_or(0, |drops| drops.more(&self.socket))
     }
 
     /// Whether it accepts IPv4 as well, on an IPv6 address.

@@ -264,7 +264,7 @@ mod tests {
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         let socket = listen_in(folder.path(), "socket={mode='0600'}").unwrap();
         assert_eq!(mode(), 0o600);
-        let another = socket.another(false).unwrap();
+        let another = socket.another().unwrap();
         socket.adjust(&listener("socket={mode='0666'}")).unwrap();
         assert_eq!(mode(), 0o666);
         drop(socket);

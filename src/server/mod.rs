@@ -153,7 +153,7 @@ impl Server {
     fn summary(&self) -> String {
         let generation = self.control.generation();
         let drops = net::listen_drops().unwrap_or(0).saturating_sub(self.listen_drops_before);
-        let shortages = status::shortages(&generation.stats, drops);
+        let shortages = status::shortages(&generation.stats, &generation.config.listeners, drops);
         let waiting = status::queues(&generation.config, &generation.queues);
         let workers = status::workers(&generation.stats);
         let carried = status::carried(&generation.stats);

@@ -71,7 +71,7 @@ impl Worker {
                 Errand::Show(to) => {
                     let sockets = self.sockets.borrow();
                     // The server may have given up waiting, here and below.
-                    let of_connections = sockets.iter().map(|from| from.socket.another(false));
+                    let of_connections = sockets.iter().map(|from| from.socket.another());
                     let of_connections = of_connections.collect::<io::Result<Vec<Listening>>>();
                     let of_datagrams =
                         self.datagrams.borrow().as_ref().map_or(Ok(Vec::new()), |all| all.inlets());

@@ -363,15 +363,18 @@ impl Worker {
         }
     }
 
-    /// Shows others how many clients wait to be accepted.
+    /// Shows others how many clients wait to be accepted, and how many more of them the kernel has dropped.
     fn show_queues(&self) {
         let shared = self.shared.borrow();
         let listeners = &shared.stats.listeners;
         let mut waiting = vec![0; listeners.len()];
         for socket in self.sockets.borrow().iter() {
-            waiting[socket.listener.get()] += socket.socket.queued();
+            let listener = socket.listener.get();
+            waiting[listener] += socket.socket.queued();
+            listeners[listener].queue_drops.add(socket.socket.more_drops());
         }
         listeners.iter().zip(waiting).for_each(|(one, count)| one.waiting.set(count));
+        self.datagrams.borrow().iter().for_each(|datagrams| datagrams.count_drops());
     }
 
     /// Shows others what the relays have carried.

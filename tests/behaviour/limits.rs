@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use ringway::config::Accept;
@@ -154,6 +154,32 @@ fn sessions_that_do_not_end_in_the_drain_time_are_reset() {
     assert_echo(&mut client, b"x");
     drop(ringway);
     assert_reset(&mut client);
+}
+
+/// The kernel does so before anybody sees them; it says at which socket.
+#[test]
+fn clients_that_find_the_queue_full_are_counted_at_their_listener() {
+    let backend = TestBackend::echo();
+    let mut config = config(&[backend.address]);
+    one_worker(&mut config);
+    config.listeners[0].backlog = 1;
+    config.listeners[0].limits.sessions_max = NonZeroU32::new(1);
+    let ringway = Ringway::start(config);
+    let mut served = ringway.connect();
+    assert_echo(&mut served, b"served");
+    let drops = || ringway.server().stats().sum(|worker| &worker.listeners[0].queue_drops);
+    assert_eq!(drops(), 0);
+    // One is let in and waits, two are in the queue, and what the others send is not looked at.
+    let others = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&ringway.address().into());
+        socket
+    };
+    let others: Vec<_> = (0..10).map(|_| others()).collect();
+    await_that("they are counted", || drops() > 0);
+    drop((served, others));
+    ringway.finish();
 }
 
 #[test]

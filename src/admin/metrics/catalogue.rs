@@ -42,6 +42,7 @@ metrics! {
 
     ACCEPTED = Counter "ringway_listener_accepted_total" ["listener"] "connections accepted";
     LISTENER_ACTIVE = Gauge "ringway_listener_sessions" ["listener"] "sessions now";
+    QUEUE_DROPS = Counter "ringway_listener_queue_drops_total" ["listener"] "connections, or over UDP datagrams, that the kernel dropped because a queue of the listener was full, once a second";
     LISTENER_QUEUE = Gauge "ringway_listener_accept_queue" ["listener"] "clients that wait in the kernel's queues to be accepted, once a second; 0 of a Unix socket and over UDP";
     ENDS = Counter "ringway_listener_session_ends_total" ["listener", "reason"] "sessions that have ended, by how";
     TURNED_AWAY = Counter "ringway_listener_refused_total" ["listener", "reason"] "connections that were not let in, by why; they are no sessions";

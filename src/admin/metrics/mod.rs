@@ -231,6 +231,7 @@ fn listeners(page: &mut Page<'_, '_>) -> fmt::Result {
     };
     page.metric(of::ACCEPTED, |series, generation| each(series, generation, |one| &one.accepted))?;
     page.metric(of::LISTENER_ACTIVE, |series, generation| each(series, generation, |one| &one.active))?;
+    page.metric(of::QUEUE_DROPS, |series, generation| each(series, generation, |one| &one.queue_drops))?;
     page.metric(of::LISTENER_QUEUE, |series, generation| each(series, generation, |one| &one.waiting))?;
     page.metric(of::ENDS, |series, generation| {
         names(generation).try_for_each(|(place, name)| {

@@ -9,7 +9,7 @@ use ringway::net::{Batch, Outgoing, Piece, Socket};
 use ringway::stats::Dropped;
 
 use super::{UdpBackend, assert_echo, assert_silent, client_of, config, count, dropped, receive, socket_at};
-use crate::common::{DEADLINE, Noise, Ringway, one_worker};
+use crate::common::{DEADLINE, Noise, Ringway, await_that, one_worker};
 use crate::network::{Network, is_in_a_network_of_its_own, is_root_here};
 
 #[test]
@@ -44,6 +44,29 @@ fn datagrams_of_a_burst_keep_their_bounds_whatever_goes_together() {
         }
     }
     assert_silent(&client);
+    ringway.finish();
+}
+
+#[test]
+fn each_datagram_is_received_or_counted_as_dropped_by_the_kernel() {
+    let backend = UdpBackend::echo();
+    let mut config = config(&[backend.address]);
+    config.listeners[0].socket.receive_buffer = Some(4 << 10);
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    let client = client_of(ringway.address());
+    let drops = || ringway.server().stats().sum(|worker| &worker.listeners[0].queue_drops);
+    let mut sent = 0;
+    await_that("some find no room", || {
+        for _ in 0..500 {
+            client.send(b"one of very many").unwrap();
+        }
+        sent += 500;
+        drops() > 0
+    });
+    await_that("each is in one of the two", || {
+        count(&ringway, |datagrams| &datagrams.from_clients) + drops() == sent
+    });
     ringway.finish();
 }
 
