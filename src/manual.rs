@@ -33,7 +33,7 @@ const SIGNALS: &[(&str, &str)] = &[
         "SIGHUP",
         "The file is read again. A wrong one is refused whole, with every mistake in the log; else backends, weights, \
          algorithms, checks, timeouts, limits and listeners change without a session cut. The file of the access log is opened \
-         anew. Without a file (flags alone) it is the same as SIGTERM.",
+         anew. Without a file (flags alone) all goes on, or, if it was started from a terminal, it is the same as SIGTERM.",
     ),
     ("SIGUSR1", "Prints the table of backends, the totals and the last decisions on standard output."),
     (

@@ -12,10 +12,10 @@ use fastrand::Rng;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
-use crate::access::Door;
+use crate::access::{Door, Refused};
 use crate::answer::SpeaksFirst;
 use crate::arrivals::Arrivals;
-use crate::config::{self, Config};
+use crate::config::{self, Address, Config};
 use crate::entries::{self, Entries};
 use crate::epoch::Subscriber;
 use crate::generation::Generation;
@@ -137,6 +137,12 @@ enum Fate {
 }
 
 impl Shared {
+    /// Counts a client that is not let in.
+    pub fn count_refused(&self, listener: usize, reason: Refused, client: Address) {
+        self.stats.listeners[listener].refused[reason as usize].add(1);
+        self.doors[listener].example().offer(client);
+    }
+
     /// One worker's part of a generation.
     pub fn new(core: Rc<Core>, generation: &Arc<Generation>) -> Rc<Shared> {
         let pools = generation.config.pools.iter().zip(&*generation.queues).enumerate();

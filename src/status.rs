@@ -35,12 +35,12 @@ pub fn backends(config: &Config, table: &BackendTable, stats: &Stats, times: &Ti
             backend.address.to_string(),
             backend.weight.to_string(),
             state(backend).to_owned(),
-            age(now.saturating_duration_since(backend.health.since)),
+            age(now.saturating_duration_since(backend.since())),
             stats.sessions(backend.id).to_string(),
             stats.backend(backend.id, |counters| &counters.connected).to_string(),
             failures.to_string(),
             time(times.get(backend.id)),
-            backend.health.reason.to_string(),
+            backend.reason().into_owned(),
         ]
     };
     let rows: Vec<[String; 11]> = table.backends.iter().map(row).collect();

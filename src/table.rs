@@ -3,6 +3,7 @@
 //! The health thread makes a new table for each change of state and publishes it; nobody alters one that is published.
 //! A worker reads whichever table it last took, whole: a pick never mixes two states of the world.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Backend {
     pub max_connections: Option<NonZeroU32>,
     /// Whether it is wanted.
     pub mode: Mode,
+    /// Since when.
+    pub mode_since: Instant,
     /// Whether it can serve, since when and why.
     pub health: Health,
     /// The first epoch in which it was down or in maintenance, of the last time that it was; 0 is never. Sessions that were
@@ -77,6 +80,22 @@ impl Backend {
     /// Whether it would get sessions if it were up.
     pub fn is_wanted(&self) -> bool {
         self.mode == Mode::Ready && self.weight > 0
+    }
+
+    /// Since when it is what it is: a mode that is not ready goes before what checks say.
+    pub fn since(&self) -> Instant {
+        if self.mode == Mode::Ready { self.health.since } else { self.mode_since }
+    }
+
+    /// Why it is what it is.
+    pub fn reason(&self) -> Cow<'_, str> {
+        match (self.mode, self.health.state) {
+            (Mode::Ready, _) => Cow::Borrowed(&self.health.reason),
+            (Mode::Maintenance, _) | (Mode::Drain, State::Up) => Cow::Borrowed("an operator wanted it"),
+            (Mode::Drain, state) => {
+                Cow::Owned(format!("an operator wanted it; {}: {}", state.name(), self.health.reason))
+            }
+        }
     }
 
     /// Whether one session may try it out.
@@ -167,6 +186,7 @@ impl BackendTable {
                 backup: backend.backup,
                 max_connections: backend.max_connections,
                 mode: Mode::Ready,
+                mode_since: now,
                 health: first_health(&pools[pool].health, now),
                 lost_at: 0,
                 gate: Arc::default(),
@@ -183,5 +203,9 @@ fn first_health(spec: &config::Health, now: Instant) -> Health {
         InitialState::Down | InitialState::FullyDown => spec.check == Check::None,
     };
     let state = if is_up { State::Up } else { State::Down };
-    Health { state, since: now, reason: "not checked yet".into() }
+    let reason = if spec.check == Check::None { UNCHECKED } else { "not checked yet" };
+    Health { state, since: now, reason: reason.into() }
 }
+
+/// Why a backend is up of which nothing is asked.
+pub const UNCHECKED: &str = "nothing is checked";

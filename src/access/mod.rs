@@ -5,6 +5,7 @@
 //! address it becomes a [`Pass`], which the session keeps and which gives back by drop what it counts. So counts of sessions
 //! are exact over all workers, and rates are late by no more than the moment that a batch shares.
 
+mod example;
 mod rate;
 mod refused;
 mod rules;
@@ -18,13 +19,11 @@ use std::time::Duration;
 use crate::config::{Config, Listener, Over, Standing};
 use crate::lineage::Lineage;
 
+pub use example::Example;
 pub use rate::{Gauge, Rate, nanos};
 pub use refused::Refused;
 pub use rules::Rules;
 pub use sources::{Allowance, Bits, Held, Sources};
-
-/// From one line about refused connections of a listener to the next.
-const REPORT_INTERVAL: u64 = 1_000_000_000;
 
 /// Who is let in at one listener, under one configuration.
 #[derive(Debug)]
@@ -41,16 +40,7 @@ pub struct Door {
     /// The rate of the whole process.
     rate_max: Option<Rate>,
     process: Arc<Gauge>,
-    report: Arc<Report>,
-}
-
-/// Lets a line be logged now and then.
-#[derive(Debug, Default)]
-struct Report {
-    /// When the last one was, and never before the first.
-    told: AtomicU64,
-    /// Refused since then.
-    untold: AtomicU64,
+    example: Arc<Example>,
 }
 
 /// The doors of a configuration, by listener. `rules` are those of each; `before` the doors before a reload.
@@ -96,7 +86,7 @@ impl Door {
             sources,
             rate_max: None,
             process: Arc::default(),
-            report: before.map(|door| Arc::clone(&door.report)).unwrap_or_default(),
+            example: before.map(|door| Arc::clone(&door.example)).unwrap_or_default(),
         }
     }
 
@@ -150,17 +140,9 @@ impl Door {
         self.sources.as_ref().map_or(0, |sources| sources.unknown())
     }
 
-    /// Notes a refusal; now and then returns how many there were since the last time, to be told.
-    pub fn note(&self, now: u64) -> Option<u64> {
-        let Report { told, untold } = &*self.report;
-        untold.fetch_add(1, Ordering::Relaxed);
-        let last = told.load(Ordering::Relaxed);
-        if last != 0 && now.saturating_sub(last) < REPORT_INTERVAL {
-            return None;
-        }
-        // Of two workers that come at once one tells.
-        let is_mine = told.compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        is_mine.then(|| untold.swap(0, Ordering::Relaxed))
+    /// Somebody who was refused, for the log to name.
+    pub fn example(&self) -> &Example {
+        &self.example
     }
 
     /// What depends on who it is. Somebody without an address, on a Unix socket, may always come.

@@ -171,11 +171,3 @@ fn a_reload_forgets_nobody_who_came_lately() {
     come(&second[0], "10.0.0.2", MS).unwrap().unwrap();
     assert!(matches!(come(&second[0], "10.0.0.3", MS), Err(Wait::Rate(_))));
 }
-
-#[test]
-fn refusals_are_told_of_once_a_second_with_their_number() {
-    let door = door("");
-    let told: Vec<Option<u64>> =
-        [0, 1, 2, 999, 1_000, 1_001, 2_001].map(|at_ms| door.note(5_000 * MS + at_ms * MS)).into();
-    assert_eq!(told, [Some(1), None, None, None, Some(4), None, Some(2)]);
-}

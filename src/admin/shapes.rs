@@ -91,7 +91,7 @@ pub struct Backend {
     pub state: String,
     /// What operators want: `ready`, `drain` or `maintenance`.
     pub mode: String,
-    /// Since the state came to be so.
+    /// Since the state came to be so, or the mode, if that is not `ready`.
     pub since_seconds: f64,
     /// What made it so.
     pub reason: String,

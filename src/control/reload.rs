@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -18,6 +18,7 @@ use super::upgrade::ERRAND_TIMEOUT;
 use crate::access::{self, Door, Rules};
 use crate::arrivals::Setting;
 use crate::bind;
+use crate::changes::Change;
 use crate::config::{self, Address, Check, Config, Errors, Listener, Pool, Source};
 use crate::generation::Generation;
 use crate::health::{self, Probes, Refusal, Unusable, Wish};
@@ -41,6 +42,23 @@ pub struct Reload {
     pub generation: u64,
     /// What has changed, or would.
     pub plan: Plan,
+}
+
+impl Reload {
+    /// What is kept of it for those who ask what has changed lately.
+    pub fn change(&self, who: &str) -> Change {
+        let [from, to] = [self.generation - 1, self.generation].map(|number| format!("generation {number}"));
+        let count = self.plan.changes.len();
+        let changes = if count == 1 { "change" } else { "changes" };
+        Change {
+            at: SystemTime::now(),
+            what: "configuration".into(),
+            from,
+            to,
+            reason: format!("reloaded: {count} {changes}"),
+            who: who.to_owned(),
+        }
+    }
 }
 
 /// Why the configuration stays as it is.

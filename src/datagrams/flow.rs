@@ -12,7 +12,7 @@ use super::policer::Policer;
 use super::recency::Standing;
 use crate::access::{Pass, nanos};
 use crate::balance::Tried;
-use crate::config::{Bandwidth, Pace, ProxyDatagrams, Signal, Udp};
+use crate::config::{Address, Bandwidth, Pace, ProxyDatagrams, Signal, Udp};
 use crate::decision::Outcome as PickOutcome;
 use crate::end::End;
 use crate::load::Lease;
@@ -167,7 +167,7 @@ impl Flow {
         let client = (!is_own).then(|| key.real_client().ip());
         let turn = shared.doors[listener].turn(now).map_err(|_| Dropped::NoRoom)?;
         turn.enter(client, now).map_err(|reason| {
-            shared.stats.listeners[listener].refused[reason as usize].add(1);
+            shared.count_refused(listener, reason, Address::Ip(key.real_client()));
             Dropped::Source
         })
     }

@@ -102,7 +102,7 @@ impl Board {
         if file.weight == old_file.weight {
             backend.weight = old.weight;
         }
-        backend.mode = old.mode;
+        (backend.mode, backend.mode_since) = (old.mode, old.mode_since);
         backend.health = old.health.clone();
         backend.lost_at = old.lost_at;
         backend.gate = Arc::clone(&old.gate);
@@ -175,7 +175,7 @@ impl Earlier {
                     backend.weight = heir.weight;
                     backend.ramp = heir.ramp;
                     backend.max_connections = heir.max_connections;
-                    backend.mode = heir.mode;
+                    (backend.mode, backend.mode_since) = (heir.mode, heir.mode_since);
                     backend.gate = Arc::clone(&heir.gate);
                     backend.health = heir.health.clone();
                     backend.lost_at = heir.lost_at;

@@ -13,7 +13,7 @@ use crate::changes::{self, Changes};
 use crate::config::{self, Address, Check, Config, InitialState};
 use crate::epoch::Publisher;
 use crate::stats::Stats;
-use crate::table::{Backend, BackendId, BackendTable, Health, Mode, State};
+use crate::table::{self, Backend, BackendId, BackendTable, Health, Mode, State};
 
 use super::adoption::Earlier;
 use super::ejection::{Cause, Census, Ejection, Turn, ordinal};
@@ -349,6 +349,7 @@ impl Board {
         if before == mode {
             return;
         }
+        backend.mode_since = now;
         self.changed.notify_one();
         self.entries[id.index()].ticket.paced.notify_one();
         let (pool, backend) = (self.pool_name(id), self.backend(id));
@@ -373,7 +374,8 @@ impl Board {
         let entry = &mut self.entries[id.index()];
         entry.checks = checks;
         entry.ejection = Ejection::new(spec.ejection, state == State::Up, now);
-        let reason = "not checked since its maintenance".into();
+        let is_checked = spec.health.check != Check::None;
+        let reason = if is_checked { "not checked since its maintenance" } else { table::UNCHECKED }.into();
         self.next.backends[id.index()].health = Health { state, since: now, reason };
         if state == State::Up {
             self.begin_service(id, now);

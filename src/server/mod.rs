@@ -5,6 +5,7 @@ mod ending;
 mod error;
 mod logging;
 mod recording;
+mod refusals;
 mod requests;
 mod starting;
 mod supervision;
@@ -38,6 +39,7 @@ use crate::upgrade::{Predecessor, Program};
 pub use error::Error;
 use logging::Logging;
 use recording::Recording;
+use refusals::Refusals;
 pub use requests::{Request, requests};
 use starting::HealthGuard;
 use supervision::Supervision;
@@ -78,6 +80,8 @@ pub struct Server {
     listen_drops_before: u64,
     /// Those that workers have.
     cores: Vec<usize>,
+    /// Whether we were started from a terminal, whose end is ours.
+    has_terminal: bool,
     /// The admin API, if there is one. Dropped before what it asks.
     admin: Option<Admin>,
     /// The record, if one is written.
@@ -169,6 +173,7 @@ impl Server {
         let mut supervision = Supervision::ready(&self.stats(), &self.table());
         let mut next_status =
             self.control.generation().config.server.status_interval.map(|interval| Instant::now() + interval);
+        let mut refusals = Refusals::new(Instant::now());
         let mut put_off = VecDeque::new();
         loop {
             // Threads report to one channel and requests come by another: look at both often enough for a person.
@@ -180,6 +185,12 @@ impl Server {
                 Ok(Request::PrintStatus) => output.print(&format!("{}{}", self.status(), self.explain())),
                 Ok(request @ (Request::Stop | Request::StopBySignal(_))) => {
                     return self.stop(request, requests, put_off, output, supervision);
+                }
+                Ok(Request::Reload) if !self.control.has_file() && !self.has_terminal => {
+                    tracing::warn!(
+                        "SIGHUP: there is no file to read again, as flags say what is served; all goes on"
+                    );
+                    self.reopen_log();
                 }
                 Ok(Request::Reload) if !self.control.has_file() => {
                     // Nothing can be read again: whoever closes the terminal means an end.
@@ -207,6 +218,7 @@ impl Server {
             }
             let now = Instant::now();
             supervision.look(&self.stats(), &self.table(), now);
+            refusals.look(&self.control.generation(), now);
             if next_status.is_some_and(|due| now >= due) {
                 output.print(&self.status());
                 next_status =
@@ -217,6 +229,7 @@ impl Server {
 
     /// Reads the file again, and says what came of it.
     fn reload(&self) {
+        let before = self.control.generation().number;
         match self.control.reload() {
             Ok(reload) if reload.plan.is_empty() => {
                 tracing::info!(generation = reload.generation, "reloaded: nothing has changed");
@@ -224,6 +237,9 @@ impl Server {
             Ok(reload) => {
                 for change in &reload.plan.changes {
                     tracing::info!("{}: {} {}", change.kind.word(), change.what, change.how);
+                }
+                if reload.generation != before {
+                    self.control.changes().note(reload.change("SIGHUP"));
                 }
                 tracing::info!(generation = reload.generation, "reloaded");
             }

@@ -1,5 +1,6 @@
 //! Starting: binds every listener, then starts every thread. Read [`Server::start_after`].
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -173,6 +174,7 @@ impl Server {
         let mut server = Server {
             admin: None,
             cores: busy_cores,
+            has_terminal: File::open("/dev/tty").is_ok(),
             control,
             phase,
             events,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::Admitted;
 use crate::access::nanos;
-use crate::config::{AcceptProxy, ProxyTlv, ProxyVersion, SendProxy};
+use crate::config::{AcceptProxy, Address, ProxyTlv, ProxyVersion, SendProxy};
 use crate::end::End;
 use crate::net::{self, Socket};
 use crate::peek::{Peeked, peek};
@@ -59,7 +59,7 @@ fn ask_again(session: &Admitted) -> Result<(), End> {
     let now = nanos(shared.core.elapsed());
     let asked = shared.doors[listener].ask_again(&mut session.pass.borrow_mut(), address.ip(), now);
     asked.map_err(|reason| {
-        shared.stats.listeners[listener].refused[reason as usize].add(1);
+        shared.count_refused(listener, reason, Address::Ip(address));
         refuse(session, End::Refused, reason.name())
     })
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::{ACCEPT_BATCH, ACCEPT_PAUSE, PAUSE_REPORT_INTERVAL, TICK, Worker};
-use crate::access::{Refused, Wait, nanos};
-use crate::config::{Accept, Address, Refuse};
+use crate::access::{Wait, nanos};
+use crate::config::{Accept, Address, Listener, Refuse};
 use crate::handover::{Boxes, Connection};
 use crate::net::{self, Listening, Socket};
 use crate::phase::Phase;
@@ -151,7 +151,10 @@ impl Worker {
                                 shared,
                             );
                         }
-                        Err(reason) => self.refuse((client, address), listener, shared, (reason, now)),
+                        Err(reason) => {
+                            shared.count_refused(listener, reason, address);
+                            refuse(client, &shared.config.listeners[listener]);
+                        }
                     }
                 }
                 Ok(None) => return Ok(Queue::Empty),
@@ -165,32 +168,6 @@ impl Worker {
     fn let_in(&self, connection: Connection, shared: &Rc<Shared>) {
         if let Err(connection) = self.hand_over(connection, shared) {
             self.admit_under(Rc::clone(shared), connection);
-        }
-    }
-
-    /// Gets rid of a connection as cheaply as can be: nothing of a session has been made. Whoever floods us costs an accept and
-    /// a close, and a line in the log now and then.
-    fn refuse(
-        &self,
-        (client, address): (OwnedFd, Address),
-        listener: usize,
-        shared: &Shared,
-        (reason, now): (Refused, u64),
-    ) {
-        shared.stats.listeners[listener].refused[reason as usize].add(1);
-        let spec = &shared.config.listeners[listener];
-        match spec.access.refuse {
-            Refuse::Reset => net::abort(&Socket::from(client)),
-            Refuse::Close => drop(client),
-        }
-        if let Some(count) = shared.doors[listener].note(now) {
-            tracing::info!(
-                listener = %spec.name,
-                client = %address,
-                reason = reason.name(),
-                count,
-                "refused; count has all since the last such line"
-            );
         }
     }
 
@@ -399,4 +376,13 @@ fn is_the_clients(error: &io::Error) -> bool {
                 | libc::EPERM
         )
     )
+}
+
+/// Gets rid of a connection as cheaply as can be: nothing of a session has been made. Whoever floods us costs an accept and
+/// a close. The server's thread tells of it in the log.
+fn refuse(client: OwnedFd, spec: &Listener) {
+    match spec.access.refuse {
+        Refuse::Reset => net::abort(&Socket::from(client)),
+        Refuse::Close => drop(client),
+    }
 }

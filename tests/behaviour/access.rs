@@ -12,6 +12,7 @@ use ringway::config::{Accept, Config, Over, Rate, RateUnit, Refuse, Standing};
 use ringway::end::End;
 
 use crate::common::*;
+use crate::process::{self, Process};
 
 fn number(number: u32) -> Option<NonZeroU32> {
     NonZeroU32::new(number)
@@ -286,6 +287,43 @@ fn a_reload_keeps_the_counts_of_sessions_that_run() {
     drop((clients, third));
     await_that("all have left", || control.generation().doors[0].sessions() == 0);
     ringway.finish();
+}
+
+#[test]
+fn the_log_has_each_refusal_in_a_sum_with_its_reason_and_a_client() {
+    let backend = TestBackend::echo();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ringway.toml");
+    let text = format!(
+        "[[listener]]\nname = 'web'\nbind = '127.0.0.1:0'\npool = 'p'\naccess.deny = ['127.1.9.0/24']\n\
+         limits.sessions_per_source = 1\n[[pool]]\nname = 'p'\n[[pool.backend]]\naddress = '{}'\n",
+        backend.address
+    );
+    fs::write(&path, text).unwrap();
+    let mut command = process::ringway();
+    command.args(["run", "--config"]).arg(&path);
+    let process = Process::start(command);
+    let mut first = process.connect();
+    assert_echo(&mut first, b"the only one");
+    for _ in 0..5 {
+        assert_refused_at(process.address(), source(9, 1));
+        assert_refused_at(process.address(), Ipv4Addr::LOCALHOST);
+    }
+    // Those of one reason, over all lines.
+    let told = |reason: &str| -> u64 {
+        let errors = process.errors();
+        let counts = errors.split('"').filter_map(|reasons| {
+            let one = reasons.split(", ").find_map(|one| one.strip_suffix(reason))?;
+            one.trim().parse::<u64>().ok()
+        });
+        counts.sum()
+    };
+    await_that("all are told of", || told(" denied") == 5 && told(" per-source-sessions") == 5);
+    let log = process.errors();
+    let line = log.lines().find(|line| line.contains("refused; client is one of them")).unwrap();
+    assert!(line.contains("listener=web") && line.contains("client=127."), "{line}");
+    drop(first);
+    process.stop();
 }
 
 /// Denied clients take nothing from those who are let in: neither places nor the rate.

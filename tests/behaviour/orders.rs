@@ -40,6 +40,9 @@ fn a_backend_that_drains_keeps_its_sessions_and_gets_no_new_ones() {
     clients.iter_mut().for_each(|client| assert_echo(client, b"before"));
     assert!(first.accepted() > 0);
     set_mode(&ringway, 0, Mode::Drain);
+    let backend = ringway.server().table().backends[0].clone();
+    assert_eq!(backend.reason(), "an operator wanted it");
+    assert!(backend.since() > backend.health.since, "since it drains, and not since it is up");
     let before = first.accepted();
     for _ in 0..10 {
         assert_echo(&mut ringway.connect(), b"x");
@@ -47,6 +50,8 @@ fn a_backend_that_drains_keeps_its_sessions_and_gets_no_new_ones() {
     clients.iter_mut().for_each(|client| assert_echo(client, b"after"));
     assert_eq!(first.accepted(), before);
     set_mode(&ringway, 0, Mode::Ready);
+    let backend = ringway.server().table().backends[0].clone();
+    assert_eq!((&*backend.reason(), backend.since()), (&*backend.health.reason, backend.health.since));
     for _ in 0..10 {
         assert_echo(&mut ringway.connect(), b"x");
     }

@@ -338,13 +338,18 @@ fn earlier_configurations_are_forgotten_with_their_last_session() {
 fn a_hangup_has_the_file_read_again_and_every_mistake_told() {
     let (a, b) = (TestBackend::named("a"), TestBackend::named("b"));
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ringway.toml");
+    let (path, admin) = (folder.path().join("ringway.toml"), folder.path().join("admin"));
     let write = |algorithm: &str, backend: SocketAddr| {
         let text = format!(
             "[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\npool = 'p'\n[[pool]]\nname = 'p'\nalgorithm = '{algorithm}'\n\
-             [[pool.backend]]\naddress = '{backend}'\n"
+             [[pool.backend]]\naddress = '{backend}'\n[admin]\nbind = '{}'\n",
+            admin.display()
         );
         fs::write(&path, text).unwrap();
+    };
+    let changes = || {
+        let output = process::ringway().args(["changes", "--admin"]).arg(&admin).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
     };
     write("round-robin", a.address);
     let mut command = process::ringway();
@@ -368,6 +373,23 @@ fn a_hangup_has_the_file_read_again_and_every_mistake_told() {
         process.errors()
     );
     assert_eq!(read_all(&mut process.connect()), b"b");
+    let changes = changes();
+    assert!(changes.contains("generation 1") && changes.contains("SIGHUP"), "{changes}");
+    process.stop();
+}
+
+/// Whoever sends it means the file, or a log: nobody's terminal has gone.
+#[test]
+fn a_hangup_without_a_file_and_without_a_terminal_changes_nothing() {
+    let backend = TestBackend::echo();
+    let mut command = std::process::Command::new("setsid");
+    command.arg(env!("CARGO_BIN_EXE_ringway")).args(["run", "--listen", "127.0.0.1:0", "--backend"]);
+    command.arg(backend.address.to_string());
+    let process = Process::start(command);
+    assert_echo(&mut process.connect(), b"before");
+    process.signal("HUP");
+    await_that("it says so", || process.errors().contains("there is no file to read again"));
+    assert_echo(&mut process.connect(), b"after");
     process.stop();
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Answer, Shared, aside, tell};
+use super::{Answer, Shared, aside};
 use crate::admin::extract::Params;
 use crate::admin::shapes::{Problem, Reload, ReloadChange, Section, Setting};
 use crate::admin::who::Who;
@@ -77,8 +77,10 @@ pub(crate) async fn reload(app: Shared, Params(how): Params<How>, Who(who): Who)
         for change in &reload.plan.changes {
             tracing::info!("{}: {} {}", change.kind.word(), change.what, change.how);
         }
-        let [from, to] = [before, reload.generation].map(|number| format!("generation {number}"));
-        tell(&app, &who, "configuration".into(), from, to);
+        if reload.generation != before {
+            app.control.changes().note(reload.change(&who));
+        }
+        tracing::info!(%who, generation = reload.generation, "reloaded");
         Ok(axum::Json(told(reload)))
     })
     .await
