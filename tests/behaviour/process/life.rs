@@ -1,6 +1,7 @@
 //! From the start to the end: signals, what it prints, and the next one in its place.
 
 use super::*;
+use crate::peers::own_address;
 
 #[test]
 fn sigterm_under_load_loses_no_byte_of_a_running_session() {
@@ -221,7 +222,10 @@ fn a_second_instance_on_the_same_address_is_refused() {
 #[test]
 fn after_kill_9_it_starts_again_at_once() {
     let backend = TestBackend::echo();
-    let mut first = run(&[backend.address], &[]);
+    // An address that is nobody else's: no other test gets the port when it is free.
+    let mut first = ringway();
+    add_run(&mut first, &own_address(8_000).to_string(), &[backend.address], &[]);
+    let mut first = Process::start(first);
     let mut client = first.connect();
     assert_echo(&mut client, b"x");
     first.child.kill().unwrap();

@@ -158,8 +158,8 @@ fn the_real_systemd_socket_activate_can_start_it() {
         return;
     }
     let backend = TestBackend::echo();
-    // It takes an address and not a port 0: one that was free a moment ago.
-    let address = listen(any_port()).local_addr().unwrap();
+    // It takes an address and not a port 0: one that is nobody else's.
+    let address = own_address(8_000);
     let file = write_file("workers = 1", &format!("'{address}'"), backend.address);
     let mut command = Command::new(activate);
     command.args(["--listen", &address.to_string(), env!("CARGO_BIN_EXE_ringway"), "run", "--config"]);
