@@ -178,15 +178,15 @@ fn each_signal_is_measured_where_it_is_due() {
         let known = || ringway.server().times().get(ringway::table::BackendId::new(0));
         // A busy machine can only make a time longer: the shortest of some. While a session runs its wait may be the figure.
         let mut shortest = f64::INFINITY;
-        for _ in 0..5 {
+        // What comes later must not be in it; a machine that is very slow gets another chance.
+        await_that(&format!("{signal:?}: less than {most} ms"), || {
             let mut client = ringway.connect();
             client.write_all(b"?").unwrap();
             assert_eq!(read_all(&mut client), b"a");
             await_that("it is measured", || known().is_fresh() && known().nanos() / 1e6 >= least);
             shortest = shortest.min(known().nanos() / 1e6);
-        }
-        // What comes later must not be in it, unless the machine was very slow five times.
-        assert!(shortest < most, "{signal:?}: {shortest} ms");
+            shortest < most
+        });
         ringway.finish();
     }
 }
@@ -215,10 +215,11 @@ fn where_the_server_speaks_first_its_greeting_is_what_is_measured() {
     // Three in a row show it.
     (0..3).for_each(|_| greeted(Duration::ZERO));
     assert!(ringway.server().times().get(id).is_unknown());
-    (0..3).for_each(|_| greeted(Duration::from_millis(300)));
+    let pause = Duration::from_secs(1);
+    (0..3).for_each(|_| greeted(pause));
     let known = || ringway.server().times().get(id).nanos() / 1e6;
     await_that("it is measured", || known() >= 50.0);
-    assert!(known() < 300.0, "{}", known());
+    assert!(known() < pause.as_secs_f64() * 1e3, "{}", known());
     ringway.finish();
 }
 
