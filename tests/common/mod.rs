@@ -476,10 +476,15 @@ pub fn blackhole() -> (SocketAddr, (socket2::Socket, Vec<TcpStream>)) {
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let mut queued = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        queued.push(stream);
-        assert!(queued.len() < 10);
+    // Of a machine that is very busy silence says nothing yet: one at least is in it.
+    for _ in 0..100 {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            Ok(stream) => queued.push(stream),
+            Err(_) if queued.is_empty() => {}
+            Err(_) => break,
+        }
     }
+    assert!((1..10).contains(&queued.len()), "{} are in a queue for none", queued.len());
     (address, (socket, queued))
 }
 
