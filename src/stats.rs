@@ -5,10 +5,12 @@
 //! process is quiet.
 
 mod datagrams;
+mod row;
 mod shadows;
 mod timings;
+mod totals;
+mod waiting;
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,8 +24,11 @@ use crate::routing::Heard;
 use crate::table::BackendId;
 
 pub use datagrams::{DatagramStats, Dropped};
+pub use row::{LINE, PAIRS, Row, halves};
 pub use shadows::{Choosers, Chosen, PoolShadows, SERVING, ShadowStats};
 pub use timings::{BOUNDS, BUCKETS, Timing, Timings};
+pub use totals::Totals;
+pub use waiting::{WAIT_UNIT, Waiting, Waits};
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -208,142 +213,6 @@ pub struct BackendStats {
     pub waiting: Waiting,
 }
 
-/// How many sessions wait, and since when all together, in one word: whoever reads it sees both or neither of a change.
-/// Two words would be read at two moments, and a session that went in between would look like a wait since the start of
-/// the process. One writer.
-#[derive(Debug, Default)]
-pub struct Waiting(AtomicU64);
-
-/// Bits of the sum of the moments; above them is the count, up to four million.
-const SINCE_BITS: u32 = 42;
-const SINCE_MASK: u64 = (1 << SINCE_BITS) - 1;
-/// A moment is told in units of 2^20 ns, about a millisecond. The sum goes round; a difference of two sums does not, as
-/// long as a million sessions do not wait for half an hour at one backend.
-const SINCE_UNIT: u32 = 20;
-/// The same in nanoseconds: waits are known to this.
-pub const WAIT_UNIT: u64 = 1 << SINCE_UNIT;
-
-/// Sessions that wait, and how long all of them together have done so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Waits {
-    /// How many.
-    pub count: u64,
-    /// In nanoseconds, to a millisecond for each.
-    pub total: u64,
-}
-
-impl Waiting {
-    /// One begins to wait, at a moment since [`Stats::begun`]; only its worker says so.
-    pub fn begin(&self, since: Duration) {
-        let (count, sum) = self.parts();
-        self.set(count + 1, sum.wrapping_add(units(since)));
-    }
-
-    /// One that has begun at this moment waits no more; only its worker says so.
-    pub fn end(&self, since: Duration) {
-        let (count, sum) = self.parts();
-        assert!(count > 0, "a count goes below zero");
-        self.set(count - 1, sum.wrapping_sub(units(since)));
-    }
-
-    /// Who waits now.
-    pub fn waits(&self, now: Duration) -> Waits {
-        let (count, sum) = self.parts();
-        let passed = units(now).wrapping_mul(count).wrapping_sub(sum) & SINCE_MASK;
-        // Half of what fits is time that has passed; the other half is one that began after `now` was read.
-        let passed = if passed >> (SINCE_BITS - 1) == 0 { passed } else { 0 };
-        Waits { count, total: passed << SINCE_UNIT }
-    }
-
-    fn parts(&self) -> (u64, u64) {
-        let word = self.0.load(Ordering::Relaxed);
-        (word >> SINCE_BITS, word & SINCE_MASK)
-    }
-
-    fn set(&self, count: u64, sum: u64) {
-        self.0.store(count << SINCE_BITS | (sum & SINCE_MASK), Ordering::Relaxed);
-    }
-}
-
-fn units(time: Duration) -> u64 {
-    (time.as_nanos() >> SINCE_UNIT) as u64
-}
-
-/// Backends whose counts share a line of a [`Row`].
-pub const LINE: usize = 32;
-/// Two counts to a word: whoever adds up words adds up two backends at once.
-pub const PAIRS: usize = LINE / 2;
-
-/// One small count for each backend, side by side: whoever reads them all reads few cache lines. One writer.
-#[derive(Debug)]
-pub struct Row(Box<[Line]>);
-
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Line([AtomicU64; PAIRS]);
-
-/// The counts of a pair: that of the even place in the lower half. Sums of pairs are pairs of sums, because no count comes
-/// near four billion.
-pub fn halves(pair: u64) -> [u32; 2] {
-    [pair as u32, (pair >> 32) as u32]
-}
-
-impl Row {
-    fn new(backends: usize) -> Row {
-        Row((0..backends.div_ceil(LINE)).map(|_| Line::default()).collect())
-    }
-
-    fn pair(&self, id: BackendId) -> &AtomicU64 {
-        &self.0[id.index() / LINE].0[id.index() % LINE / 2]
-    }
-
-    /// The count of one backend.
-    pub fn get(&self, id: BackendId) -> u32 {
-        halves(self.pair(id).load(Ordering::Relaxed))[id.index() % 2]
-    }
-
-    /// Adds one; only its worker does.
-    pub fn add(&self, id: BackendId) {
-        let pair = self.pair(id);
-        pair.store(pair.load(Ordering::Relaxed) + one(id), Ordering::Relaxed);
-    }
-
-    /// Takes one away; only its worker does.
-    pub fn subtract(&self, id: BackendId) {
-        let pair = self.pair(id);
-        let before = pair.load(Ordering::Relaxed);
-        assert!(halves(before)[id.index() % 2] > 0, "a count goes below zero");
-        pair.store(before - one(id), Ordering::Relaxed);
-    }
-
-    /// Takes all of one away, and returns how many these were; only its worker does.
-    pub fn take(&self, id: BackendId) -> u32 {
-        let pair = self.pair(id);
-        let before = pair.load(Ordering::Relaxed);
-        let count = halves(before)[id.index() % 2];
-        pair.store(before - u64::from(count) * one(id), Ordering::Relaxed);
-        count
-    }
-
-    /// Adds so many; only its worker does.
-    pub fn add_many(&self, id: BackendId, count: u32) {
-        let pair = self.pair(id);
-        pair.store(pair.load(Ordering::Relaxed) + u64::from(count) * one(id), Ordering::Relaxed);
-    }
-
-    /// Adds some of the pairs of one line to a sum.
-    pub fn add_pairs(&self, line: usize, which: Range<usize>, sum: &mut [u64; PAIRS]) {
-        for (sum, pair) in sum[which.clone()].iter_mut().zip(&self.0[line].0[which]) {
-            *sum += pair.load(Ordering::Relaxed);
-        }
-    }
-}
-
-/// One, in its half of the pair.
-fn one(id: BackendId) -> u64 {
-    1 << (32 * (id.index() % 2))
-}
-
 impl WorkerStats {
     /// Notes that a backend could not be connected to; only its worker does.
     pub fn connect_failed(&self, id: BackendId) {
@@ -462,43 +331,6 @@ impl Stats {
     }
 }
 
-/// Sums over all workers and listeners.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Sessions now.
-    pub active: u64,
-    /// Sessions by how they ended, in the order of [`End::ALL`].
-    pub ends: [u64; End::COUNT],
-    /// Connections that were not let in, by why, in the order of [`Refused::ALL`]. They are not among those accepted.
-    pub refused: [u64; Refused::COUNT],
-    /// Bytes carried from clients.
-    pub bytes_to_backend: u64,
-    /// Bytes carried to clients.
-    pub bytes_to_client: u64,
-}
-
-impl Totals {
-    fn add(&mut self, listener: &ListenerStats) {
-        self.accepted += listener.accepted.get();
-        self.active += listener.active.get();
-        self.bytes_to_backend += listener.bytes_to_backend.get();
-        self.bytes_to_client += listener.bytes_to_client.get();
-        for (sum, end) in self.ends.iter_mut().zip(&listener.ends) {
-            *sum += end.get();
-        }
-        for (sum, refused) in self.refused.iter_mut().zip(&listener.refused) {
-            *sum += refused.get();
-        }
-    }
-
-    /// Sessions that ended like this.
-    pub fn ended(&self, end: End) -> u64 {
-        self.ends[end as usize]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -552,43 +384,6 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_share_a_word_do_not_touch_each_other() {
-        let row = Row::new(70);
-        let ids = [0, 1, 2, 33, 68, 69].map(BackendId::new);
-        for (times, &id) in ids.iter().enumerate() {
-            (0..=times).for_each(|_| row.add(id));
-        }
-        row.subtract(ids[1]);
-        assert_eq!(ids.map(|id| row.get(id)), [1, 1, 3, 4, 5, 6]);
-        row.add_many(ids[0], 7);
-        assert_eq!((row.take(ids[0]), row.get(ids[0]), row.get(ids[1])), (8, 0, 1));
-        row.add_many(ids[0], 1);
-        let mut sum = [0; PAIRS];
-        row.add_pairs(2, 1..3, &mut sum);
-        row.add_pairs(2, 1..3, &mut sum);
-        assert_eq!((halves(sum[1]), halves(sum[2]), sum[0]), ([0, 0], [10, 12], 0));
-    }
-
-    #[test]
-    fn waits_are_those_that_have_begun_and_not_ended() {
-        let unit = |count: u64| Duration::from_nanos(count << SINCE_UNIT);
-        let waiting = Waiting::default();
-        assert_eq!(waiting.waits(unit(1_000_000)), Waits::default());
-        // A year after the start: the sums go round many times.
-        let year = 30_000_000_000;
-        (0..1000).for_each(|_| waiting.begin(unit(year)));
-        waiting.begin(unit(year + 50));
-        let waits = waiting.waits(unit(year + 60));
-        assert_eq!((waits.count, waits.total >> SINCE_UNIT), (1001, 60 * 1000 + 10));
-        (0..1000).for_each(|_| waiting.end(unit(year)));
-        assert_eq!(waiting.waits(unit(year + 60)).total >> SINCE_UNIT, 10);
-        // It began after the reader had looked at its clock.
-        assert_eq!(waiting.waits(unit(year + 40)), Waits { count: 1, total: 0 });
-        waiting.end(unit(year + 50));
-        assert_eq!(waiting.waits(unit(year + 60)), Waits::default());
-    }
-
-    #[test]
     #[should_panic(expected = "below zero")]
     fn a_counter_never_goes_below_zero() {
         Counter::default().subtract(1);
@@ -603,7 +398,7 @@ mod tests {
         let lines = |worker: &WorkerStats| {
             let own = (&raw const *worker as usize, size_of::<WorkerStats>());
             let core = (&raw const *worker.core as usize, size_of::<CoreStats>());
-            let row = (worker.sessions.0.as_ptr() as usize, size_of_val(&*worker.sessions.0));
+            let row = worker.sessions.place();
             let all = [own, core, row].into_iter().chain(places(&worker.listeners));
             all.chain(places(&worker.backends))
                 .flat_map(|(start, size)| start / 128..(start + size).div_ceil(128))

@@ -1,7 +1,7 @@
 //! Recency: which session has been idle longest, of those who have shown that they are somebody and of those who have not. Pure.
 //!
-//! Whoever sends from a false address never gets a reply, and so never sends another datagram after one. With those that
-//! have not answered a reply going first, a flood of false addresses pushes out its own sessions and nobody else's.
+//! Whoever sends from a false address never gets a reply, and so never sends another datagram after one. A flood of false
+//! addresses pushes out its own sessions, as soon as these are a quarter of all.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,14 +9,25 @@ use std::time::Duration;
 use crate::access::{self, nanos};
 use crate::config::{Rate, RateUnit};
 
-/// While there is one that has shown nothing, one that has goes only if it has been idle so many times as long. If it never
-/// went, new clients would push each other out before their replies come, as long as those that are there do not expire.
-const PROVEN_IDLE_TIMES: u32 = 64;
+/// Those that have shown nothing make room for each other once they are more than this part of all. Up to there it is whoever has
+/// been idle longest: if only they ever went, new clients would push each other out before their replies come, as long as
+/// those that are there do not expire.
+const NEW_PART: usize = 4;
 
-/// Which of the two that have been idle longest, one of each standing, is to make room.
-pub(super) fn makes_room(new: Option<Duration>, proven: Option<Duration>) -> Option<Standing> {
-    match (new, proven) {
-        (Some(new), Some(proven)) if proven > new * PROVEN_IDLE_TIMES => Some(Standing::Proven),
+/// All of one standing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group {
+    /// How many there are.
+    pub(super) count: usize,
+    /// How long the one has been idle that has been so longest.
+    pub(super) idle: Option<Duration>,
+}
+
+/// Of which standing the one is that is to make room.
+pub(super) fn makes_room(new: Group, proven: Group) -> Option<Standing> {
+    match (new.idle, proven.idle) {
+        (Some(_), Some(_)) if new.count > (new.count + proven.count) / NEW_PART => Some(Standing::New),
+        (Some(new), Some(proven)) if new < proven => Some(Standing::Proven),
         (Some(_), _) => Some(Standing::New),
         (None, Some(_)) => Some(Standing::Proven),
         (None, None) => None,
@@ -71,6 +82,7 @@ pub(super) struct Recency {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct List {
+    count: usize,
     newest: Option<usize>,
     oldest: Option<usize>,
 }
@@ -93,6 +105,7 @@ impl Recency {
             self.links.resize(session + 1, None);
         }
         let list = &mut self.lists[standing as usize];
+        list.count += 1;
         let older = list.newest.replace(session);
         if list.oldest.is_none() {
             list.oldest = Some(session);
@@ -107,6 +120,7 @@ impl Recency {
     pub(super) fn remove(&mut self, session: usize) {
         let Some(link) = self.links.get_mut(session).and_then(Option::take) else { return };
         let Link { standing, newer, older } = link;
+        self.lists[standing as usize].count -= 1;
         match newer.and_then(|newer| self.links[newer].as_mut()) {
             Some(link) => link.older = older,
             None => self.lists[standing as usize].newest = older,
@@ -120,6 +134,11 @@ impl Recency {
     /// The one of that standing that has been idle longest.
     pub(super) fn oldest(&self, standing: Standing) -> Option<usize> {
         self.lists[standing as usize].oldest
+    }
+
+    /// How many there are of that standing.
+    pub(super) fn count(&self, standing: Standing) -> usize {
+        self.lists[standing as usize].count
     }
 }
 
@@ -146,15 +165,22 @@ mod tests {
     }
 
     #[test]
-    fn who_has_shown_nothing_goes_first_unless_others_have_been_idle_for_very_much_longer() {
-        let millis = |count| Some(Duration::from_millis(count));
-        assert_eq!(makes_room(None, None), None);
-        assert_eq!(makes_room(None, millis(0)), Some(Proven));
-        assert_eq!(makes_room(millis(0), None), Some(New));
-        assert_eq!(makes_room(millis(0), millis(0)), Some(New));
-        assert_eq!(makes_room(millis(0), millis(1)), Some(Proven));
-        assert_eq!(makes_room(millis(100), millis(6_000)), Some(New));
-        assert_eq!(makes_room(millis(100), millis(7_000)), Some(Proven));
+    fn who_has_been_idle_longest_makes_room_unless_very_many_have_shown_nothing() {
+        let group = |count, millis| Group { count, idle: Some(Duration::from_millis(millis)) };
+        let none = Group { count: 0, idle: None };
+        assert_eq!(makes_room(none, none), None);
+        assert_eq!(makes_room(none, group(1, 0)), Some(Proven));
+        assert_eq!(makes_room(group(1, 0), none), Some(New));
+        for (new, proven, makes) in [
+            (group(1, 5), group(99, 5), New),
+            (group(1, 5), group(99, 6), Proven),
+            (group(1, 6), group(99, 5), New),
+            (group(25, 5), group(75, 6), Proven),
+            (group(26, 5), group(74, 6_000_000), New),
+            (group(1, 5), group(1, 6), New),
+        ] {
+            assert_eq!(makes_room(new, proven), Some(makes), "{new:?} {proven:?}");
+        }
     }
 
     #[test]
@@ -189,6 +215,8 @@ mod tests {
             for standing in [New, Proven] {
                 let oldest = plain.iter().find(|(_, other)| *other == standing).map(|(session, _)| *session);
                 assert_eq!(recency.oldest(standing), oldest);
+                let count = plain.iter().filter(|(_, other)| *other == standing).count();
+                assert_eq!(recency.count(standing), count);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::flow::{Flow, Key, Unopened, Way};
-use super::recency::{Standing, makes_room};
+use super::recency::{Group, Standing, makes_room};
 use super::world::World;
 use crate::balance::Tried;
 use crate::end::End;
@@ -95,11 +95,12 @@ impl World {
         }
         let recency = &self.entrances.get(inlet).ok_or(Dropped::NoRoom)?.recency;
         let now = self.present.core.elapsed();
-        let idle = |standing| {
-            let session = recency.oldest(standing)?;
-            Some(now.saturating_sub(self.flows.get(session)?.touched()))
+        let group = |standing| {
+            let oldest = recency.oldest(standing).and_then(|session| self.flows.get(session));
+            let idle = oldest.map(|flow| now.saturating_sub(flow.touched()));
+            Group { count: recency.count(standing), idle }
         };
-        let standing = makes_room(idle(Standing::New), idle(Standing::Proven));
+        let standing = makes_room(group(Standing::New), group(Standing::Proven));
         let oldest = standing.and_then(|standing| recency.oldest(standing)).ok_or(Dropped::NoRoom)?;
         if !self.evictions.may(now) {
             return Err(Dropped::NoRoom);

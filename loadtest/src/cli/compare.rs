@@ -9,7 +9,10 @@ use std::{
 
 use clap::Args;
 
-use super::{Errors, duration, rate, target};
+use super::{
+    errors::Errors,
+    values::{DEADLINE_MAX, duration, rate, target},
+};
 use crate::{
     compare::{ALGORITHMS, Backends, Pace, Plan, Scenario},
     schedule::Arrivals,
@@ -110,7 +113,7 @@ impl TypedCompare {
         errors.at_least_one("--sessions-max", self.sessions_max as u64);
         errors.at_most("--sessions-max", self.sessions_max as u64, SESSIONS_MAX);
         errors.not_zero("--deadline", self.deadline);
-        errors.no_longer("--deadline", self.deadline, super::DEADLINE_MAX);
+        errors.no_longer("--deadline", self.deadline, DEADLINE_MAX);
         if !(2..=STEPS_MAX).contains(&self.steps) {
             errors.add(format!("--steps: {}: 2 to {STEPS_MAX} are allowed", self.steps));
         }

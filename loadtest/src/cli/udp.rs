@@ -4,7 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 
-use super::{DURATION_MAX, Errors, THREADS_MAX, duration, rate, size, target};
+use super::{
+    errors::Errors,
+    values::{DURATION_MAX, THREADS_MAX, duration, rate, size, target},
+};
 use crate::{
     schedule::Arrivals,
     udp::{DATAGRAM_MAX, HEAD_LEN, Load, RECORDS_MAX, Run, Sources},

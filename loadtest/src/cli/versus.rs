@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, env, path::PathBuf};
 
 use clap::Args;
 
-use super::Errors;
+use super::errors::Errors;
 use crate::{
     pinning::{Cores, allowed as allowed_cores},
     versus::{Peer, Plan, Ringway, Work, all_works},

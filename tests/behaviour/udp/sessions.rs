@@ -125,8 +125,7 @@ fn who_may_not_come_pushes_nobody_out() {
 fn a_flood_of_clients_that_answer_nothing_pushes_out_nobody_who_does() {
     let backend = UdpBackend::echo();
     let mut config = config(&[backend.address]);
-    // So many that the one of the flood that goes next has always been idle for a while, whatever the machine is at.
-    config.listeners[0].udp.sessions_max = NonZeroUsize::new(110).unwrap();
+    config.listeners[0].udp.sessions_max = NonZeroUsize::new(20).unwrap();
     one_worker(&mut config);
     let ringway = Ringway::start(config);
     let old: Vec<_> = (0..10).map(|_| client_of(ringway.address())).collect();
@@ -139,6 +138,36 @@ fn a_flood_of_clients_that_answer_nothing_pushes_out_nobody_who_does() {
     }
     let before = ringway.totals().accepted;
     old.iter().for_each(|client| assert_echo(client, b"still here"));
+    assert_eq!(ringway.totals().accepted, before, "their sessions were still there");
+    ringway.finish();
+}
+
+/// Clients that are idle make room for others, who get the time to hear something; and a quarter is all that these get.
+#[test]
+fn who_still_waits_for_a_reply_stays_while_others_have_been_idle_longer() {
+    let mut waiting = Vec::new();
+    let backend = UdpBackend::new(move |socket, bytes, from| match bytes {
+        b"slow" => waiting.push(from),
+        b"now" => waiting.drain(..).for_each(|from| drop(socket.send_to(b"at last", from))),
+        _ => drop(socket.send_to(bytes, from)),
+    });
+    let mut config = config(&[backend.address]);
+    config.listeners[0].udp.sessions_max = NonZeroUsize::new(16).unwrap();
+    one_worker(&mut config);
+    let ringway = Ringway::start(config);
+    let old: Vec<_> = (0..16).map(|_| client_of(ringway.address())).collect();
+    for _ in 0..2 {
+        old.iter().for_each(|client| assert_echo(client, b"here"));
+    }
+    let slow = client_of(ringway.address());
+    slow.send(b"slow").unwrap();
+    (0..3).for_each(|_| assert_echo(&client_of(ringway.address()), b"new"));
+    ringway.await_end(End::Evicted, 4);
+    old[15].send(b"now").unwrap();
+    assert_eq!(receive(&slow), b"at last");
+    (0..50).for_each(|_| assert_echo(&client_of(ringway.address()), b"once"));
+    let before = ringway.totals().accepted;
+    old[5..].iter().for_each(|client| assert_echo(client, b"still here"));
     assert_eq!(ringway.totals().accepted, before, "their sessions were still there");
     ringway.finish();
 }

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::{UdpBackend, assert_echo, client_of, receive};
-use crate::common::await_that;
+use crate::common::{DEADLINE, await_that};
 use crate::upgrading::Upgradable;
 
 #[test]
 fn datagrams_go_to_the_new_process_and_replies_still_come_from_the_old_one() {
     // Answers its first request only when it is told to.
     let (tell, told) = std::sync::mpsc::channel::<()>();
+    let (asked, was_asked) = std::sync::mpsc::channel();
     let mut first = None;
     let backend = UdpBackend::new(move |socket, bytes, from| {
         if bytes == b"slow" {
             first = Some(from);
+            asked.send(()).unwrap();
         } else {
             drop(socket.send_to(bytes, from));
         }
@@ -31,20 +33,20 @@ fn datagrams_go_to_the_new_process_and_replies_still_come_from_the_old_one() {
     );
     let mut ringway = Upgradable::start(&text);
     let address = ringway.process.address();
-    let waiting = client_of(address);
-    waiting.send(b"slow").unwrap();
-    await_that("it is asked", || backend.received() == 1);
-
     let (is_over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let load: Vec<_> = (0..4)
         .map(|_| {
             let (is_over, served) = (Arc::clone(&is_over), Arc::clone(&served));
+            // As many as there is room for: they would push out the one that waits.
+            let clients: Vec<_> = (0..50).map(|_| client_of(address)).collect();
             thread::spawn(move || {
-                while !is_over.load(Ordering::SeqCst) {
-                    let client = client_of(address);
+                for client in clients.iter().cycle() {
+                    if is_over.load(Ordering::SeqCst) {
+                        break;
+                    }
                     for round in 0..4_u8 {
                         client.send(&[round]).unwrap();
-                        assert_eq!(receive(&client), [round]);
+                        assert_eq!(receive(client), [round]);
                     }
                     served.fetch_add(1, Ordering::SeqCst);
                 }
@@ -59,10 +61,13 @@ fn datagrams_go_to_the_new_process_and_replies_still_come_from_the_old_one() {
         });
     };
     await_more(100);
+    // Not before: the old process waits ten seconds for a reply, and no longer.
+    let waiting = client_of(address);
+    waiting.send(b"slow").unwrap();
+    was_asked.recv_timeout(DEADLINE).unwrap();
     let old = ringway.process.id();
     let new = ringway.upgrade(old);
     assert_ne!(new, old);
-    await_more(100);
     // By the old process, which still has the session.
     tell.send(()).unwrap();
     assert_eq!(receive(&waiting), b"at last");
