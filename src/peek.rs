@@ -140,7 +140,7 @@ mod tests {
             looks += 1;
             None::<()>
         };
-        assert_eq!(on_a_ring(peek(&ours, 16, Duration::from_millis(50), counted)).unwrap(), Peeked::Late);
+        assert_eq!(on_a_ring(peek(&ours, 16, Duration::from_millis(500), counted)).unwrap(), Peeked::Late);
         // It waits for more, and does not look again and again at what is there.
         assert_eq!(looks, 1);
     }

@@ -52,9 +52,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub fn run(config: Config, source: Source, output: Output) -> Result<(), Error> {
     net::use_small_pages();
     let program = Program::own();
+    // Before anything of ours is open: a manager that promises more than it passes must not be given that.
+    let activation = Activation::from_environment();
     let (requests, _) = requests()?;
     let (predecessor, inherited) = Predecessor::from_environment().map_err(Error::Upgrade)?.unzip();
-    let activation = Activation::from_environment();
     let activation = activation.map_err(|error| Error::Bind(bind::Error::Activation(error)))?;
     let passed = Passed { activation, inherited: inherited.unwrap_or_default() };
     let started = Server::start_after(predecessor.as_ref(), passed, source, config, 0);

@@ -69,6 +69,11 @@ fn a_session_that_went_well_has_every_field() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let backend = TestBackend::echo();
+    let today = || {
+        let date = Command::new("date").args(["-u", "+%d/%b/%Y"]).env("LC_ALL", "C").output().unwrap().stdout;
+        String::from_utf8(date).unwrap()
+    };
+    let before = today();
     let ringway = Ringway::start(logged_by_one(&path, LogFormat::Text, &[backend.address]));
     let mut client = ringway.connect();
     let (own, port) = (client.local_addr().unwrap(), ringway.address().port());
@@ -85,10 +90,9 @@ fn a_session_that_went_well_has_every_field() {
     assert!(number(&fields, "first_byte_us") <= total);
     assert_eq!(times, [wait / 1_000, connect / 1_000, total / 1_000]);
     let date = fields[1].trim_matches(['[', ']']);
-    let seconds = Command::new("date").args(["-u", "+%d/%b/%Y"]).env("LC_ALL", "C").output().unwrap().stdout;
     assert_eq!(date.len(), "26/Nov/2026:11:52:01.123".len());
-    // Unless midnight was in between.
-    assert!(date.starts_with(str::from_utf8(&seconds).unwrap().trim()), "{date}");
+    // Midnight may have been in between.
+    assert!([before, today()].iter().any(|day| date.starts_with(day.trim())), "{date}");
     let rest = fields.join(" ");
     assert_eq!(
         rest.replacen(&fields[1], "[DATE]", 1),
@@ -165,8 +169,11 @@ fn a_backend_that_refuses_and_one_that_serves_instead() {
     let alive = TestBackend::echo();
     let ringway = Ringway::start(logged_by_one(&path, LogFormat::Text, &[dead, alive.address]));
     // In turns: one of the two begins with the one that refuses, unless that is down by then.
-    for _ in 0..2 {
+    for sessions in 1..=2 {
         echo_session(ringway.connect(), 1);
+        // A line tells how many sessions run when it is written: no other one shall.
+        let written = || fs::read_to_string(&path).unwrap_or_default().lines().count();
+        await_that("its line is written", || written() == sessions);
     }
     ringway.finish();
     let retried: Vec<String> =
@@ -209,7 +216,7 @@ fn who_waits_in_vain_was_never_served() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let backend = TestBackend::echo();
-    let (ringway, served, mut waits) = crowded(&path, backend.address, Duration::from_millis(300));
+    let (ringway, served, mut waits) = crowded(&path, backend.address, Duration::from_millis(1_500));
     assert_reset(&mut waits);
     ringway.await_end(End::QueueTimeout, 1);
     drop(served);
@@ -218,7 +225,7 @@ fn who_waits_in_vain_was_never_served() {
     let [pool, letters, _, queues, end] = outcome(&fields);
     assert_eq!([pool, letters, queues, end], ["test/<NOSRV>", "sQ", "0/0", "queue-timeout"]);
     assert_eq!(number(&fields, "connect_us"), -1);
-    // The worker's clock is of the last tick.
+    // The worker's clock is of the last tick, which a busy machine can keep late; it is never set on by more than a second.
     assert!(number(&fields, "wait_us") >= 200_000, "{fields:?}");
     assert_eq!(value(&fields, "wait_us"), value(&fields, "total_us"));
 }

@@ -355,6 +355,7 @@ fn metrics_can_be_read_and_say_what_happened() {
         let text = scrape().body;
         sum(&text, "ringway_backend_session_seconds_count{") == 10.0
             && sum(&text, "ringway_backend_connect_seconds_count{pool=\"test\",backend=\"a\"}") >= 1.0
+            && sum(&text, "ringway_worker_carried_bytes_total{") == 100.0
     });
     let answer = scrape();
     assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
@@ -460,13 +461,14 @@ fn whoever_abuses_it_harms_no_session() {
         assert_echo(&mut ringway.connect(), b"and new ones come");
     }
     drop(silent);
-    await_that("it answers again", || {
+    let answers = || {
         let mut stream = connect(address);
         let _ = stream.write_all(request("GET", "/healthz", "", "").as_bytes());
         let mut text = String::new();
         let _ = stream.read_to_string(&mut text);
         text.ends_with("ok\n")
-    });
+    };
+    await_that("it answers again", answers);
     // One who asks for very much and takes nothing of it.
     let mut greedy = connect(address);
     for _ in 0..2_000 {
@@ -475,7 +477,8 @@ fn whoever_abuses_it_harms_no_session() {
             break;
         }
     }
-    assert_eq!(ask(&ringway, "GET", "/healthz", &Value::Null).status, 200);
+    // Those who were silent may not all have their places given back yet.
+    await_that("it answers others", answers);
     assert_echo(&mut client, b"unharmed");
     drop((greedy, client));
     ringway.finish();

@@ -110,37 +110,42 @@ fn both_directions_have_their_own_pace_and_small_messages_are_not_held_up() {
     }
 }
 
+/// With each of them, at the same time: both only wait.
+fn with_each_engine(test: fn(Engine)) {
+    thread::scope(|scope| ENGINES.iter().for_each(|&engine| drop(scope.spawn(move || test(engine)))));
+}
+
 /// It lasts for many times of what counts as silence, all of it waiting for its time.
 #[test]
 fn waiting_for_its_time_is_no_silence() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         let backend = TestBackend::new(|mut stream| stream.write_all(&[7; 20 * KIB]).unwrap());
-        let slow = Bandwidth { to_backend: None, to_client: pace(16 * KIB, KIB) };
+        let slow = Bandwidth { to_backend: None, to_client: pace(4 * KIB, KIB) };
         let ringway = start(engine, slow, &backend, |config| {
-            config.listeners[0].idle_timeout = Some(Duration::from_millis(200));
-            config.listeners[0].half_closed_timeout = Some(Duration::from_millis(200));
+            config.listeners[0].idle_timeout = Some(Duration::from_secs(1));
+            config.listeners[0].half_closed_timeout = Some(Duration::from_secs(1));
         });
         let mut client = ringway.connect();
         assert_eq!(read_all(&mut client), [7; 20 * KIB]);
         drop(client);
         assert_eq!(ringway.finish().ended(End::Complete), 1);
-    }
+    });
 }
 
 #[test]
 fn a_silent_session_is_still_ended() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         let backend = TestBackend::echo();
         let both = Bandwidth { to_backend: pace(MIB, 64 * KIB), to_client: pace(MIB, 64 * KIB) };
         let ringway = start(engine, both, &backend, |config| {
-            config.listeners[0].idle_timeout = Some(Duration::from_millis(200));
+            config.listeners[0].idle_timeout = Some(Duration::from_secs(2));
         });
         let mut client = ringway.connect();
         assert_echo(&mut client, b"last words");
         assert_reset(&mut client);
         drop(client);
         assert_eq!(ringway.finish().ended(End::IdleTimeout), 1);
-    }
+    });
 }
 
 #[test]
@@ -170,13 +175,13 @@ fn a_transfer_that_is_cut_does_not_look_whole() {
 /// The client goes in the middle, and so does a session whose lifetime is over: all that was lent comes back.
 #[test]
 fn a_session_can_end_while_it_waits_for_its_time() {
-    for engine in ENGINES {
+    with_each_engine(|engine| {
         let backend = TestBackend::new(|mut stream| {
             let _ = stream.write_all(&[7; 8 * MIB]);
         });
         let slow = Bandwidth { to_backend: None, to_client: pace(64 * KIB, 8 * KIB) };
         let ringway = start(engine, slow, &backend, |config| {
-            config.listeners[0].lifetime_max = Some(Duration::from_secs(1));
+            config.listeners[0].lifetime_max = Some(Duration::from_secs(3));
         });
         let mut leaving = ringway.connect();
         leaving.read_exact(&mut [0; 1024]).unwrap();
@@ -186,7 +191,7 @@ fn a_session_can_end_while_it_waits_for_its_time() {
         drop(staying);
         let totals = ringway.finish();
         assert_eq!((totals.ended(End::ClientReset), totals.ended(End::LifetimeMax)), (1, 1));
-    }
+    });
 }
 
 #[test]

@@ -257,8 +257,7 @@ fn authorities_that_cannot_be_read_are_told_at_the_start_and_nothing_is_bound() 
     fs::write(&empty, "nothing in it\n").unwrap();
     fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     for (path, why) in [(missing, "No such file"), (empty, "no certificate"), (broken, "")] {
-        let (address, bound) = refusing();
-        drop(bound);
+        let (address, _bound) = refusing();
         let mut config = config(&[address]);
         config.listeners[0].bind = vec![address.into()];
         config.pools[0].health.check = Check::Https(http("/"), verified(None, &path));
@@ -336,11 +335,11 @@ fn a_command_that_takes_too_long_is_ended_with_all_that_it_started() {
     let seconds = format!("86{:05}", std::process::id() % 100_000);
     let mut slow =
         pool(address, shell(&format!("echo waiting >&2; sleep {seconds} & sleep {seconds}; exit 0")));
-    slow.health.timeout = Duration::from_secs(1);
+    slow.health.timeout = Duration::from_secs(3);
     let ringway = start(vec![slow]);
     await_that("it runs", || !processes(&seconds).is_empty());
     let (state, reason) = verdict(&ringway, 0);
-    assert_eq!((state, reason.as_str()), (State::Down, "check failed: no exit within 1s: \"waiting\""));
+    assert_eq!((state, reason.as_str()), (State::Down, "check failed: no exit within 3s: \"waiting\""));
     await_that("nobody is left", || processes(&seconds).is_empty());
     await_that("nobody is left unburied", || children_that_are_zombies() == 0);
     ringway.finish();
@@ -396,7 +395,7 @@ fn what_is_held_of_a_backend_before_its_first_check_is_as_asked() {
 
 #[test]
 fn rise_passes_bring_in_one_that_begins_fully_down_and_one_brings_in_one_that_begins_down() {
-    let passes = |initial| {
+    let passes = |initial, at_least: usize| {
         let backend = TestBackend::named("x");
         let mut pool = pool(backend.address, Check::Tcp(Exchange::default()));
         pool.health.initial_state = initial;
@@ -404,12 +403,12 @@ fn rise_passes_bring_in_one_that_begins_fully_down_and_one_brings_in_one_that_be
         pool.health.fast_interval = Duration::from_millis(300);
         let ringway = start(vec![pool]);
         await_that("it is up", || ringway.server().table().backends[0].health.state == State::Up);
-        await_that("it was checked", || backend.accepted() > 0);
+        // It is up before the backend's own thread has counted all of them; the next check is far away.
+        await_that("it was checked", || backend.accepted() >= at_least);
         backend.accepted()
     };
-    // The last one has passed before the backend's own thread has counted it.
-    assert!(passes(InitialState::FullyDown) >= 3);
-    assert!(passes(InitialState::Down) < 3);
+    assert_eq!(passes(InitialState::FullyDown, 4), 4);
+    assert_eq!(passes(InitialState::Down, 1), 1);
 }
 
 #[test]

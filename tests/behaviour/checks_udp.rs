@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringway::config::{Check, Datagrams, Expect, Pool, ProxyDatagrams, ProxyTlv, ProxyVersion, SendProxy};
 
 use crate::checks::{self, LONG, assert_verdicts, bytes, regex};
+use crate::common::await_that;
 use crate::peers::Server;
 use crate::udp::UdpBackend;
 
@@ -96,13 +97,21 @@ fn silence_fails_where_something_is_expected_and_passes_where_nothing_is() {
         (pool(silent.address, b"?", bytes(b"!"), SHORT), Some("no answer within 2s, asked 3 times")),
         (pool(still.address, b"?", None, SHORT), None),
     ]);
+    // Each backend has a thread of its own.
+    await_that("all have come", || silent.received() + still.received() >= 6);
     assert_eq!((silent.received(), still.received()), (3, 3));
 }
 
 #[test]
 fn a_port_that_nobody_has_fails_at_once_also_where_nothing_is_expected() {
-    let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let nobody_v6 = UdpSocket::bind(("::1", 0)).unwrap().local_addr().unwrap();
+    // Whoever hears from one other address only is nobody for all the rest, and nobody else gets the port.
+    let deaf = |socket: UdpSocket| {
+        let address = socket.local_addr().unwrap();
+        socket.connect(address).unwrap();
+        (address, socket)
+    };
+    let (nobody, _bound) = deaf(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let (nobody_v6, _bound_v6) = deaf(UdpSocket::bind(("::1", 0)).unwrap());
     assert_verdicts(vec![
         (pool(nobody, b"?", None, LONG), Some("port unreachable")),
         (pool(nobody, b"?", bytes(b"!"), LONG), Some("port unreachable")),
@@ -122,7 +131,7 @@ fn nobody_else_can_answer() {
         }
     });
     assert_verdicts(vec![(
-        pool(backend.address, b"?", bytes(b"yes"), SHORT),
+        pool(backend.address, b"?", bytes(b"yes"), SHORT * 2),
         Some(r#"answer "no", expected "yes""#),
     )]);
 }

@@ -55,17 +55,24 @@ fn steady() -> TestBackend {
     })
 }
 
-/// Three failures eject; the first time for half a second.
+/// Three failures eject; the first time for two seconds: longer than a busy machine keeps a test from looking.
 fn ejecting(backends: &[SocketAddr]) -> Config {
     let mut config = config(backends);
     config.pools[0].ejection.failures = NonZeroU32::new(3);
-    config.pools[0].ejection.time = Duration::from_millis(500);
+    config.pools[0].ejection.time = Duration::from_secs(2);
     config.pools[0].connect_timeout = Duration::from_millis(200);
     config
 }
 
 fn health(ringway: &Ringway, backend: usize) -> Health {
     ringway.server().table().backends[backend].health.clone()
+}
+
+/// Whether it is ejected; its reason then, which lasts no longer than that.
+fn is_ejected(ringway: &Ringway, reason: &mut String) -> bool {
+    let Health { state, reason: now, .. } = health(ringway, 0);
+    *reason = now.to_string();
+    state == State::Ejected
 }
 
 /// One session that asks; what came, if it came to anything.
@@ -86,15 +93,14 @@ fn ask_until(ringway: &Ringway, what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn connects_that_are_refused_eject_and_a_connection_brings_back() {
-    let ((dead, bound), steady) = (refusing(), steady());
+    let ((dead, _bound), steady) = (refusing(), steady());
     let ringway = Ringway::start(ejecting(&[dead, steady.address]));
-    ask_until(&ringway, "it is ejected", || health(&ringway, 0).state == State::Ejected);
-    let reason = health(&ringway, 0).reason;
+    let mut reason = String::new();
+    ask_until(&ringway, "it is ejected", || is_ejected(&ringway, &mut reason));
     assert!(
-        reason.ends_with("sessions failed in a row (connect failed); ejected for 500ms, 1st time"),
+        reason.ends_with("sessions failed in a row (connect failed); ejected for 2s, 1st time"),
         "{reason}"
     );
-    drop(bound);
     // It takes connections and says nothing: where connecting had failed, that is enough.
     let _alive = TestBackend::at(dead, |mut stream| {
         let _ = stream.read(&mut [0; 1]);
@@ -116,8 +122,8 @@ fn connects_that_are_refused_eject_and_a_connection_brings_back() {
 fn connects_that_are_not_answered_eject() {
     let ((silent, _held), steady) = (blackhole(), steady());
     let ringway = Ringway::start(ejecting(&[silent, steady.address]));
-    ask_until(&ringway, "it is ejected", || health(&ringway, 0).state == State::Ejected);
-    let reason = health(&ringway, 0).reason;
+    let mut reason = String::new();
+    ask_until(&ringway, "it is ejected", || is_ejected(&ringway, &mut reason));
     assert!(reason.contains("(connect failed)"), "{reason}");
     ringway.finish();
 }
@@ -126,11 +132,10 @@ fn connects_that_are_not_answered_eject() {
 fn resets_before_the_first_byte_eject_and_one_session_that_is_answered_brings_back() {
     let (moody, steady) = (Moody::new(RESET), steady());
     let ringway = Ringway::start(ejecting(&[moody.backend.address, steady.address]));
-    ask_until(&ringway, "it is ejected", || health(&ringway, 0).state == State::Ejected);
-    let reason = health(&ringway, 0).reason;
+    let mut reason = String::new();
+    ask_until(&ringway, "it is ejected", || is_ejected(&ringway, &mut reason));
     assert!(
-        reason
-            .ends_with("sessions failed in a row (reset before the first byte); ejected for 500ms, 1st time"),
+        reason.ends_with("sessions failed in a row (reset before the first byte); ejected for 2s, 1st time"),
         "{reason}"
     );
     moody.turn(HANG);
@@ -165,18 +170,15 @@ fn a_first_byte_that_is_late_ejects_and_fails_a_trial() {
         client.write_all(b"?").unwrap();
         waiting.push(client);
     };
+    let mut reason = String::new();
     await_that("it is ejected", || {
         ask_on();
-        health(&ringway, 0).state == State::Ejected
+        is_ejected(&ringway, &mut reason)
     });
-    let reason = health(&ringway, 0).reason;
-    assert!(
-        reason.contains("sessions failed in a row (no first byte in time); ejected for 500ms"),
-        "{reason}"
-    );
+    assert!(reason.contains("sessions failed in a row (no first byte in time); ejected for 2s"), "{reason}");
     await_that("the trial fails", || {
         ask_on();
-        health(&ringway, 0).reason.starts_with("trial session failed; ejected for 1s, 2nd time")
+        health(&ringway, 0).reason.starts_with("trial session failed; ejected for 4s, 2nd time")
     });
     moody.turn(SERVE);
     // Sessions that are late have failed, and go on all the same.
@@ -209,15 +211,12 @@ fn answers_that_come_late_each_time_are_no_proof_of_health() {
 fn each_ejection_that_follows_is_longer_up_to_the_longest() {
     let (moody, steady) = (Moody::new(RESET), steady());
     let mut config = ejecting(&[moody.backend.address, steady.address]);
-    config.pools[0].ejection.time = Duration::from_millis(100);
-    config.pools[0].ejection.time_max = Duration::from_millis(250);
+    config.pools[0].ejection.time = Duration::from_secs(1);
+    config.pools[0].ejection.time_max = Duration::from_millis(2500);
     let ringway = Ringway::start(config);
-    for words in [
-        "ejected for 100ms, 1st",
-        "ejected for 200ms, 2nd",
-        "ejected for 250ms, 3rd",
-        "ejected for 250ms, 4th",
-    ] {
+    for words in
+        ["ejected for 1s, 1st", "ejected for 2s, 2nd", "ejected for 2.5s, 3rd", "ejected for 2.5s, 4th"]
+    {
         ask_until(&ringway, words, || health(&ringway, 0).reason.contains(words));
     }
     ringway.finish();

@@ -70,15 +70,16 @@ fn a_backend_that_swallows_connects_costs_one_timeout_and_no_request() {
 fn all_attempts_together_have_a_limit() {
     let silent: Vec<_> = (0..4).map(|_| blackhole()).collect();
     let mut config = config(&silent.iter().map(|(address, _)| *address).collect::<Vec<_>>());
-    config.pools[0].connect_timeout = Duration::from_millis(400);
-    config.pools[0].connect_total_timeout = Duration::from_millis(600);
+    // A second between each two moments that count: a busy machine can be late by less than that.
+    config.pools[0].connect_timeout = Duration::from_secs(2);
+    config.pools[0].connect_total_timeout = Duration::from_secs(3);
     let ringway = Ringway::start(config);
     assert_connect_is_reset(ringway.address());
     let backends = ringway.server().table().backends.clone();
     let sum = |counter: fn(&ringway::stats::BackendStats) -> &ringway::stats::Counter| -> u64 {
         backends.iter().map(|backend| ringway.server().stats().backend(backend.id, counter)).sum()
     };
-    assert_eq!(sum(|counters| &counters.picked), 2, "one of 400 ms and one of what was left");
+    assert_eq!(sum(|counters| &counters.picked), 2, "one of 2 s and one of what was left");
     assert_eq!(sum(|counters| &counters.connect_failures), 1, "who had less than its time is not blamed");
     ringway.finish();
 }
@@ -92,9 +93,10 @@ fn answer(no_backend: NoBackend) -> (Vec<u8>, std::io::Result<()>) {
     let answer = match std::net::TcpStream::connect_timeout(&ringway.address(), DEADLINE) {
         Ok(client) => {
             let mut client = with_deadline(client);
-            // May fail: the answer can be quicker.
-            let _ = client.write_all(b"a request that nobody will read");
-            read_until_broken(&mut client)
+            // May fail: the answer can be quicker. A reset is told once, and then by this.
+            let wrote = client.write_all(b"a request that nobody will read");
+            let (bytes, end) = read_until_broken(&mut client);
+            (bytes, wrote.and(end))
         }
         Err(error) => (Vec::new(), Err(error)),
     };

@@ -100,10 +100,14 @@ fn a_flapping_backend_fails_no_request() {
     let mut config = config(&[address, steady.address]);
     checked(&mut config);
     let ringway = Ringway::start(config);
-    let mut flaky = Some(flaky);
+    // The stopped one keeps the port.
+    let (mut flaky, mut _stopped) = (Some(flaky), None);
     for round in 0..8 {
         match flaky.take() {
-            Some(mut backend) => backend.stop(),
+            Some(mut backend) => {
+                backend.stop();
+                _stopped = Some(backend);
+            }
             None => {
                 flaky = Some(TestBackend::at(address, |mut stream| {
                     let _ = std::io::Write::write_all(&mut stream, b"flaky");

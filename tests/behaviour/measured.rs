@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway::config::{Algorithm, Config, Signal, Statistic};
 
@@ -112,25 +112,27 @@ fn a_slow_backend_gets_at_most_the_share_that_its_speed_earns() {
 #[test]
 fn a_stalled_backend_is_not_picked_any_more_although_nobody_has_the_patience_to_wait_there() {
     let (stalls, steady, other) = (Paced::new(1), Paced::new(1), Paced::new(1));
+    // Longer than a busy machine takes to notice, and to answer.
+    const PATIENCE: Duration = Duration::from_millis(200);
     let ringway = Ringway::start(measured(&[&stalls, &steady, &other], Algorithm::LeastResponseTime));
     let address = ringway.address();
     ask_many(address, 4, 50);
     assert!(stalls.accepted() > 30);
     stalls.stall(true);
     let before = stalls.accepted();
-    let answered = AtomicUsize::new(0);
+    let (answered, begun) = (AtomicUsize::new(0), Instant::now());
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                while answered.load(Ordering::SeqCst) < 4000 {
-                    let is_answered = ask(address, Duration::from_millis(50));
+                while answered.load(Ordering::SeqCst) < 4000 || begun.elapsed() < 40 * PATIENCE {
+                    let is_answered = ask(address, PATIENCE);
                     answered.fetch_add(usize::from(is_answered), Ordering::SeqCst);
                 }
             });
         }
     });
     // Some are caught before it is noticed. Whoever picked by what was measured before would come back each time that
-    // the last one has left: some 50 to 100 times in this test.
+    // the last one has left: some 40 times in this test, or more.
     let caught = stalls.accepted() - before;
     assert!((1..=15).contains(&caught), "{caught} were caught");
     drop(stalls);
@@ -178,15 +180,15 @@ fn each_signal_is_measured_where_it_is_due() {
         let known = || ringway.server().times().get(ringway::table::BackendId::new(0));
         // A busy machine can only make a time longer: the shortest of some. While a session runs its wait may be the figure.
         let mut shortest = f64::INFINITY;
-        for _ in 0..5 {
+        // What comes later must not be in it; a machine that is very slow gets another chance.
+        await_that(&format!("{signal:?}: less than {most} ms"), || {
             let mut client = ringway.connect();
             client.write_all(b"?").unwrap();
             assert_eq!(read_all(&mut client), b"a");
             await_that("it is measured", || known().is_fresh() && known().nanos() / 1e6 >= least);
             shortest = shortest.min(known().nanos() / 1e6);
-        }
-        // What comes later must not be in it, unless the machine was very slow five times.
-        assert!(shortest < most, "{signal:?}: {shortest} ms");
+            shortest < most
+        });
         ringway.finish();
     }
 }
@@ -215,10 +217,11 @@ fn where_the_server_speaks_first_its_greeting_is_what_is_measured() {
     // Three in a row show it.
     (0..3).for_each(|_| greeted(Duration::ZERO));
     assert!(ringway.server().times().get(id).is_unknown());
-    (0..3).for_each(|_| greeted(Duration::from_millis(300)));
+    let pause = Duration::from_secs(1);
+    (0..3).for_each(|_| greeted(pause));
     let known = || ringway.server().times().get(id).nanos() / 1e6;
     await_that("it is measured", || known() >= 50.0);
-    assert!(known() < 300.0, "{}", known());
+    assert!(known() < pause.as_secs_f64() * 1e3, "{}", known());
     ringway.finish();
 }
 

@@ -9,10 +9,11 @@ use ringway::end::End;
 use crate::common::*;
 use crate::network::{Network, is_root_here, three_in_a_row};
 
-/// Every twentieth packet that comes to ringway is lost, at random, from either side; and so are those that it sends.
+/// Every twentieth packet that comes to ringway is lost, from either side, and so is every twentieth that it sends: of those that are
+/// drawn every fifth, so that nobody's packets are lost again and again.
 const LOSS: &str = "table inet lossy {
-    chain in { type filter hook input priority 0; iifname { m0, m1 } numgen random mod 100 < 5 drop; }
-    chain out { type filter hook output priority 0; oifname { m0, m1 } numgen random mod 100 < 5 drop; }
+    chain in { type filter hook input priority 0; iifname { m0, m1 } numgen random mod 4 0 numgen inc mod 5 0 drop; }
+    chain out { type filter hook output priority 0; oifname { m0, m1 } numgen random mod 4 0 numgen inc mod 5 0 drop; }
 }";
 
 /// What is larger is gone, and nobody hears of it.

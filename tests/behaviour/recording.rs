@@ -179,7 +179,7 @@ fn a_record_is_written_while_it_runs_and_whole_when_it_stops() {
     (0..5).for_each(|_| echo_session(process.connect(), 10));
     // Without being asked.
     await_that("they are in the file", || record::read(&path).is_ok_and(|found| found.arrivals.len() == 5));
-    assert_eq!(process.recorded(), (5, 0));
+    await_that("and counted", || process.recorded() == (5, 0));
     (0..100).for_each(|_| echo_session(process.connect(), 10));
     let mut running = process.connect();
     assert_echo(&mut running, b"until the end");

@@ -132,7 +132,7 @@ fn a_hello_in_pieces_arrives_whole_where_it_belongs() {
 #[test]
 fn who_says_no_hello_is_served_by_the_listeners_pool_with_every_byte() {
     let (backend, own) = (TestBackend::named("routed"), TestBackend::echo());
-    let keys = "tls = { hello_timeout = '200ms', hello_bytes_max = '1KiB' }";
+    let keys = "tls = { hello_timeout = '2s', hello_bytes_max = '1KiB' }";
     let config = routed(&[("server_name = 'www.example.com'", backend.address)], own.address, keys);
     let ringway = Ringway::start(config);
     let long = [&[22, 3, 1, 0x3f, 0, 1, 0, 0x3e, 0xf0][..], &[0; 4000]].concat();
@@ -163,7 +163,7 @@ fn who_says_no_hello_is_served_by_the_listeners_pool_with_every_byte() {
 #[test]
 fn those_that_no_route_is_for_can_be_refused() {
     let (backend, own) = (TestBackend::echo(), TestBackend::named("own"));
-    let keys = "tls = { hello_timeout = '100ms', unmatched = 'reset', no_hello = 'reset' }";
+    let keys = "tls = { hello_timeout = '2s', unmatched = 'reset', no_hello = 'reset' }";
     let config = routed(&[("alpn = 'h2'", backend.address)], own.address, keys);
     let ringway = Ringway::start(config);
     let silent = Vec::new();
@@ -264,19 +264,22 @@ fn a_client_that_leaves_before_it_has_said_hello_is_one_that_left() {
 
 #[test]
 fn a_session_that_has_said_hello_goes_by_the_routes_of_a_reload() {
+    let bytes = hello("a.example", &[]);
+    // One that closes with bytes unread resets its connection.
+    let named = |name: &'static str, unread: usize| {
+        TestBackend::new(move |mut stream| {
+            let _ = stream.read_exact(&mut vec![0; unread]);
+            let _ = stream.write_all(name.as_bytes());
+        })
+    };
     let (first, second, own) =
-        (TestBackend::named("first"), TestBackend::named("second"), TestBackend::named("own"));
+        (named("first", bytes.len()), named("second", bytes.len()), TestBackend::named("own"));
     let config =
         |address| routed(&[("server_name = 'a.example'", address)], own.address, "tls.hello_timeout = '5m'");
     let ringway = Ringway::start(config(first.address));
-    let bytes = hello("a.example", &[]);
     let say = |mut client: TcpStream, bytes: &[u8]| {
         client.write_all(bytes).unwrap();
-        client.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut said = Vec::new();
-        // A backend that closes with bytes unread resets what it said last: it said all it had before.
-        let _ = client.read_to_end(&mut said);
-        String::from_utf8_lossy(&said).into_owned()
+        String::from_utf8(read_all(&mut client)).unwrap()
     };
     assert_eq!(say(ringway.connect(), &bytes), "first");
     let mut waiting = ringway.connect();

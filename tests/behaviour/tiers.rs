@@ -125,7 +125,7 @@ fn a_full_queue_and_a_long_wait_end_the_session_each_with_its_reason() {
     let mut config = config(&[backend.address]);
     limit(&mut config, 0, 1);
     config.pools[0].queue_max = 1;
-    config.pools[0].queue_timeout = Duration::from_millis(300);
+    config.pools[0].queue_timeout = Duration::from_secs(2);
     let ringway = Ringway::start(config);
     let kept = settle(&ringway, 1);
     let mut waits = ringway.connect();

@@ -249,7 +249,7 @@ fn a_session_that_is_cut_shows_its_client_an_end() {
     let folder = Folder::new();
     folder.serve("echo", unix_echo);
     let mut config = over(folder.address("in"), &[folder.address("echo")]);
-    config.listeners[0].idle_timeout = Some(Duration::from_millis(200));
+    config.listeners[0].idle_timeout = Some(Duration::from_secs(2));
     let ringway = Ringway::start(config);
     let mut client = connect_to(&folder.path("in"));
     assert_unix_echo(&mut client, b"last words");

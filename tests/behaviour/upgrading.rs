@@ -372,9 +372,11 @@ fn the_record_goes_on_in_a_file_of_its_own() {
     assert!(ringway.process.await_exit().success());
     signal(new, "TERM");
     await_that("the new one ends", || ringway.processes().is_empty());
-    let output = ringway.process.output();
-    let lines: Vec<&str> = output.lines().filter(|line| line.starts_with("recorded: ")).collect();
-    assert_eq!(lines[lines.len() - 2..], ["recorded: 5 sessions, 0 lost", "recorded: 3 sessions, 0 lost"]);
+    await_that("both have told what is recorded", || {
+        let output = ringway.process.output();
+        let lines: Vec<&str> = output.lines().filter(|line| line.starts_with("recorded: ")).collect();
+        lines.ends_with(&["recorded: 5 sessions, 0 lost", "recorded: 3 sessions, 0 lost"])
+    });
     assert!(record.with_extension("1").exists());
     fs::remove_dir_all(path).unwrap();
 }

@@ -122,33 +122,40 @@ fn the_percentiles_are_those_of_the_delays_that_the_backend_is_known_to_have() {
         "description = 'exponential'\nrate = 400\narrivals = 'uniform'\n\
          [[backend]]\nname = 'a'\nconcurrency = 5000\nservice = { spread = 'exponential', mean = '100ms' }\n",
     );
-    let ran = place.run(&[
-        "--scenario",
-        &scenario,
-        "--algorithms=round-robin",
-        "--repeats=1",
-        "--warm-up=500ms",
-        "--duration=5s",
-        "--json",
-    ]);
-    let report = ran.report();
-    let one = &report["algorithms"][0];
-    assert_eq!((count(one, "/planned"), count(one, "/session/count")), (2000, 2000));
     // -ln(1 - q) x 100 ms. Standard errors: 100 ms x sqrt(q / (1 - q) / 2000), five of them; and what the way there and back
-    // and a busy machine add, which is never less than nothing.
-    for (pointer, quantile) in [("/session/p50", 0.5f64), ("/session/p90", 0.9), ("/session/p99", 0.99)] {
-        let expected_ms = -(1.0 - quantile).ln() * 100.0;
-        let spread_ms = 5.0 * 100.0 * (quantile / (1.0 - quantile) / 2000.0).sqrt();
-        let measured_ms = number(one, pointer) / 1e3;
-        assert!(
-            measured_ms > expected_ms - spread_ms,
-            "{pointer}: {measured_ms} of {expected_ms} - {spread_ms}"
-        );
-        assert!(
-            measured_ms < expected_ms + spread_ms + 40.0,
-            "{pointer}: {measured_ms} of {expected_ms} + {spread_ms}"
-        );
+    // and a busy machine add, which is never less than nothing. One that is very busy gets another chance.
+    let mut too_much = Vec::new();
+    for _ in 0..5 {
+        let ran = place.run(&[
+            "--scenario",
+            &scenario,
+            "--algorithms=round-robin",
+            "--repeats=1",
+            "--warm-up=500ms",
+            "--duration=5s",
+            "--json",
+        ]);
+        let report = ran.report();
+        let one = &report["algorithms"][0];
+        assert_eq!((count(one, "/planned"), count(one, "/session/count")), (2000, 2000));
+        too_much.clear();
+        for (pointer, quantile) in [("/session/p50", 0.5f64), ("/session/p90", 0.9), ("/session/p99", 0.99)] {
+            let expected_ms = -(1.0 - quantile).ln() * 100.0;
+            let spread_ms = 5.0 * 100.0 * (quantile / (1.0 - quantile) / 2000.0).sqrt();
+            let measured_ms = number(one, pointer) / 1e3;
+            assert!(
+                measured_ms > expected_ms - spread_ms,
+                "{pointer}: {measured_ms} of {expected_ms} - {spread_ms}"
+            );
+            if measured_ms >= expected_ms + spread_ms + 40.0 {
+                too_much.push(format!("{pointer}: {measured_ms} of {expected_ms} + {spread_ms}"));
+            }
+        }
+        if too_much.is_empty() {
+            break;
+        }
     }
+    assert!(too_much.is_empty(), "{too_much:?}");
 }
 
 #[test]
@@ -233,25 +240,32 @@ fn a_ramp_finds_where_the_backends_are_full() {
         "description = 'full'\nrate = 100\narrivals = 'uniform'\n\
          [[backend]]\nname = 'a'\ncount = 2\nconcurrency = 1\nservice = { spread = 'constant', mean = '10ms' }\n",
     );
-    let ran = place.run(&[
-        "--scenario",
-        &scenario,
-        "--algorithms=round-robin",
-        "--ramp=50-800",
-        "--steps=5",
-        "--repeats=1",
-        "--warm-up=200ms",
-        "--duration=2s",
-        "--workers=1",
-        "--json",
-    ]);
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let report = ran.report();
-    assert_eq!(report["rates"], serde_json::json!([50.0, 100.0, 200.0, 400.0, 800.0]));
-    let knee = number(&report, "/algorithms/0/knees/0");
-    assert!((100.0..=200.0).contains(&knee), "{report:#}");
-    let steps = report["algorithms"][0]["steps"].as_array().unwrap();
-    assert_eq!(steps.last().unwrap()["holds"], false);
+    let mut knee = 0.0;
+    // A busy machine can only make less hold; it gets some chances more.
+    for _ in 0..5 {
+        let ran = place.run(&[
+            "--scenario",
+            &scenario,
+            "--algorithms=round-robin",
+            "--ramp=50-800",
+            "--steps=5",
+            "--repeats=1",
+            "--warm-up=200ms",
+            "--duration=2s",
+            "--workers=1",
+            "--json",
+        ]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let report = ran.report();
+        assert_eq!(report["rates"], serde_json::json!([50.0, 100.0, 200.0, 400.0, 800.0]));
+        let steps = report["algorithms"][0]["steps"].as_array().unwrap();
+        assert_eq!(steps.last().unwrap()["holds"], false);
+        knee = number(&report, "/algorithms/0/knees/0");
+        if knee >= 100.0 {
+            break;
+        }
+    }
+    assert!((100.0..=200.0).contains(&knee), "{knee}");
 }
 
 #[test]

@@ -298,9 +298,7 @@ fn the_exit_status_tells_scripts_what_is_wrong() {
 
 #[test]
 fn where_no_ringway_answers_it_says_so() {
-    let nobody = listen(any_port());
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let (address, _bound) = refusing();
     for line in ["status", "status --check", "top", "drain web/a", "reload"] {
         let said = ask(&address.to_string(), line);
         assert_eq!((said.status, said.out.as_str()), (4, ""), "{line}: {said:?}");
@@ -318,7 +316,11 @@ fn where_no_ringway_answers_it_says_so() {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno");
     });
-    let other = TestBackend::named("SSH-2.0-x\r\n");
+    let other = TestBackend::new(|mut stream| {
+        // A request that is left unread would be a reset.
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"SSH-2.0-x\r\n");
+    });
     for somebody in [&web, &other] {
         for line in ["status", "backends --json", "status --check"] {
             let said = ask(&somebody.address.to_string(), line);

@@ -1,13 +1,19 @@
 //! From the start to the end: signals, what it prints, and the next one in its place.
 
 use super::*;
+use crate::peers::own_address;
 
 #[test]
 fn sigterm_under_load_loses_no_byte_of_a_running_session() {
     const SIZE: usize = 16 * 1024 * 1024;
-    let backend = TestBackend::new(|mut stream| {
-        stream.read_exact(&mut [0; 2]).unwrap();
-        stream.write_all(&Noise::new(5).bytes(SIZE)).unwrap();
+    // Made once: twenty times over it keeps a busy machine busy for longer than anybody waits.
+    let bytes = Arc::new(Noise::new(5).bytes(SIZE));
+    let sent = Arc::clone(&bytes);
+    let backend = TestBackend::new(move |mut stream| {
+        // Checks say nothing.
+        if stream.read_exact(&mut [0; 2]).is_ok() {
+            stream.write_all(&sent).unwrap();
+        }
     });
     let mut process = run(&[backend.address], &["--drain-timeout", "60s"]);
     let mut clients: Vec<TcpStream> = (0..20).map(|_| process.connect()).collect();
@@ -20,11 +26,9 @@ fn sigterm_under_load_loses_no_byte_of_a_running_session() {
     let readers: Vec<_> = clients
         .into_iter()
         .map(|mut client| {
+            let bytes = Arc::clone(&bytes);
             thread::spawn(move || {
-                assert!(
-                    read_all(&mut client) == Noise::new(5).bytes(SIZE)[1..],
-                    "bytes were lost or altered"
-                );
+                assert!(read_all(&mut client) == bytes[1..], "bytes were lost or altered");
             })
         })
         .collect();
@@ -221,7 +225,10 @@ fn a_second_instance_on_the_same_address_is_refused() {
 #[test]
 fn after_kill_9_it_starts_again_at_once() {
     let backend = TestBackend::echo();
-    let mut first = run(&[backend.address], &[]);
+    // An address that is nobody else's: no other test gets the port when it is free.
+    let mut first = ringway();
+    add_run(&mut first, &own_address(8_000).to_string(), &[backend.address], &[]);
+    let mut first = Process::start(first);
     let mut client = first.connect();
     assert_echo(&mut client, b"x");
     first.child.kill().unwrap();

@@ -30,7 +30,7 @@ fn the_silent_and_the_stalled_end_by_idle_timeout_and_the_busy_do_not() {
     for engine in ENGINES {
         for direction in BOTH {
             let bench = Bench::start(engine, |config| {
-                config.listeners[0].idle_timeout = Some(Duration::from_secs(1));
+                config.listeners[0].idle_timeout = Some(Duration::from_secs(2));
             });
             let pairs = spliced(&bench, &[direction, direction]);
             let mut busy = bench.pair();
@@ -53,7 +53,7 @@ fn the_silent_and_the_stalled_end_by_idle_timeout_and_the_busy_do_not() {
 fn a_lifetime_that_is_over_ends_a_transfer_and_it_does_not_look_whole() {
     for engine in ENGINES {
         let bench = Bench::start(engine, |config| {
-            config.listeners[0].lifetime_max = Some(Duration::from_secs(1));
+            config.listeners[0].lifetime_max = Some(Duration::from_secs(2));
         });
         let mut pairs = BOTH.map(|_| bench.pair());
         thread::scope(|scope| {

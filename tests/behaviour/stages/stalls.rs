@@ -132,6 +132,7 @@ fn what_stands_behind_an_urgent_byte_comes_although_the_stream_has_ended() {
                 let mut pair = stalled(&bench, direction);
                 let (from, to, way) = pair.way(direction);
                 let (pattern, start) = (way.pattern, way.sent);
+                let mut stuffed = (way.sent - way.got) as usize;
                 way.sent += (1000 + 1 + tail) as u64;
                 thread::scope(|scope| {
                     let sending = scope.spawn(move || {
@@ -142,7 +143,9 @@ fn what_stands_behind_an_urgent_byte_comes_although_the_stream_has_ended() {
                     });
                     // No more than what makes room for that: most is still on its way when the end is sent.
                     while !sending.is_finished() {
-                        bench.arrived.fetch_add(way.read(to, 64 * 1024), Ordering::SeqCst);
+                        let count = stuffed.min(64 * 1024);
+                        stuffed -= count;
+                        bench.arrived.fetch_add(way.read(to, count), Ordering::SeqCst);
                         thread::sleep(Duration::from_millis(1));
                     }
                 });

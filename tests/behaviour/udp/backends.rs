@@ -75,9 +75,9 @@ fn while_no_other_is_up_a_client_stays_with_the_backend_that_it_has() {
 
 #[test]
 fn one_that_was_chosen_although_it_is_down_keeps_its_clients() {
-    let backend = UdpBackend::echo();
-    let mut config = config(&[backend.address]);
     // Nobody is there over TCP.
+    let backend = UdpBackend::at(own_address(5305), |socket, bytes, from| drop(socket.send_to(bytes, from)));
+    let mut config = config(&[backend.address]);
     config.pools[0].health.check = Check::Tcp(Default::default());
     config.pools[0].panic_threshold = 50;
     let ringway = Ringway::start(config);

@@ -46,7 +46,7 @@ impl Drop for Dnsmasq {
 fn dig(address: SocketAddr, question: &[&str]) -> String {
     let output = Command::new("dig")
         .args([&format!("@{}", address.ip()), "-p", &address.port().to_string()])
-        .args(["+short", "+time=2", "+tries=1"])
+        .args(["+short", "+time=20", "+tries=1"])
         .args(question)
         .output()
         .expect("dig is missing: apt-get install bind9-dnsutils");

@@ -240,7 +240,7 @@ fn while_every_backend_is_full_datagrams_are_dropped_and_counted() {
 fn a_session_ends_at_its_idle_timeout_and_the_next_datagram_opens_another() {
     let backend = UdpBackend::echo();
     let mut config = config(&[backend.address]);
-    config.listeners[0].idle_timeout = Some(Duration::from_millis(100));
+    config.listeners[0].idle_timeout = Some(Duration::from_secs(2));
     let ringway = Ringway::start(config);
     let client = client_of(ringway.address());
     assert_echo(&client, b"");
@@ -271,6 +271,7 @@ fn sessions_of_the_whole_process_are_bounded_over_udp_too() {
     let clients: Vec<_> = (0..12).map(|_| client_of(ringway.address())).collect();
     clients.iter().for_each(|client| assert_echo(client, b"here"));
     ringway.await_end(End::Evicted, 2);
-    assert_eq!(ringway.totals().active, 10);
+    // A session is counted as ended a moment before it no longer counts as active.
+    await_that("the others stay", || ringway.totals().active == 10);
     ringway.finish();
 }

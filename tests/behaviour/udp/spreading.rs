@@ -24,7 +24,8 @@ fn each_client_stays_on_one_worker_and_all_workers_have_some() {
         let stats = ringway.server().stats();
         let shares: Vec<u64> =
             stats.workers.iter().map(|worker| worker.listeners[0].accepted.get()).collect();
-        assert!(shares.iter().all(|&share| (60..=140).contains(&share)), "{shares:?}");
+        // Further from 100 than that it is once in some 10^12 times.
+        assert!(shares.iter().all(|&share| (50..=150).contains(&share)), "{shares:?}");
         ringway.finish();
     }
 }
