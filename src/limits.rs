@@ -162,7 +162,13 @@ impl Limits {
 
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} sessions at most ({} open files", self.sessions_max, self.open_files)?;
+        let reserved: u64 = self.reserved.iter().map(|(_, count)| count).sum();
+        let room = self.open_files.saturating_sub(reserved) / self.per_session;
+        write!(f, "{} sessions at most", self.sessions_max)?;
+        if (self.sessions_max as u64) < room {
+            write!(f, " of {room} for which there is room")?;
+        }
+        write!(f, " ({} open files", self.open_files)?;
         for (what, count) in self.reserved.iter().filter(|(_, count)| *count > 0) {
             write!(f, " - {count} {what}")?;
         }

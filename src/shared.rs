@@ -23,7 +23,7 @@ use crate::lineage::Lineage;
 use crate::load::{Links, Loads};
 use crate::pool::{self, Pool};
 use crate::queue::Queue;
-use crate::relay::Supplies;
+use crate::relay::{Direction, Supplies};
 use crate::routing::{Hello, Routes};
 use crate::samples::Samples;
 use crate::session_id::SessionId;
@@ -137,6 +137,13 @@ enum Fate {
 }
 
 impl Shared {
+    /// Adds what a session has carried lately to the counters of its listener.
+    pub fn sum_up(&self, watch: &Watch) {
+        let counters = &self.stats.listeners[watch.listener()];
+        counters.bytes_to_backend.add(watch.meter.more_bytes(Direction::ToBackend));
+        counters.bytes_to_client.add(watch.meter.more_bytes(Direction::ToClient));
+    }
+
     /// Counts a client that is not let in.
     pub fn count_refused(&self, listener: usize, reason: Refused, client: Address) {
         self.stats.listeners[listener].refused[reason as usize].add(1);

@@ -180,9 +180,9 @@ pub struct ListenerStats {
     pub ends: [Counter; End::COUNT],
     /// Connections that were not let in, by why, in the order of [`Refused::ALL`].
     pub refused: [Counter; Refused::COUNT],
-    /// Bytes carried from clients.
+    /// Bytes carried from clients, up to two seconds ago, and all of those of sessions that have ended.
     pub bytes_to_backend: Counter,
-    /// Bytes carried to clients.
+    /// Bytes carried to clients, likewise.
     pub bytes_to_client: Counter,
     /// Clients by what came of their hello, in the order of [`Heard::ALL`].
     pub heard: [Counter; Heard::COUNT],

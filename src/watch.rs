@@ -380,14 +380,15 @@ impl Watches {
     /// Ends those whose time is up. Looks at a part of them, so that a tick stays short with a million sessions; each
     /// gets its look within twenty calls.
     ///
-    /// Calls `late` with the backend of each session whose first byte has become late.
-    pub fn sweep(&self, config: &Config, now: Duration, late: impl Fn(BackendId)) {
+    /// Calls `seen` with each that it looks at, and `late` with the backend of each session whose first byte has become late.
+    pub fn sweep(&self, config: &Config, now: Duration, seen: impl Fn(&Watch), late: impl Fn(BackendId)) {
         let slots = self.slots.borrow();
         let count = SWEEP_MIN.max(slots.capacity() / 20);
         let first = if self.next.get() < slots.capacity() { self.next.get() } else { 0 };
         for index in first..(first + count).min(slots.capacity()) {
             let Some(watch) = slots.get(index) else { continue };
             watch.look(&config.listeners[watch.listener()], now);
+            seen(watch);
             if watch.has_become_late(config, now)
                 && let Some(backend) = watch.served_by.get()
             {

@@ -59,9 +59,9 @@ pub struct Listener {
     /// Connections that were not let in, by why; they are not among those above.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,
-    /// Bytes from clients, of the sessions that have ended.
+    /// Bytes from clients; of sessions that run, up to two seconds ago.
     pub bytes_to_backend: u64,
-    /// Bytes to clients, of the sessions that have ended.
+    /// Bytes to clients, likewise.
     pub bytes_to_client: u64,
 }
 

@@ -234,6 +234,8 @@ impl Flow {
     /// Its client sends so many datagrams, and they are to be sent on now.
     pub(super) fn ask(&mut self, count: usize, now: Duration) {
         self.touched.set(now);
+        // Who has just come came a moment after the look that found its datagram.
+        let now = now.max(self.picked);
         if self.pairing.replies() > 0
             && let Some(peer) = &self.session.watch().peer
         {

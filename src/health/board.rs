@@ -391,16 +391,16 @@ impl Board {
         let (was, lasted) = (before.name(), format!("{:.1}s", (now - backend.health.since).as_secs_f64()));
         match state {
             State::Up => {
-                tracing::info!(%pool, backend = %name, %address, %reason, was, %lasted, "backend is up");
+                tracing::info!(%pool, backend = %name, %address, reason, was, %lasted, "backend is up");
             }
             State::Down => {
-                tracing::warn!(%pool, backend = %name, %address, %reason, was, %lasted, "backend is down");
+                tracing::warn!(%pool, backend = %name, %address, reason, was, %lasted, "backend is down");
             }
             State::Ejected => {
-                tracing::warn!(%pool, backend = %name, %address, %reason, was, %lasted, "backend is ejected");
+                tracing::warn!(%pool, backend = %name, %address, reason, was, %lasted, "backend is ejected");
             }
             State::OnTrial => {
-                tracing::info!(%pool, backend = %name, %address, %reason, was, %lasted, "backend is on trial");
+                tracing::info!(%pool, backend = %name, %address, reason, was, %lasted, "backend is on trial");
             }
         }
         self.changes.note(changes::Change {

@@ -34,6 +34,8 @@ impl Direction {
 #[derive(Debug, Default)]
 pub struct Meter {
     bytes: [Cell<u64>; 2],
+    /// Those of them that are in the sums already.
+    summed: [Cell<u64>; 2],
     writing: [Cell<bool>; 2],
     pausing: [Cell<bool>; 2],
     ended: [Cell<bool>; 2],
@@ -47,6 +49,12 @@ impl Meter {
     /// Bytes that were written so far.
     pub fn bytes(&self, direction: Direction) -> u64 {
         self.bytes[direction as usize].get()
+    }
+
+    /// Those since this was last asked, for a sum.
+    pub fn more_bytes(&self, direction: Direction) -> u64 {
+        let now = self.bytes(direction);
+        now - self.summed[direction as usize].replace(now)
     }
 
     /// A number that changes whenever anything moves: a byte either way, or the end of a stream.

@@ -4,7 +4,7 @@ use std::process;
 
 use super::Server;
 use crate::admin;
-use crate::config::{Accept, AdminAddress, Choice, Config};
+use crate::config::{Accept, AdminAddress, Choice, Config, Protocol};
 use crate::handover;
 use crate::net;
 impl Server {
@@ -19,7 +19,7 @@ impl Server {
                     pool = %pool.name,
                     backends = pool.backends.len(),
                     protocol = listener.protocol.word(),
-                    accept = listener.accept.word(),
+                    accept = (listener.protocol == Protocol::Tcp).then(|| listener.accept.word()),
                     "listening"
                 );
             }

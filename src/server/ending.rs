@@ -33,7 +33,7 @@ impl Server {
         let timeout = generation.config.server.drain_timeout;
         tracing::info!(
             pid = process::id(),
-            ?request,
+            request = request.word(),
             active = generation.stats.totals().active,
             drain_timeout = ?timeout,
             "stopping: no new sessions; a second signal ends it at once"

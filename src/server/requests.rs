@@ -24,6 +24,19 @@ pub enum Request {
 }
 
 impl Request {
+    /// What the log calls it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Request::PrintStatus => "status",
+            Request::Stop => "stop",
+            Request::StopBySignal(signal) => {
+                signal_hook::low_level::signal_name(signal).unwrap_or("a signal")
+            }
+            Request::Reload => "reload",
+            Request::Upgrade => "upgrade",
+        }
+    }
+
     /// The signal that stands for an end.
     pub(super) fn signal(self) -> Option<i32> {
         match self {

@@ -16,7 +16,6 @@ use crate::entries::Entries;
 use crate::load::Lease;
 use crate::net::Socket;
 use crate::pool::{Nobody, Request};
-use crate::relay::Direction;
 use crate::routing::Hello;
 use crate::shadow;
 use crate::shared::Shared;
@@ -235,9 +234,8 @@ impl Drop for Admitted {
         drop(self.shadows.take());
         // First: whoever sees that the session is gone finds its place free.
         drop(self.pass.take());
-        let (counters, meter) = (&shared.stats.listeners[self.watch.listener()], &self.watch.meter);
-        counters.bytes_to_backend.add(meter.bytes(Direction::ToBackend));
-        counters.bytes_to_client.add(meter.bytes(Direction::ToClient));
+        shared.sum_up(&self.watch);
+        let counters = &shared.stats.listeners[self.watch.listener()];
         counters.ends[end as usize].add(1);
         counters.active.subtract(1);
         shared.stats.core.active.subtract(1);

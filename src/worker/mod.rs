@@ -345,7 +345,7 @@ impl Worker {
                 shared.stats.backends[backend.index()].late.add(1);
                 shared.stats.unanswered(backend);
             };
-            shared.watches.sweep(&shared.config, core.now.get(), late);
+            shared.watches.sweep(&shared.config, core.now.get(), |watch| shared.sum_up(watch), late);
             self.adopt_news(&shared);
             self.end_what_was_removed(&shared);
             shared.entries.iter().for_each(Entries::hand_over);

@@ -10,6 +10,24 @@ use ringway::end::End;
 use crate::common::*;
 use crate::network::is_in_a_network_of_its_own;
 
+/// Of a session that lasts for days nobody wants to hear at its end only.
+#[test]
+fn what_a_session_carries_is_counted_while_it_runs() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::over(&[backend.address]);
+    let mut client = ringway.connect();
+    for sum in [10_000, 20_000] {
+        assert_echo(&mut client, &[7; 10_000]);
+        await_that("it is counted", || {
+            let totals = ringway.totals();
+            (totals.active, totals.bytes_to_backend, totals.bytes_to_client) == (1, sum, sum)
+        });
+    }
+    drop(client);
+    let totals = ringway.finish();
+    assert_eq!((totals.bytes_to_backend, totals.bytes_to_client), (20_000, 20_000));
+}
+
 #[test]
 fn what_the_client_sends_comes_back() {
     let backend = TestBackend::echo();

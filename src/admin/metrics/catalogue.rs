@@ -47,7 +47,7 @@ metrics! {
     ENDS = Counter "ringway_listener_session_ends_total" ["listener", "reason"] "sessions that have ended, by how";
     TURNED_AWAY = Counter "ringway_listener_refused_total" ["listener", "reason"] "connections that were not let in, by why; they are no sessions";
     UNKNOWN_SOURCES = Counter "ringway_listener_unknown_sources_total" ["listener"] "connections let in although their source found no place among those that are known";
-    LISTENER_BYTES = Counter "ringway_listener_bytes_total" ["listener", "direction"] "bytes carried by sessions that have ended";
+    LISTENER_BYTES = Counter "ringway_listener_bytes_total" ["listener", "direction"] "bytes carried; of sessions that run, up to two seconds ago";
     HELLOS = Counter "ringway_listener_hellos_total" ["listener", "result"] "clients by what came of their TLS hello; only of listeners with routes";
     DATAGRAMS = Counter "ringway_listener_datagrams_total" ["listener", "way"] "datagrams by where they came from or went to; a listener over UDP";
     DATAGRAMS_DROPPED = Counter "ringway_listener_datagrams_dropped_total" ["listener", "reason"] "datagrams that went nowhere, by why";
