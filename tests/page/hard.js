@@ -68,8 +68,27 @@ const torn = seen('.acts').filter((one) => new Set([...one.children].map((button
 // Columns of all pools begin at the same place.
 const columns = seen('table').map((table) => [...table.querySelectorAll('tbody tr:first-child > *')].map((cell) => Math.round(box(cell).left)).join());
 const small = isTouched ? seen('button, input, footer a').filter((one) => box(one).height < 44 || box(one).width < 44) : [];
+// Text in parts that stand on a colour of their own, as WCAG counts it.
+const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+const rgba = (colour) => {
+  canvas.clearRect(0, 0, 1, 1);
+  canvas.fillStyle = colour;
+  canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data];
+};
+const light = (colour) => {
+  const [r, g, b] = rgba(colour).map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+};
+const ground = (one) => (!one ? 'white' : rgba(getComputedStyle(one).backgroundColor)[3] === 255 ? getComputedStyle(one).backgroundColor : ground(one.parentElement));
+const contrast = (colour, one) => Math.max(light(colour) / light(ground(one)), light(ground(one)) / light(colour));
+const faint = [
+  ...seen('.mark, button, input, a, small, .soft, .axes span, #link, .name span, td').filter((one) => contrast(getComputedStyle(one).color, one) < 4.5),
+  ...seen('button, input').filter((one) => contrast(getComputedStyle(one).borderTopColor, one.closest('section')) < 3),
+  ...seen('svg.line path').filter((one) => contrast(getComputedStyle(one).stroke, one.closest('section')) < 3),
+];
 return {
   sideways: document.documentElement.scrollWidth - width,
   outside: outside.map(about), spilt: spilt.map(about), wrapped: wrapped.map(about), torn: torn.map(about), small: small.map(about),
-  columns: new Set(columns).size,
+  faint: faint.map(about), unlike: new Set(columns).size,
 };

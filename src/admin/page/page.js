@@ -98,18 +98,19 @@ function say(id, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
-// Exact for as long as a cell has room.
-const count = (number) =>
-  number.toLocaleString("en-US", number < 1e10 ? {} : { notation: "compact", maximumSignificantDigits: 4 });
-
 // A number and its unit are one word: spaces that do not break.
 const GAP = "\u00a0";
+
+// Exact for as long as a cell has room.
+const count = (number) => (number < 1e10 ? number.toLocaleString("en-US") : `${(number / 1e9).toFixed(2)}${GAP}bn`);
+
 const UNITS = [[1, "µs"], [1e3, "ms"], [1e6, "s"], [6e7, "min"], [3.6e9, "h"], [8.64e10, "d"]];
 
 // Three digits in the largest unit of which there is one, after rounding: 999.9 µs are 1.00 ms.
 function micros(time) {
   if (time === null || time === undefined) return "–";
   const [size, unit] = UNITS.findLast(([size]) => Number(time.toPrecision(3)) >= size) ?? UNITS[0];
+  if (time > 0 && time < 0.5) return `<${GAP}1${GAP}µs`;
   const number = time / size;
   const decimals = unit === "µs" || number >= 99.95 ? 0 : number >= 9.995 ? 1 : 2;
   return `${number.toFixed(decimals)}${GAP}${unit}`;
@@ -172,7 +173,7 @@ function showPools(pools) {
 
 // Each column has its width in page.css. On a narrow screen rows are laid out as blocks, which takes from a table what it is
 // to those who hear it: so the roles are said.
-const HEADS = { name: "backend", health: "state", active: "sessions", picked: "picked", p50: "p50", p99: "p99", weight: "weight", do: "mode" };
+const HEADS = { name: "backend", health: "state", active: "sessions", picked: "picked", p50: "p50", p99: "p99", share: "weight", do: "mode" };
 
 function newPool(pool) {
   const body = make("tbody", { role: "rowgroup" });
@@ -301,7 +302,7 @@ function newBackend(pool, backend) {
     name,
     cell("health", mark, " ", backup, make("div", { class: "soft" }, why, " ", since)),
     ...Object.values(cells),
-    cell("weight", weight),
+    cell("share", weight),
     cell("do", acts),
   );
   return { element, mark, backup, why, since, cells, weight, buttons };
@@ -334,10 +335,13 @@ async function problem(response) {
   }
 }
 
-// Asked for once at a time. The control stays enabled: a disabled one loses the focus, and to give it back later takes it from
-// where the reader has gone on to.
-async function change(path, wanted, control) {
-  if (control.ariaBusy === "true") return;
+// What one control asks for is asked in turn. It stays enabled: a disabled one loses the focus, and to give it back later takes it
+// from where the reader has gone on to.
+function change(path, wanted, control) {
+  control.turn = Promise.resolve(control.turn).then(() => send(path, wanted, control));
+}
+
+async function send(path, wanted, control) {
   control.ariaBusy = "true";
   try {
     const response = await ask(path, {
@@ -349,21 +353,23 @@ async function change(path, wanted, control) {
       trouble("");
     } else {
       const { title, detail } = await problem(response);
-      trouble(`${title}: ${detail}`);
+      trouble(`${title}: ${detail}`, control);
     }
   } catch (error) {
-    trouble(error.message);
+    trouble(error.message, control);
   } finally {
     control.ariaBusy = "false";
   }
 }
 
-function trouble(words) {
+function trouble(words, control) {
   find("trouble").hidden = words === "";
   say("trouble-words", words);
+  find("trouble-seen").onclick = () => {
+    trouble("");
+    control.focus();
+  };
 }
-
-find("trouble-seen").onclick = () => trouble("");
 
 function showStories(now) {
   const changes = JSON.stringify(now.changes);
