@@ -141,7 +141,7 @@ fn nothing_is_cut_wrapped_or_beyond_the_window_whatever_is_shown() {
             await_page(&browser, "the page is live", LIVE);
             let found = browser.run(&hard(false));
             let good = json!({
-                "sideways": 0, "outside": [], "spilt": [], "wrapped": [], "torn": [], "small": [], "faint": [], "unlike": 1,
+                "sideways": 0, "outside": [], "spilt": [], "wrapped": [], "torn": [], "small": [], "faint": [], "backwards": [], "unlike": 1,
             });
             assert_eq!(found, good, "{scheme} {width}");
             browser.keep_picture(&format!("admin-hard-{scheme}-{width}"));
@@ -172,6 +172,10 @@ fn with_many_backends_the_head_stays_and_no_number_moves_a_column() {
     let head = "const rows = document.querySelectorAll('[aria-label=\"Pool many\"] tr'); rows[150].scrollIntoView(); \
                 return rows[0].firstChild.getBoundingClientRect().top";
     assert_eq!(browser.run(head), 0);
+    // Only the connection and what is refused are told unasked, and the first says the same each second.
+    let told =
+        "return [...document.querySelectorAll('[role=status], [role=alert], [aria-live]')].map(e => e.id)";
+    assert_eq!(browser.run(told), json!(["link", "trouble-words"]));
     // To those who hear it every row is a row, and every button says whose it is.
     let names = "return [...document.querySelectorAll('tbody button, tbody input')].map(e => e.getAttribute('aria-label'))";
     let names = browser.run(names);
@@ -179,6 +183,31 @@ fn with_many_backends_the_head_stays_and_no_number_moves_a_column() {
     assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
     assert!(names.contains(&"Drain 10.0.0.2:443 in pool many"), "{names:?}");
     ringway.finish();
+}
+
+#[test]
+fn what_is_old_is_said_to_be_and_what_fails_is_told_where_one_is() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::start(administered(&[&backend]));
+    let browser = Browser::start();
+    browser.set_width(390);
+    visit(&browser, &ringway);
+    await_page(&browser, "the page is live", LIVE);
+    ringway.finish();
+    await_page(
+        &browser,
+        "the page says from when it is",
+        "/^connection lost.*; this is from .*[0-9]/.test(document.getElementById('link').textContent)",
+    );
+    browser
+        .run("scrollTo(0, 1e6); const b = document.querySelector('[data-mode=drain]'); b.focus(); b.click()");
+    await_page(&browser, "the failure is told", "document.getElementById('trouble-words').textContent");
+    let told = "const box = document.getElementById('trouble').getBoundingClientRect(); \
+                return [box.top >= 0 && box.bottom <= innerHeight, document.activeElement.dataset.mode]";
+    assert_eq!(browser.run(told), json!([true, "drain"]));
+    let closed = "const close = document.getElementById('trouble-seen'); close.focus(); close.click(); \
+                  return [document.getElementById('trouble').hidden, document.activeElement.dataset.mode]";
+    assert_eq!(browser.run(closed), json!([true, "drain"]));
 }
 
 #[test]

@@ -68,6 +68,11 @@ const torn = seen('.acts').filter((one) => new Set([...one.children].map((button
 // Columns of all pools begin at the same place.
 const columns = seen('table').map((table) => [...table.querySelectorAll('tbody tr:first-child > *')].map((cell) => Math.round(box(cell).left)).join());
 const small = isTouched ? seen('button, input, footer a').filter((one) => box(one).height < 44 || box(one).width < 44) : [];
+// The keyboard goes as the eye does.
+const backwards = seen('tbody tr').filter((row) => {
+  const centres = [...row.querySelectorAll('input, button')].map((one) => [(box(one).top + box(one).bottom) / 2, box(one).left]);
+  return centres.some(([y, x], n) => n > 0 && (y < centres[n - 1][0] - 5 || (y < centres[n - 1][0] + 5 && x < centres[n - 1][1])));
+});
 // Text in parts that stand on a colour of their own, as WCAG counts it.
 const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
 const rgba = (colour) => {
@@ -90,5 +95,5 @@ const faint = [
 return {
   sideways: document.documentElement.scrollWidth - width,
   outside: outside.map(about), spilt: spilt.map(about), wrapped: wrapped.map(about), torn: torn.map(about), small: small.map(about),
-  faint: faint.map(about), unlike: new Set(columns).size,
+  faint: faint.map(about), backwards: backwards.map(about), unlike: new Set(columns).size,
 };
