@@ -10,7 +10,7 @@ mod browser;
 #[path = "common/mod.rs"]
 mod common;
 
-use std::fs;
+use std::{collections::HashSet, fs};
 
 use serde_json::json;
 
@@ -124,6 +124,111 @@ fn it_fits_a_desk_and_a_telephone_in_light_and_in_dark() {
         assert_eq!(found["faint"], json!([]), "{scheme} {width}");
     }
     ringway.finish();
+}
+
+/// `tests/page/hard.js` shows long names, IPv6 and Unix addresses, large numbers, long times, reasons, backups, and looks at where
+/// everything is.
+#[test]
+fn nothing_is_cut_wrapped_or_beyond_the_window_whatever_is_shown() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::start(administered(&[&backend]));
+    let browser = Browser::start();
+    for width in [320, 390, 768, 1280, 1600, 2560] {
+        for scheme in ["light", "dark"] {
+            browser.set_width(width);
+            browser.prefer(scheme);
+            visit(&browser, &ringway);
+            await_page(&browser, "the page is live", LIVE);
+            let found = browser.run(&hard(false));
+            let good = json!({
+                "sideways": 0, "outside": [], "spilt": [], "wrapped": [], "torn": [], "small": [], "faint": [], "backwards": [], "unlike": 1,
+            });
+            assert_eq!(found, good, "{scheme} {width}");
+            browser.keep_picture(&format!("admin-hard-{scheme}-{width}"));
+        }
+    }
+    ringway.finish();
+}
+
+#[test]
+fn with_many_backends_the_head_stays_and_no_number_moves_a_column() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::start(administered(&[&backend]));
+    let browser = Browser::start();
+    browser.set_width(1280);
+    visit(&browser, &ringway);
+    await_page(&browser, "the page is live", LIVE);
+    browser.run(&hard(true));
+    assert_eq!(
+        browser.run("return document.querySelectorAll('[aria-label=\"Pool many\"] tbody tr').length"),
+        200
+    );
+    let columns = "[...document.querySelectorAll('tbody tr:first-child > *')].map(c => c.getBoundingClientRect().left).join()";
+    let moved = format!(
+        "const before = {columns}; for (const c of document.querySelectorAll('td.active, td.picked')) c.textContent = '1,234,567'; \
+         return before !== {columns}"
+    );
+    assert_eq!(browser.run(&moved), false);
+    let head = "const rows = document.querySelectorAll('[aria-label=\"Pool many\"] tr'); rows[150].scrollIntoView(); \
+                return rows[0].firstChild.getBoundingClientRect().top";
+    assert_eq!(browser.run(head), 0);
+    // Only the connection and what is refused are told unasked, and the first says the same each second.
+    let told =
+        "return [...document.querySelectorAll('[role=status], [role=alert], [aria-live]')].map(e => e.id)";
+    assert_eq!(browser.run(told), json!(["link", "trouble-words"]));
+    // To those who hear it every row is a row, and every button says whose it is.
+    let names = "return [...document.querySelectorAll('tbody button, tbody input')].map(e => e.getAttribute('aria-label'))";
+    let names = browser.run(names);
+    let names: Vec<_> = names.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+    assert!(names.contains(&"Drain 10.0.0.2:443 in pool many"), "{names:?}");
+    ringway.finish();
+}
+
+#[test]
+fn what_is_old_is_said_to_be_and_what_fails_is_told_where_one_is() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::start(administered(&[&backend]));
+    let browser = Browser::start();
+    browser.set_width(390);
+    visit(&browser, &ringway);
+    await_page(&browser, "the page is live", LIVE);
+    ringway.finish();
+    await_page(
+        &browser,
+        "the page says from when it is",
+        "/^connection lost.*; this is from .*[0-9]/.test(document.getElementById('link').textContent)",
+    );
+    browser
+        .run("scrollTo(0, 1e6); const b = document.querySelector('[data-mode=drain]'); b.focus(); b.click()");
+    await_page(&browser, "the failure is told", "document.getElementById('trouble-words').textContent");
+    let told = "const box = document.getElementById('trouble').getBoundingClientRect(); \
+                return [box.top >= 0 && box.bottom <= innerHeight, document.activeElement.dataset.mode]";
+    assert_eq!(browser.run(told), json!([true, "drain"]));
+    let closed = "const close = document.getElementById('trouble-seen'); close.focus(); close.click(); \
+                  return [document.getElementById('trouble').hidden, document.activeElement.dataset.mode]";
+    assert_eq!(browser.run(closed), json!([true, "drain"]));
+}
+
+#[test]
+fn times_have_three_digits_and_the_unit_that_fits() {
+    let backend = TestBackend::echo();
+    let ringway = Ringway::start(administered(&[&backend]));
+    let browser = Browser::start();
+    visit(&browser, &ringway);
+    let times = "return [null, 0, 0.4, 12.4, 999.4, 999.9, 2540, 64_700, 999_950, 59.99e6, 60e6, 693e6, 3 * 86400e6].map(micros) \
+                 .map(text => text.replaceAll('\\u00a0', ' '))";
+    let words = json!([
+        "–", "0 µs", "< 1 µs", "12 µs", "999 µs", "1.00 ms", "2.54 ms", "64.7 ms", "1.00 s", "1.00 min",
+        "1.00 min", "11.6 min", "3.00 d",
+    ]);
+    assert_eq!(browser.run(times), words);
+    ringway.finish();
+}
+
+/// With 200 backends in one of the pools, or with few.
+fn hard(is_many: bool) -> String {
+    format!("const IS_MANY = {is_many};\n{}", include_str!("page/hard.js"))
 }
 
 #[test]

@@ -6,6 +6,8 @@ const find = (id) => document.getElementById(id);
 const token = () => sessionStorage.getItem("token");
 const history = new Map();
 const rows = new Map();
+let shown = null;
+let changed = null;
 
 // An element with attributes and children; texts stay texts.
 function make(name, attributes = {}, ...children) {
@@ -32,9 +34,9 @@ async function listen() {
       }
       if (!response.ok) throw new Error((await problem(response)).detail);
       await read(response.body);
-      link("lost", "connection lost");
+      lost("");
     } catch (error) {
-      link("lost", `connection lost: ${error.message}`);
+      lost(`: ${error.message}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
@@ -81,6 +83,11 @@ function begin(past) {
   for (const [pool, points] of Object.entries(past)) history.set(pool, points.slice(0, -1));
 }
 
+// What is shown stays, and must not be taken for what is.
+function lost(why) {
+  link("lost", `connection lost${why}${shown ? `; this is from ${when(shown)}` : ""}`);
+}
+
 function link(state, words) {
   find("link").dataset.state = state;
   say("link", words);
@@ -91,21 +98,37 @@ function say(id, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
-const count = (number) => number.toLocaleString("en-US");
+// A number and its unit are one word: spaces that do not break.
+const GAP = "\u00a0";
 
+// Exact for as long as a cell has room.
+const count = (number) => (number < 1e10 ? number.toLocaleString("en-US") : `${(number / 1e9).toFixed(2)}${GAP}bn`);
+
+const UNITS = [[1, "µs"], [1e3, "ms"], [1e6, "s"], [6e7, "min"], [3.6e9, "h"], [8.64e10, "d"]];
+
+// Three digits in the largest unit of which there is one, after rounding: 999.9 µs are 1.00 ms.
 function micros(time) {
   if (time === null || time === undefined) return "–";
-  if (time >= 1e6) return `${(time / 1e6).toPrecision(3)} s`;
-  if (time >= 1e3) return `${(time / 1e3).toPrecision(3)} ms`;
-  return `${Math.round(time)} µs`;
+  const [size, unit] = UNITS.findLast(([size]) => Number(time.toPrecision(3)) >= size) ?? UNITS[0];
+  if (time > 0 && time < 0.5) return `<${GAP}1${GAP}µs`;
+  const number = time / size;
+  const decimals = unit === "µs" || number >= 99.95 ? 0 : number >= 9.995 ? 1 : 2;
+  return `${number.toFixed(decimals)}${GAP}${unit}`;
 }
 
 function span(seconds) {
   const whole = Math.floor(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+  const parts = (...all) => all.join(GAP);
+  if (whole < 60) return parts(whole, "s");
+  if (whole < 3600) return parts(Math.floor(whole / 60), "min", whole % 60, "s");
+  if (whole < 86400) return parts(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "min");
+  return parts(Math.floor(whole / 86400), "d", Math.floor((whole % 86400) / 3600), "h");
+}
+
+// The time of today, otherwise with the day.
+function when(date) {
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? date.toLocaleTimeString() : date.toLocaleString();
 }
 
 function rate(number) {
@@ -113,11 +136,12 @@ function rate(number) {
 }
 
 function show(now) {
+  shown = new Date();
   link("live", "live");
   say("version", now.version);
   say("state", now.state);
   say("sessions", count(now.sessions));
-  say("sessions-max", ` of ${count(now.sessions_max)}`);
+  say("sessions-max", `of${GAP}${count(now.sessions_max)}`);
   say("accepted", count(now.accepted));
   say("uptime", span(now.uptime_seconds));
   say("generation", `no. ${now.generation}`);
@@ -147,30 +171,36 @@ function showPools(pools) {
   }
 }
 
+// Each column has its width in page.css. On a narrow screen rows are laid out as blocks, which takes from a table what it is
+// to those who hear it: so the roles are said.
+const HEADS = { name: "backend", health: "state", active: "sessions", picked: "picked", p50: "p50", p99: "p99", share: "weight", do: "mode" };
+
 function newPool(pool) {
-  const body = make("tbody");
+  const body = make("tbody", { role: "rowgroup" });
   const about = make("span", { class: "soft" });
   const charts = make("div", { class: "charts" });
   const lines = ["rate", "p50_us", "p99_us"].map((key) => newLine(charts, key));
-  const heads = ["backend", "state", "sessions", "picked", "p50", "p99", "weight", "why", ""];
-  const numbers = new Set(["sessions", "picked", "p50", "p99"]);
-  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", class: numbers.has(text) ? "n" : "" }, text)));
-  head.lastChild.append(make("span", { class: "skip" }, "what to do"));
-  const title = make("h2", {}, pool.name);
+  const heads = Object.entries(HEADS).map(([key, text]) => make("th", { scope: "col", role: "columnheader", class: key }, text));
+  const head = make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads));
   const element = make(
     "section",
     { "aria-label": `Pool ${pool.name}` },
-    make("div", { class: "pool-head" }, title, about),
+    make("div", { class: "pool-head" }, make("h2", {}, pool.name), about),
     charts,
-    make("table", {}, make("thead", {}, head), body),
+    make("table", { role: "table", "aria-label": `Backends of ${pool.name}` }, head, body),
   );
   return { element, about, lines, body, backends: new Map() };
 }
 
+// Names and addresses may break between their parts, before they have to within one.
+const breakable = (text) => text.split(/(?<=[:./])/).flatMap((part) => [make("wbr"), part]);
+
 const LINES = { rate: "sessions a second", p50_us: "p50", p99_us: "p99" };
 
+// Between zero and the highest value of these seconds, which is said below: each line has a scale of its own.
 function newLine(parent, key) {
   const now = make("b");
+  const scale = make("span");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("class", key === "p99_us" ? "line p99" : "line");
   svg.setAttribute("viewBox", `0 0 ${SECONDS_MAX - 1} 40`);
@@ -178,8 +208,9 @@ function newLine(parent, key) {
   svg.setAttribute("role", "img");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   svg.append(path);
-  parent.append(make("figure", {}, make("figcaption", {}, LINES[key], now), svg));
-  return { key, now, svg, path };
+  const axes = make("div", { class: "axes", "aria-hidden": "true" }, make("span", {}, `${SECONDS_MAX / 60}${GAP}min ago`), scale);
+  parent.append(make("figure", {}, make("figcaption", {}, make("span", {}, LINES[key]), now), svg, axes));
+  return { key, now, scale, svg, path };
 }
 
 function showPool(seen, pool) {
@@ -226,7 +257,7 @@ function showLine(line, points) {
       return;
     }
     const x = first + index;
-    const y = (39 - (value / most) * 37).toFixed(1);
+    const y = (40 - (value / most) * 40).toFixed(1);
     // One second alone is a short stroke.
     path += drawing ? `L${x} ${y}` : `M${Math.max(x - 0.5, 0)} ${y}L${x} ${y}`;
     drawing = true;
@@ -235,7 +266,8 @@ function showLine(line, points) {
   const words = line.key === "rate" ? rate : micros;
   const now = values.at(-1);
   say(line.now, now === null ? "–" : words(now));
-  const label = `${LINES[line.key]}: now ${now === null ? "unknown" : words(now)}, at most ${words(known.length ? most : 0)} in the last ${values.length} seconds`;
+  say(line.scale, known.some((value) => value > 0) ? `0 to ${words(most)}` : "");
+  const label = `${LINES[line.key]}: now ${now === null ? "unknown" : words(now)}, at most ${words(Math.max(...known, 0))} in the last ${values.length} seconds`;
   line.svg.setAttribute("aria-label", label);
 }
 
@@ -243,51 +275,53 @@ const MODES = { ready: "Ready", drain: "Drain", maintenance: "Maintain" };
 
 function newBackend(pool, backend) {
   const path = `api/v1/pools/${encodeURIComponent(pool)}/backends/${encodeURIComponent(backend.name)}`;
-  const name = make("td", { class: "name" }, make("b", {}, backend.name));
-  if (backend.address !== backend.name) name.append(make("span", {}, backend.address));
+  // Two pools may have a backend of the same name.
+  const whose = `${backend.name} in pool ${pool}`;
+  const cell = (key, ...children) => make("td", { role: "cell", class: key, "data-label": HEADS[key] }, ...children);
+  const name = make("th", { scope: "row", role: "rowheader", class: "name" }, make("b", {}, ...breakable(backend.name)));
+  if (backend.address !== backend.name) name.append(" ", make("span", {}, ...breakable(backend.address)));
   const mark = make("span", { class: "mark" });
-  const number = (label) => make("td", { class: "n", "data-label": label });
-  const cells = { active: number("sessions"), picked: number("picked"), p50_us: number("p50"), p99_us: number("p99") };
-  const why = make("td", { class: "why" });
+  const backup = make("span", { class: "mark" }, "backup");
+  const why = make("span");
+  const since = make("span", { class: "time" });
+  const cells = { active: cell("active"), picked: cell("picked"), p50_us: cell("p50"), p99_us: cell("p99") };
 
-  const weight = make("input", {
-    class: "weight", type: "number", min: "0", max: "256", step: "1", "aria-label": `weight of ${backend.name}`,
-  });
+  const weight = make("input", { type: "number", min: "0", max: "256", step: "1", class: "weight", "aria-label": `weight of ${whose}` });
   weight.onchange = () => {
     if (weight.reportValidity() && weight.value !== "") change(path, { weight: Number(weight.value) }, weight);
   };
   const buttons = Object.entries(MODES).map(([mode, words]) => {
-    const button = make("button", { type: "button", "aria-label": `${words} ${backend.name}`, "data-mode": mode }, words);
+    const button = make("button", { type: "button", "aria-label": `${words} ${whose}`, "data-mode": mode }, words);
     button.onclick = () => change(path, { mode }, button);
     return button;
   });
-  const acts = make("div", { class: "acts", role: "group", "aria-label": `mode of ${backend.name}` }, ...buttons);
+  const acts = make("div", { class: "acts", role: "group", "aria-label": `mode of ${whose}` }, ...buttons);
   const element = make(
     "tr",
-    { "data-backend": backend.name },
+    { role: "row", "data-backend": backend.name },
     name,
-    make("td", {}, mark),
+    cell("health", mark, " ", backup, make("div", { class: "soft" }, why, " ", since)),
     ...Object.values(cells),
-    make("td", { "data-label": "weight" }, weight),
-    why,
-    make("td", { class: "do" }, acts),
+    cell("share", weight),
+    cell("do", acts),
   );
-  return { element, mark, cells, why, weight, buttons };
+  return { element, mark, backup, why, since, cells, weight, buttons };
 }
 
 function showBackend(row, backend) {
   const wanted = backend.mode === "ready";
   const kinds = { up: "good", down: "bad", ejected: "bad", "on-trial": "warn" };
-  const kind = wanted ? kinds[backend.state] : "warn";
-  const words = wanted ? backend.state : `${backend.mode}, ${backend.state}`;
-  row.mark.className = `mark ${kind}`;
-  say(row.mark, backend.backup ? `${words}, backup` : words);
+  row.mark.className = `mark ${wanted ? kinds[backend.state] : "warn"}`;
+  say(row.mark, wanted ? backend.state : `${backend.mode}, ${backend.state}`);
+  row.backup.hidden = !backend.backup;
   say(row.cells.active, count(backend.active));
   say(row.cells.picked, count(backend.picked));
   say(row.cells.p50_us, micros(backend.p50_us));
   say(row.cells.p99_us, micros(backend.p99_us));
-  say(row.why, `${backend.reason}, ${span(backend.since_seconds)}`);
-  if (document.activeElement !== row.weight) row.weight.value = backend.weight;
+  say(row.why, `${backend.reason},`);
+  say(row.since, span(backend.since_seconds));
+  const isBusy = document.activeElement === row.weight || row.weight.ariaBusy === "true";
+  if (!isBusy) row.weight.value = backend.weight;
   for (const button of row.buttons) {
     button.setAttribute("aria-pressed", String(button.dataset.mode === backend.mode));
   }
@@ -301,40 +335,58 @@ async function problem(response) {
   }
 }
 
-async function change(path, wanted, control) {
-  control.disabled = true;
+// What one control asks for is asked in turn. It stays enabled: a disabled one loses the focus, and to give it back later takes it
+// from where the reader has gone on to.
+function change(path, wanted, control) {
+  control.turn = Promise.resolve(control.turn).then(() => send(path, wanted, control));
+}
+
+async function send(path, wanted, control) {
+  control.ariaBusy = "true";
   try {
     const response = await ask(path, {
       method: "PATCH",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(wanted),
     });
-    const trouble = find("trouble");
-    trouble.hidden = response.ok;
-    if (!response.ok) {
+    if (response.ok) {
+      trouble("");
+    } else {
       const { title, detail } = await problem(response);
-      say(trouble, `${title}: ${detail}`);
+      trouble(`${title}: ${detail}`, control);
     }
   } catch (error) {
-    find("trouble").hidden = false;
-    say("trouble", error.message);
+    trouble(error.message, control);
   } finally {
-    control.disabled = false;
-    control.focus();
+    control.ariaBusy = "false";
   }
 }
 
+function trouble(words, control) {
+  find("trouble").hidden = words === "";
+  say("trouble-words", words);
+  find("trouble-seen").onclick = () => {
+    trouble("");
+    control.focus();
+  };
+}
+
 function showStories(now) {
-  const changes = now.changes.map((one) =>
-    make("li", {}, `${one.what}: ${one.from} → ${one.to}`,
-      make("span", { class: "soft" }, `${new Date(one.time).toLocaleTimeString()} · ${one.reason} · ${one.who}`)));
+  const changes = JSON.stringify(now.changes);
+  // Made anew only if there is news: what is marked with the mouse stays marked.
+  if (now.changes.length && changes !== changed) {
+    changed = changes;
+    find("changes").replaceChildren(...now.changes.map((one) => {
+      const time = make("time", { datetime: one.time }, when(new Date(one.time)));
+      return make("li", {}, `${one.what}: ${one.from} → ${one.to}`, make("span", { class: "soft" }, time, ` · ${one.reason} · ${one.who}`));
+    }));
+  }
   const decisions = now.decisions.map((one) => {
     const others = one.candidates.length > 1 ? ` of ${one.candidates_total}` : "";
     const took = one.duration_seconds === null ? "" : ` after ${micros(one.duration_seconds * 1e6)}`;
     return make("li", {}, `${one.pool}: ${one.chosen ?? "nobody"}${others}`,
       make("span", { class: "soft" }, `${span(one.seconds_ago)} ago · ${one.client} · ${one.algorithm} · ${one.outcome}${took}`));
   });
-  if (changes.length) find("changes").replaceChildren(...changes);
   if (decisions.length) find("decisions").replaceChildren(...decisions);
 }
 
