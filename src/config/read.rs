@@ -209,6 +209,10 @@ impl<'n, 't> Reader<'n, 't> {
         within: &'static str,
     ) {
         match seen.get(&value) {
+            Some(first) if *first == place => {
+                let words = format!("{shown} is given twice {within}; remove one of them");
+                self.report(&place, name, Reason::Conflict(words));
+            }
             Some(first) => {
                 let reason = Reason::Duplicate { typed: shown, within, first: first.clone() };
                 self.report(&place, name, reason);

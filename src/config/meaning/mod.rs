@@ -62,6 +62,9 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     if let (Some(listeners), Some(pools)) = (&listeners, &pools) {
         udp::refuse_pools(listeners, pools, &places, report);
     }
+    if let (Some(Some(admin)), Some(listeners)) = (&admin, &listeners) {
+        overlaps::refuse_admin(&reader, admin, listeners);
+    }
     Some(Config {
         server: server?,
         access_log: access_log?,

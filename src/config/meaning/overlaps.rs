@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use crate::config::errors::Place;
-use crate::config::types::Protocol;
+use crate::config::errors::{Place, Reason};
+use crate::config::read::Reader;
+use crate::config::typed::Table;
+use crate::config::types::{Admin, AdminAddress, Listener, Protocol};
 
 /// A port of IPv4 or not, over TCP or UDP.
 type Port = (u16, bool, Protocol);
@@ -70,6 +72,36 @@ impl Overlaps {
     }
 }
 
+/// Reports an admin API at an address where a listener accepts.
+pub(super) fn refuse_admin(root: &Reader<'_, '_>, admin: &Admin, listeners: &[Listener]) {
+    let AdminAddress::Address(own) = admin.bind else { return };
+    let excludes = |address: &SocketAddr| {
+        let is_all = |one: SocketAddr, other: SocketAddr| {
+            one.ip().is_unspecified() && (one.is_ipv4() == other.is_ipv4())
+        };
+        // At `[::]` the admin API is for IPv4 as well, where the system says so, and a listener is not.
+        let is_both = own.is_ipv6() && own.ip().is_unspecified();
+        own.port() != 0
+            && own.port() == address.port()
+            && (own.ip() == address.ip() || is_all(own, *address) || is_all(*address, own) || is_both)
+    };
+    let over_tcp = listeners.iter().filter(|listener| listener.protocol == Protocol::Tcp);
+    for listener in over_tcp {
+        let Some(address) = listener.bind.iter().filter_map(|bind| bind.as_ip()).find(excludes) else {
+            continue;
+        };
+        let words = format!(
+            "the admin API at {own} and listener \"{}\" at {address} cannot both be there; give one of them another port",
+            listener.name
+        );
+        let empty = Table::new();
+        let (table, place) = root.table_if_right("admin", &empty).unwrap_or((&empty, Place::File));
+        let place = table.get("bind").map_or(place, |bind| bind.node.place.clone());
+        root.report(&place, "admin.bind", Reason::Conflict(words));
+        return;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::config::parse;
@@ -100,6 +132,34 @@ mod tests {
         }
         assert_eq!(refused(&[("['[::1]:79-81', '[::]:80']", "")]).len(), 1);
         assert_eq!(refused(&[("['[::]:80', '[::1]:79-81']", "")]).len(), 1);
+    }
+
+    #[test]
+    fn an_admin_api_has_an_address_of_its_own() {
+        let told = |admin: &str, bind: &str| {
+            let text = format!(
+                "[admin]\nbind='{admin}'\ntoken_file='t'\n[[listener]]\nname='a'\nbind='{bind}'\npool='p'\n[[pool]]\nname='p'\n\
+                 [[pool.backend]]\naddress='127.0.0.1:2'\n"
+            );
+            parse("f", &text).err().map(|errors| errors.to_string())
+        };
+        for (admin, bind) in [
+            ("127.0.0.1:80", "127.0.0.1:79-81"),
+            ("127.0.0.1:80", "0.0.0.0:80"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "127.0.0.1:80"),
+        ] {
+            let told = told(admin, bind).unwrap();
+            assert!(
+                told.starts_with(&format!("f:2: admin.bind: the admin API at {admin} and listener \"a\"")),
+                "{told}"
+            );
+        }
+        for (admin, bind) in
+            [("127.0.0.1:80", "[::]:80"), ("127.0.0.1:80", "127.0.0.2:80"), ("127.0.0.1:0", "0.0.0.0:0")]
+        {
+            assert_eq!(told(admin, bind), None);
+        }
     }
 
     #[test]

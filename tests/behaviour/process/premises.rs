@@ -53,7 +53,8 @@ fn an_address_within_another_is_a_mistake_wherever_the_file_is_read() {
     let port = first.local_addr().unwrap().port();
     assert!(std::net::TcpListener::bind(("127.0.0.1", port)).is_err());
     drop(first);
-    let listener = |name: &str, bind: &str| format!("[[listener]]\nname = '{name}'\nbind = '{bind}'\npool = 'p'\n");
+    let listener =
+        |name: &str, bind: &str| format!("[[listener]]\nname = '{name}'\nbind = '{bind}'\npool = 'p'\n");
     let one = listener("one", &format!("127.0.0.1:{port}"));
     let both = one.clone() + &listener("all", &format!("0.0.0.0:{port}"));
     for protocol in ["", "protocol = 'udp'\n"] {
@@ -67,7 +68,8 @@ fn an_address_within_another_is_a_mistake_wherever_the_file_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ringway.toml");
     fs::write(&file, with_pool(&one.replace(&port.to_string(), "0"))).unwrap();
-    let mut server = Server::start_from(Source::File(file.clone()), premises::load(&file).unwrap(), 0).unwrap();
+    let mut server =
+        Server::start_from(Source::File(file.clone()), premises::load(&file).unwrap(), 0).unwrap();
     fs::write(&file, with_pool(&both)).unwrap();
     for outcome in [server.control().plan(), server.control().reload()] {
         match outcome {
