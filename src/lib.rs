@@ -52,6 +52,7 @@ pub mod notify;
 pub mod operate;
 pub mod output;
 pub mod plan;
+pub mod premises;
 pub mod privileges;
 pub mod record;
 pub mod server;

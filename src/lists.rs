@@ -74,17 +74,28 @@ pub fn read(config: &Config) -> Result<Vec<Rules>, Unusable> {
     Ok(rules.collect())
 }
 
+/// What is wrong with one file, a line for each mistake, without the rules that are made of it.
+pub fn mistakes(path: &Path) -> Vec<String> {
+    let mut wrong = Unusable::default();
+    networks(path, &mut wrong);
+    if wrong.total == 0 { Vec::new() } else { wrong.to_string().lines().map(str::to_owned).collect() }
+}
+
 fn networks(path: &Path, wrong: &mut Unusable) -> Vec<IpNet> {
     match read_bounded(path) {
         Ok(bytes) => networks_of(path, &bytes, wrong),
         Err(error) => {
-            wrong.add(|| {
-                format!(
-                    "{}: the list of networks cannot be read: {error}; it has to be there, and readable by the user that \
-                     ringway becomes (server.user)",
-                    path.display()
-                )
-            });
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such list of networks; check the path".to_owned(),
+                io::ErrorKind::IsADirectory => "it is a folder; give the file of networks in it".to_owned(),
+                io::ErrorKind::PermissionDenied => {
+                    "the list of networks cannot be read: permission denied; let the user that ringway becomes (server.user) read it, \
+                     and enter every folder above it"
+                        .to_owned()
+                }
+                _ => format!("the list of networks cannot be read: {error}"),
+            };
+            wrong.add(|| format!("{}: {why}", path.display()));
             Vec::new()
         }
     }
@@ -181,12 +192,12 @@ mod tests {
         let starts = [
             "a:1: \"10.0.0.1/8\" has bits behind the first 8; write \"10.0.0.0/8\"",
             "a:2: \"nonsense\" is no network; write",
-            "a:3: \"10.0.0.0/33\" has no number of bits behind the slash; write 0 to 32",
+            "a:3: \"10.0.0.0/33\" has more than 32 bits behind the slash; write 0 to 32",
             "a:4: \"10.0.0.0/\" has no number",
             "a:5: \"10.0.0.0/+8\" has no number",
             "b:1: \"\u{fffd}\u{fffd}\" is no network",
             "b:3: \"fe80::1/10\" has bits behind the first 10; write \"fe80::/10\"",
-            "none: the list of networks cannot be read: No such file",
+            "none: there is no such list of networks; check the path",
         ];
         assert_eq!(told.len(), starts.len(), "{told:#?}");
         for (told, start) in told.iter().zip(starts) {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use ringway::admin;
 use ringway::cli::{self, Command};
 use ringway::config::{Config, Errors, LogLevel};
 use ringway::output::{self, Output};
@@ -52,6 +53,8 @@ fn with(
         match error {
             server::Error::Ring(_) => NO_RING,
             server::Error::Lists(_)
+            | server::Error::Check(_)
+            | server::Error::Admin(admin::Unusable::Token(..))
             | server::Error::Record(_)
             | server::Error::AccessLog(_)
             | server::Error::Privileges(_) => WRONG,

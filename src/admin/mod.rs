@@ -62,6 +62,15 @@ pub struct Admin {
     ended: mpsc::Receiver<()>,
 }
 
+/// Whether a file has a token in it.
+///
+/// # Errors
+///
+/// Why it has none.
+pub fn read_token(path: &std::path::Path) -> std::io::Result<()> {
+    Token::read(path).map(drop)
+}
+
 /// What all requests share.
 struct App {
     control: Arc<Control>,

@@ -22,7 +22,7 @@ impl Token {
         let fault = if line.len() as u64 > TOKEN_BYTES_MAX {
             Some(format!("its first line is longer than {TOKEN_BYTES_MAX} bytes"))
         } else if line.len() < TOKEN_BYTES_MIN {
-            Some(format!("its first line has {} bytes; at least {TOKEN_BYTES_MIN} are needed", line.len()))
+            Some(format!("its first line has {} bytes; at least {TOKEN_BYTES_MIN} needed", line.len()))
         } else if !line.iter().all(u8::is_ascii_graphic) {
             Some("its first line has spaces or other bytes that cannot stand in a header".to_owned())
         } else {

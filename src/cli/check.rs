@@ -9,12 +9,15 @@ use super::WRONG;
 use super::printing::print;
 use crate::config::{self, Config};
 use crate::kernel::Settings;
-use crate::lists;
+use crate::premises;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
   ringway check --config ringway.toml
   ringway check --config new.toml && mv new.toml ringway.toml
+
+Run it on the machine that is to run ringway: users, groups, interfaces and files that the file names have to be there. A folder
+that is not there is a warning, because a service manager may make it at the start.
 
 Exit status: 0 if the file is right, 2 if it is not. Warnings do not change it.";
 
@@ -29,14 +32,8 @@ pub struct CheckArgs {
 
 /// Prints what is understood and what looks odd, or every mistake.
 pub fn check(args: &CheckArgs) -> ExitCode {
-    match config::load(&args.config) {
-        Ok(config) => match lists::read(&config) {
-            Ok(_) => print_understood(&config),
-            Err(error) => {
-                eprintln!("{error}");
-                ExitCode::from(WRONG)
-            }
-        },
+    match premises::check(&args.config) {
+        Ok((config, doubts)) => print_understood(&config, doubts),
         Err(errors) => {
             eprint!("{errors}");
             ExitCode::from(WRONG)
@@ -44,9 +41,9 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     }
 }
 
-fn print_understood(config: &Config) -> ExitCode {
+fn print_understood(config: &Config, doubts: Vec<String>) -> ExitCode {
     let mut text = config.to_string();
-    let warnings = [config::warnings(config), Settings::read().warnings(config)].concat();
+    let warnings = [config::warnings(config), Settings::read().warnings(config), doubts].concat();
     for (index, warning) in warnings.iter().enumerate() {
         text += if index == 0 { "\n" } else { "" };
         text += &format!("warning: {warning}\n");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::config::{self, Config, Errors, Flags, Source};
+use crate::premises;
 
 const RUN_USAGE: &str = "ringway run --config FILE
        ringway run --listen IP:PORT --backend IP:PORT[,weight=N][,name=NAME][,max-connections=N][,backup] [OPTIONS]";
@@ -108,7 +109,7 @@ impl RunArgs {
     /// Every mistake in the file, or in the flags.
     pub fn config(&self) -> Result<Config, Errors> {
         match &self.config {
-            Some(path) => config::load(path),
+            Some(path) => premises::load(path),
             None => config::from_flags(&self.flags()),
         }
     }

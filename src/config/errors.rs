@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::address::AddressFault;
 use super::keys::quoted;
+use super::needs::Need;
 use super::units::UnitFault;
 
 /// So many errors are shown; the rest is counted.
@@ -156,6 +157,8 @@ pub enum Reason {
     },
     /// Two keys that do not go together, in words.
     Conflict(String),
+    /// Something that is not there on this machine, or not as it has to be, in words.
+    NotHere(String),
 }
 
 /// A value out of bounds.
@@ -197,6 +200,7 @@ pub(super) struct Report {
     found: RefCell<Vec<Error>>,
     total: Cell<usize>,
     torn: Torn,
+    needs: RefCell<Vec<Need>>,
 }
 
 /// What of the text could not be read, so that nothing is blamed for what may stand there.
@@ -238,6 +242,21 @@ impl Report {
         // A hostile file has an error in every fourth byte: only those that will be shown are kept.
         if found.len() >= 20 * SHOWN_MAX {
             keep_first(&mut found);
+        }
+    }
+
+    /// Remembers what has to be there on the machine.
+    pub(super) fn need(&self, need: Need) {
+        self.needs.borrow_mut().push(need);
+    }
+
+    /// Reports what is wrong with what has to be there.
+    pub(super) fn look(&self, mut look: impl FnMut(&Need) -> Vec<String>) {
+        for need in self.needs.take() {
+            for words in look(&need) {
+                let Need { place, key, owner, .. } = need.clone();
+                self.push(Error { place, key, owner, reason: Reason::NotHere(words) });
+            }
         }
     }
 
@@ -359,6 +378,9 @@ impl fmt::Display for Reason {
             Self::UnknownPool { typed, known, .. } if known.is_empty() => {
                 write!(f, "there is no pool {typed}, nor any other; add a [[pool]] of this name")
             }
+            Self::UnknownPool { typed, known, count: 1, .. } => {
+                write!(f, "there is no pool {typed}; the only one is {}", known.join(", "))
+            }
             Self::UnknownPool { typed, known, count, .. } => {
                 write!(f, "there is no pool {typed}; the pools are {}", known.join(", "))?;
                 match count - known.len() {
@@ -368,7 +390,7 @@ impl fmt::Display for Reason {
             }
             Self::TooMany { what, count, max } => write!(f, "{count} {what}; at most {max} are allowed"),
             Self::Malformed { typed, why } => write!(f, "{typed} {why}"),
-            Self::Conflict(words) => f.write_str(words),
+            Self::Conflict(words) | Self::NotHere(words) => f.write_str(words),
         }
     }
 }

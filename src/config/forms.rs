@@ -28,6 +28,9 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 /// The rest of a sentence that begins with the text.
 pub fn network(text: &str) -> Result<IpNet, String> {
     const V4_IN_V6: u8 = 96;
+    if text.contains(char::is_whitespace) {
+        return Err("has a space in it; write one network in each line of a file, and in a list each as a text of its own".to_owned());
+    }
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
     let address: IpAddr = address.parse().map_err(|_| {
         "is no network; write an IP address, a slash and a number of bits, such as \"10.0.0.0/8\" or \"2001:db8::/32\"".to_owned()
@@ -36,11 +39,12 @@ pub fn network(text: &str) -> Result<IpNet, String> {
     let is_number = |bits: &&str| !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit());
     let bits = match bits {
         None => Some(bits_max),
-        Some(bits) => Some(bits).filter(is_number).and_then(|bits| bits.parse().ok()),
+        Some(bits) if is_number(&bits) => bits.parse().ok(),
+        Some(_) => return Err(format!("has no number of bits behind the slash; write 0 to {bits_max}")),
     };
     let network = bits.and_then(|bits| IpNet::new(address, bits).ok());
-    let network =
-        network.ok_or_else(|| format!("has no number of bits behind the slash; write 0 to {bits_max}"))?;
+    let network = network
+        .ok_or_else(|| format!("has more than {bits_max} bits behind the slash; write 0 to {bits_max}"))?;
     if network.network() != network.addr() {
         return Err(format!(
             "has bits behind the first {}; write \"{}\"",
@@ -58,6 +62,11 @@ pub fn network(text: &str) -> Result<IpNet, String> {
 
 /// `100/s`: so many, and as many at once.
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    if text.split_once('/').is_some_and(|(count, _)| count.parse::<u64>() == Ok(0)) {
+        return Err(
+            "would take nobody; write 1 or more, such as \"1/s\", or \"off\" to have no bound".to_owned()
+        );
+    }
     let read = || {
         let (count, unit) = text.split_once('/')?;
         let unit = RateUnit::ALL.iter().find(|known| known.word() == unit)?;
@@ -187,6 +196,9 @@ pub(super) fn file(text: &str) -> Result<String, String> {
 pub(super) fn hosts(text: &str) -> Result<Vec<IpAddr>, String> {
     /// 256 addresses: more than a pool may have.
     const BITS_MAX: u8 = 8;
+    if text.split('/').next().is_some_and(|address| address.parse::<IpAddr>().is_err()) {
+        return Err("is no address; write one such as \"10.0.0.7\", or a network of at most 256, such as \"10.0.0.0/28\"".to_owned());
+    }
     let network = network(text)?;
     if network.max_prefix_len() - network.prefix_len() > BITS_MAX {
         let most = network.max_prefix_len() - BITS_MAX;
@@ -371,6 +383,21 @@ mod tests {
         assert_eq!(shown("10.0.0.8/31").unwrap(), ["10.0.0.8", "10.0.0.9"]);
         assert_eq!(shown("fd00::/127").unwrap(), ["fd00::", "fd00::1"]);
         assert!(shown("10.0.0.9/30").unwrap_err().contains("write \"10.0.0.8/30\""));
+        assert!(
+            shown("10.0.0.300").unwrap_err().contains("a network of at most 256, such as \"10.0.0.0/28\"")
+        );
+        for (wrong, why) in [
+            ("10.0.0.0/33", "has more than 32 bits"),
+            ("::/129", "has more than 128 bits"),
+            ("10.0.0.0/999999", "has more than 32 bits"),
+            ("10.0.0.0/", "has no number of bits"),
+            ("10.0.0.0/+8", "has no number of bits"),
+            ("11.0.0.0/8 12.0.0.0/8", "has a space in it"),
+        ] {
+            let found = network(wrong).unwrap_err();
+            assert!(found.starts_with(why), "{found}");
+        }
+        assert!(rate("0/s").unwrap_err().contains("\"off\" to have no bound"));
         for wrong in ["10.0.0.0/16", "10.0.0.0/33", "host", "10.0.0.0/", "fd00::/64"] {
             assert!(shown(wrong).is_err(), "{wrong}");
         }

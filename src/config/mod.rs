@@ -13,6 +13,7 @@ mod forms;
 pub mod keys;
 mod meaning;
 mod near;
+mod needs;
 mod read;
 mod spans;
 mod typed;
@@ -32,6 +33,7 @@ pub use describe::Section;
 pub use errors::{Bound, Error, Errors, Place, Reason};
 pub use flags::Flags;
 pub use forms::network;
+pub use needs::{Need, Needed};
 pub use spans::spans;
 pub use types::{
     Accept, AcceptProxy, Access, AccessLog, Address, Admin, AdminAddress, Algorithm, Backend, Bandwidth,
@@ -59,11 +61,20 @@ pub enum Source {
 ///
 /// Every mistake in it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Errors> {
+    load_here(path, |_| Vec::new())
+}
+
+/// The same on the machine that is to run it: `look` says what is wrong there with what the file wants to be there.
+///
+/// # Errors
+///
+/// Every mistake in it, what was found wrong among them, or why it cannot be read.
+pub fn load_here(path: &Path, look: impl FnMut(&Need) -> Vec<String>) -> Result<Config, Errors> {
     let file_name = path.display().to_string();
     let unreadable =
         |error| Errors::of_file(&file_name, Place::File, Reason::Unreadable(why_unreadable(&error)));
     let bytes = read_bounded(path).map_err(unreadable)?;
-    parse(&file_name, document::text(&file_name, &bytes)?)
+    parse_here(&file_name, document::text(&file_name, &bytes)?, look)
 }
 
 /// One byte more than is allowed is read, which is how a file that is too large is told; `/dev/zero` is one.
@@ -91,12 +102,17 @@ fn why_unreadable(error: &io::Error) -> String {
 ///
 /// Every mistake in it.
 pub fn parse(file_name: &str, text: &str) -> Result<Config, Errors> {
+    parse_here(file_name, text, |_| Vec::new())
+}
+
+fn parse_here(file_name: &str, text: &str, look: impl FnMut(&Need) -> Vec<String>) -> Result<Config, Errors> {
     let text = document::text(file_name, text.as_bytes())?;
     let (table, report) = document::tree(text);
     if table.is_empty() && report.is_empty() {
         return Err(Errors::of_file(file_name, Place::File, Reason::Empty));
     }
     let config = meaning::config(&table, &report);
+    report.look(look);
     report.finish(file_name, config)
 }
 

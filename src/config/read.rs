@@ -6,6 +6,7 @@ use std::hash::Hash;
 use super::errors::{Error, Place, Reason, Report};
 use super::keys::{Key, Kind, Preset, Section};
 use super::near::near;
+use super::needs::{Need, Needed};
 use super::typed::{Node, Table, Value};
 use super::values::wrong_type;
 
@@ -165,6 +166,14 @@ impl<'n, 't> Reader<'n, 't> {
         }
     }
 
+    /// The same without a word if it is no table: for what is read elsewhere.
+    pub(super) fn table_if_right(&self, name: &str, empty: &'n Table<'t>) -> Option<(&'n Table<'t>, Place)> {
+        match self.node(name) {
+            Some(Node { value: Value::Table(_), .. }) | None => self.table(name, empty),
+            Some(_) => None,
+        }
+    }
+
     /// Every table of this name, in file order.
     pub(super) fn tables(&self, name: &str) -> Option<Vec<(&'n Table<'t>, Place)>> {
         let header = self.dotted(name);
@@ -200,6 +209,10 @@ impl<'n, 't> Reader<'n, 't> {
         within: &'static str,
     ) {
         match seen.get(&value) {
+            Some(first) if *first == place => {
+                let words = format!("{shown} is given twice {within}; remove one of them");
+                self.report(&place, name, Reason::Conflict(words));
+            }
             Some(first) => {
                 let reason = Reason::Duplicate { typed: shown, within, first: first.clone() };
                 self.report(&place, name, reason);
@@ -221,6 +234,11 @@ impl<'n, 't> Reader<'n, 't> {
 
     pub(super) fn report(&self, place: &Place, name: &str, reason: Reason) {
         self.report_key(place.clone(), name, reason);
+    }
+
+    /// Remembers that this has to be there on the machine.
+    pub(super) fn need(&self, place: Place, name: &str, what: Needed) {
+        self.report.need(Need { place, key: self.dotted(name), owner: self.owner.clone(), what });
     }
 
     fn report_key(&self, place: Place, name: &str, reason: Reason) {

@@ -155,6 +155,9 @@ pub(super) fn shown(typed: &str) -> String {
     let mut text: String = typed.chars().take(SHOWN_CHARS_MAX).map(clean).collect();
     if typed.chars().nth(SHOWN_CHARS_MAX).is_some() {
         text.push('…');
+        // A text that is cut is a text all the same.
+        let quote = typed.chars().next().filter(|quote| matches!(quote, '"' | '\''));
+        text.extend(quote.filter(|quote| typed.ends_with(*quote)));
     }
     text
 }
@@ -182,5 +185,6 @@ mod tests {
     fn a_long_value_is_shown_in_part_and_on_one_line() {
         assert_eq!(shown("a\nb"), "a\u{fffd}b");
         assert_eq!(shown(&"é".repeat(100)), "é".repeat(60) + "…");
+        assert_eq!(shown(&format!("\"{}\"", "a".repeat(100))), format!("\"{}…\"", "a".repeat(59)));
     }
 }

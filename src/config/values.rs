@@ -146,6 +146,10 @@ pub(super) fn name(key: &Key, node: &Node<'_>) -> Outcome<String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
         true => Ok(text.to_owned()),
+        false if text.len() > NAME_BYTES_MAX && text.bytes().all(allowed) => {
+            let why = format!("has {} characters; a name has at most {NAME_BYTES_MAX}", text.len());
+            Err(Reason::Malformed { typed: node.shown(), why })
+        }
         false => Err(Reason::BadName(node.shown())),
     }
 }
@@ -215,8 +219,20 @@ pub(super) fn file(key: &Key, node: &Node<'_>) -> Outcome<PathBuf> {
 /// A name of servers, or a wildcard for those below one.
 pub(super) fn server_name(key: &Key, node: &Node<'_>) -> Outcome<ServerName> {
     formed(key, node, |text| {
+        if text == "*" {
+            let words = "is every name, for which no route is needed: whoever no route is for is served by the listener's own \
+                         pool; remove it";
+            return Err(words.to_owned());
+        }
         let lower = text.to_ascii_lowercase();
-        let (rest, is_wildcard) = lower.strip_prefix("*.").map_or((&*lower, false), |rest| (rest, true));
+        // The dot of the root says nothing, and clients leave it out.
+        let lower = lower.strip_suffix('.').unwrap_or(&lower);
+        if lower.parse::<IpAddr>().is_ok() {
+            let words = "is an address, and clients ask for a server by its name only (RFC 6066); write a host name such as \
+                         \"www.example.com\"";
+            return Err(words.to_owned());
+        }
+        let (rest, is_wildcard) = lower.strip_prefix("*.").map_or((lower, false), |rest| (rest, true));
         let name = forms::host_name(rest).map_err(|why| match text.contains('*') {
             true => "may have a `*` only in front, as in \"*.example.com\"".to_owned(),
             false => why,

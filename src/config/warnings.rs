@@ -1,7 +1,7 @@
 //! What is allowed but hardly meant.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use super::types::{
     Address, Algorithm, Backend, Check, Choice, Config, Engine, Exchange, Listener, Pool, Protocol, Server,
@@ -19,9 +19,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(unused_busy_poll(&config.server));
     found.extend(unused_access_log(config));
-    found.extend(overlaps(&config.listeners));
     for listener in &config.listeners {
         found.extend(port_zero(listener));
+        found.extend(everybody_is_a_proxy(listener));
         found.extend(clients_all_alike(listener, &config.pools[listener.pool]));
     }
     for (index, pool) in config.pools.iter().enumerate() {
@@ -57,33 +57,21 @@ fn unused_access_log(config: &Config) -> Option<String> {
     })
 }
 
-/// `0.0.0.0:80` takes what `127.0.0.1:80` is to have, and the kernel lets nobody have both.
-fn overlaps(listeners: &[Listener]) -> Option<String> {
-    let listeners = listeners.iter().filter(|listener| listener.protocol == Protocol::Tcp);
-    let binds = listeners.flat_map(|listener| listener.bind.iter().map(move |bind| (*bind, listener)));
-    let binds: HashMap<Address, &Listener> = binds.collect();
-    let any = |address: SocketAddr| {
-        let ip =
-            if address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-        Address::Ip(SocketAddr::new(ip, address.port()))
-    };
-    let one =
-        binds.keys().filter_map(|bind| bind.as_ip()).filter(|ip| !ip.ip().is_unspecified() && ip.port() != 0);
-    let one = one.filter(|&one| binds.contains_key(&any(one))).min()?;
-    let (own, other) = (binds[&Address::Ip(one)], binds[&any(one)]);
-    Some(format!(
-        "listener \"{}\": {one} is one of the addresses of {}, where listener \"{}\" accepts, and the kernel does not allow \
-         both; take one of them out",
-        own.name,
-        any(one),
-        other.name
-    ))
-}
-
 fn port_zero(listener: &Listener) -> Option<String> {
     let bind = listener.bind.iter().find(|bind| bind.is_any_port())?;
     Some(format!(
         "listener \"{}\": {bind} accepts on a port that the kernel picks anew at each start",
+        listener.name
+    ))
+}
+
+/// What a header says is believed.
+fn everybody_is_a_proxy(listener: &Listener) -> Option<String> {
+    let accepted = listener.proxy_protocol.as_ref()?;
+    let all = accepted.accept_from.iter().find(|network| network.prefix_len() == 0)?;
+    Some(format!(
+        "listener \"{}\": accept_from has {all} in it, so that whoever comes can say that he is any client, one that \
+         listener.access lets in too; write the addresses of the proxies alone",
         listener.name
     ))
 }
@@ -306,8 +294,8 @@ mod tests {
             assert!(found[0].starts_with(start), "{found:?}");
         };
         starts(
-            of("bind=[\"0.0.0.0:80\",\"127.0.0.1:79-81\",\"[::]:81\"]", TWO),
-            "listener \"web\": 127.0.0.1:80 is one of the addresses of 0.0.0.0:80, where listener \"web\" accepts",
+            of("bind=\"127.0.0.1:9\"\nproxy_protocol={accept_from=[\"10.0.0.0/8\",\"::/0\"]}", TWO),
+            "listener \"web\": accept_from has ::/0 in it",
         );
         starts(of("bind=\"127.0.0.1:0\"", TWO), "listener \"web\": 127.0.0.1:0 accepts on a port");
         starts(of("bind=\"127.0.0.1:8000\"", &format!("{TWO}weight=2")), "pool \"api\": the weights differ");

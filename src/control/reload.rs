@@ -19,13 +19,14 @@ use crate::access::{self, Door, Rules};
 use crate::arrivals::Setting;
 use crate::bind;
 use crate::changes::Change;
-use crate::config::{self, Address, Check, Config, Errors, Listener, Pool, Source};
+use crate::config::{Address, Check, Config, Errors, Listener, Pool, Source};
 use crate::generation::Generation;
 use crate::health::{self, Probes, Refusal, Unusable, Wish};
 use crate::limits::{self, Limits, TooFewFiles};
 use crate::lineage::Lineage;
 use crate::lists;
 use crate::plan::{self, Plan, Sessions};
+use crate::premises;
 use crate::record;
 use crate::table::BackendId;
 use crate::worker::{Adoption, Errand};
@@ -163,7 +164,7 @@ impl Control {
 
     fn read_again(&self) -> Result<Config, Refused> {
         match &self.source {
-            Source::File(path) => config::load(path).map_err(Refused::Wrong),
+            Source::File(path) => premises::load(path).map_err(Refused::Wrong),
             Source::Flags => Err(Refused::NoFile),
         }
     }

@@ -529,7 +529,10 @@ fn a_file_that_cannot_be_opened_is_a_mistake_of_the_configuration() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("access_log.to: cannot write to there/is/no/such: No such file"), "{errors}");
+    assert!(
+        errors.contains("ringway.toml:2: access_log.to: there is no folder there/is/no for there/is/no/such"),
+        "{errors}"
+    );
 }
 
 #[test]

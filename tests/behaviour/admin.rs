@@ -196,7 +196,7 @@ fn what_cannot_be_done_is_refused_with_the_reason_and_changes_nothing() {
     let one = "/api/v1/pools/test/backends/a";
     let backends = "/api/v1/pools/test/backends";
     for (method, path, body, status, words) in [
-        ("GET", "/api/v1/pools/nowhere", Value::Null, 404, "there are test"),
+        ("GET", "/api/v1/pools/nowhere", Value::Null, 404, "the only one is test"),
         ("PATCH", "/api/v1/pools/test/backends/z", json!({"weight": 1}), 404, "it has a"),
         ("PATCH", one, json!({"weight": 257}), 422, "at most 256"),
         ("PATCH", one, json!({"mode": "asleep"}), 400, "asleep"),
@@ -321,7 +321,7 @@ fn it_is_not_ready_below_its_quorum_nor_while_it_drains() {
     ask(&ringway, "PATCH", "/api/v1/pools/test/backends/a", &json!({"mode": "drain"}));
     let answer = ask(&ringway, "GET", "/readyz", &Value::Null);
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.json()["reasons"][0], "pool test: 0 of 1 backends are up, 1 are needed");
+    assert_eq!(answer.json()["reasons"][0], "pool test: 0 of 1 backends are up; at least 1 needed");
     ask(&ringway, "PATCH", "/api/v1/pools/test/backends/a", &json!({"mode": "ready"}));
 
     let mut client = ringway.connect();

@@ -46,7 +46,7 @@ fn unready(app: &App) -> Vec<String> {
         let wanted = (app.quorum as usize).min(backends.len());
         if up < wanted {
             reasons.push(format!(
-                "pool {}: {up} of {} backends are up, {wanted} are needed",
+                "pool {}: {up} of {} backends are up; at least {wanted} needed",
                 pool.name,
                 backends.len()
             ));

@@ -44,7 +44,8 @@ fn pool_of(generation: &Generation, name: &str) -> Result<usize, Problem> {
     let pools = &generation.config.pools;
     pools.iter().position(|pool| pool.name == name).ok_or_else(|| {
         let names: Vec<&str> = pools.iter().take(20).map(|pool| pool.name.as_str()).collect();
-        Problem::not_found(format!("there is no pool {name:?}; there are {}", names.join(", ")))
+        let known = if names.len() == 1 { "the only one is" } else { "there are" };
+        Problem::not_found(format!("there is no pool {name:?}; {known} {}", names.join(", ")))
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys;
+use crate::config::needs::Needed;
 use crate::config::read::Reader;
 use crate::config::typed::Table;
 use crate::config::types::{AccessLog, LogTo, Only};
@@ -21,6 +22,9 @@ pub(super) fn access_log(table: &Table<'_>, place: Place, report: &Report) -> Op
         reader.report(&place, "to", Reason::Missing(cure));
     }
     refuse_unused(&reader, to.as_ref(), only);
+    if let Some(Target::File(path)) = &to {
+        reader.need(reader.place_of("to"), "to", Needed::FolderOf(path.clone()));
+    }
     let (to, syslog, facility) = (to?, syslog?, facility?);
     let (format, only, sample_ppm) = (format?, only?, sample_ppm?);
     let to = match to {

@@ -2,6 +2,7 @@
 
 use super::super::errors::{Reason, Report};
 use super::super::keys;
+use super::super::needs::Needed;
 use super::super::read::Reader;
 use super::super::typed::Table;
 use super::super::types::{Admin, AdminAddress};
@@ -17,6 +18,12 @@ pub(super) fn admin<'t>(root: &Reader<'_, 't>, empty: &Table<'t>, report: &Repor
     let reader = Reader::new(&keys::ADMIN, table, place, String::new(), report);
     let bind = reader.get("bind", values::admin_address);
     let token_file = reader.get_if_given("token_file", values::file);
+    if let Some(AdminAddress::Socket(path)) = &bind {
+        reader.need(reader.place_of("bind"), "bind", Needed::FolderOf(path.clone()));
+    }
+    if let Some(Some(path)) = &token_file {
+        reader.need(reader.place_of("token_file"), "token_file", Needed::Token(path.clone()));
+    }
     let quorum = count(&reader, "quorum").map(to_u32);
     if let (Some(AdminAddress::Address(address)), Some(None)) = (&bind, &token_file)
         && !address.ip().is_loopback()

@@ -6,16 +6,18 @@ use super::access::access;
 use super::bandwidth::bandwidth;
 use super::limits::limits;
 use super::listening_socket::listening_socket;
+use super::overlaps::Overlaps;
 use super::proxy_protocol::accept_proxy;
 use super::route::{routes, tls};
-use super::udp::{refuse_unused, udp};
+use super::udp::{refuse_unused, refuse_unused_inside, udp};
 use super::{Tables, count, owner, tcp_options, to_u32, unique_name};
 use crate::config::errors::{Place, Reason, Report};
 use crate::config::keys::{self, SPAN_PORTS_MAX};
 use crate::config::near::near;
+use crate::config::needs::Needed;
 use crate::config::read::{Reader, all};
 use crate::config::spans::spans;
-use crate::config::typed::{Table, shown};
+use crate::config::typed::{Table, Value, shown};
 use crate::config::types::{
     Accept, Access, Address, Bandwidth, Choice, Listener, ListenerLimits, NoBackend, Protocol,
 };
@@ -53,7 +55,7 @@ fn listener(
     let name = unique_name(reader, names, "among listeners");
     let protocol: Option<Protocol> = reader.get("protocol", values::choice);
     let bind = reader.list("bind", values::places);
-    let bind = bind.and_then(|found| unique_binds(reader, protocol, binds, found));
+    let bind = bind.and_then(|found| unique_binds(reader, protocol, device(table), binds, found));
     let pool_name = reader.get("pool", values::pool_name);
     let pool = pools.and_then(|pools| pools.find(reader, &pool_name?));
     let tls = tls(reader, table, report);
@@ -61,7 +63,7 @@ fn listener(
     let backlog = count(reader, "backlog");
     let accept: Option<Accept> = reader.get("accept", values::choice);
     let tcp = tcp_options(reader);
-    let socket = listening_socket(reader, protocol, report);
+    let socket = listening_socket(reader, protocol, bind.as_deref(), report);
     let idle_timeout = reader.get("idle_timeout", values::duration);
     let half_closed_timeout = reader.get("half_closed_timeout", values::duration);
     let lifetime_max = reader.get("lifetime_max", values::duration);
@@ -71,6 +73,9 @@ fn listener(
     let udp = reader.table("udp", &empty).and_then(|(table, place)| {
         let inner = Reader::new(&keys::UDP, table, place, owner.to_owned(), report);
         protocol.iter().for_each(|&protocol| refuse_unused(reader, &inner, protocol));
+        if protocol == Some(Protocol::Udp) {
+            refuse_unused_inside(reader);
+        }
         udp(&inner)
     });
     let proxy_protocol = accept_proxy(reader, protocol);
@@ -105,6 +110,7 @@ fn listener(
 #[derive(Default)]
 struct Binds {
     places: HashMap<(Address, Protocol), Place>,
+    overlaps: Overlaps,
     /// How many of them are of ranges.
     in_spans: usize,
 }
@@ -112,6 +118,7 @@ struct Binds {
 fn unique_binds(
     reader: &Reader<'_, '_>,
     protocol: Option<Protocol>,
+    device: Option<&str>,
     seen: &mut Binds,
     found: Vec<Option<(Vec<Address>, Place)>>,
 ) -> Option<Vec<Address>> {
@@ -122,6 +129,11 @@ fn unique_binds(
             let words = format!("{address} is a Unix socket, and datagrams come over UDP; write an ip:port");
             reader.report(place, "bind", Reason::Conflict(words));
         }
+        let paths = addresses.iter().filter_map(|address| match address {
+            Address::Unix(name) => name.path(),
+            Address::Ip(_) => None,
+        });
+        paths.for_each(|path| reader.need(place.clone(), "bind", Needed::FolderOf(path.into())));
         let (span, is_span) = (spans(addresses).join(", "), addresses.len() > 1);
         seen.in_spans += if is_span { addresses.len() } else { 0 };
         if seen.in_spans > SPAN_PORTS_MAX {
@@ -139,9 +151,21 @@ fn unique_binds(
             let within = "among the addresses of all listeners";
             reader.unique(&mut seen.places, "bind", (*address, over), shown, place.clone(), within);
         }
+        for address in addresses.iter().filter_map(|address| address.as_ip()) {
+            if let Some(words) = seen.overlaps.add(address, over, device, place) {
+                reader.report(place, "bind", Reason::Conflict(words));
+                break;
+            }
+        }
     }
     let found: Option<Vec<_>> = found.into_iter().map(|one| one.map(|(addresses, _)| addresses)).collect();
     Some(found?.concat())
+}
+
+/// The interface of a listener, right or wrong.
+fn device<'t>(table: &'t Table<'_>) -> Option<&'t str> {
+    let Value::Table(socket) = &table.get("socket")?.node.value else { return None };
+    socket.get("device")?.node.text()
 }
 
 /// The pools that the file names, right or wrong, by position.

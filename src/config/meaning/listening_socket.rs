@@ -4,14 +4,16 @@ use super::to_u32;
 use super::udp::refuse_unused_of_socket;
 use crate::config::errors::{Reason, Report};
 use crate::config::keys;
+use crate::config::needs::Needed;
 use crate::config::read::Reader;
 use crate::config::typed::Table;
-use crate::config::types::{ListeningSocket, Protocol};
+use crate::config::types::{Address, ListeningSocket, Protocol};
 use crate::config::values;
 
 pub(super) fn listening_socket(
     listener: &Reader<'_, '_>,
     protocol: Option<Protocol>,
+    bind: Option<&[Address]>,
     report: &Report,
 ) -> Option<ListeningSocket> {
     let empty = Table::new();
@@ -19,11 +21,21 @@ pub(super) fn listening_socket(
     let reader = Reader::new(&keys::LISTENING_SOCKET, table, place, listener.owner().to_owned(), report);
     if protocol == Some(Protocol::Udp) {
         refuse_unused_of_socket(&reader);
+    } else if let Some(bind) = bind {
+        refuse_unused_at(bind, listener, &reader);
     }
     let mode = reader.get("mode", values::file_mode);
     let user = reader.get_if_given("user", values::name);
     let group = reader.get_if_given("group", values::name);
     let device = reader.get_if_given("device", values::device);
+    let need = |name: &str, given: &Option<Option<String>>, needed: fn(String) -> Needed| {
+        if let Some(Some(given)) = given {
+            reader.need(reader.place_of(name), name, needed(given.clone()));
+        }
+    };
+    need("user", &user, Needed::User);
+    need("group", &group, Needed::Group);
+    need("device", &device, Needed::Device);
     let free_bind = reader.get("free_bind", values::switch);
     let transparent = reader.get("transparent", values::switch);
     let fast_open = reader.get("fast_open", values::number);
@@ -51,6 +63,31 @@ pub(super) fn listening_socket(
         receive_buffer: receive_buffer?.map(to_u32),
         send_buffer: send_buffer?.map(to_u32),
     })
+}
+
+/// Keys of `[listener.socket]` that only a Unix socket has.
+const OF_UNIX: &[&str] = &["mode", "user", "group"];
+/// Keys of a listener that only an IP address has.
+const OF_TCP: &[&str] = &["nodelay", "keepalive", "user_timeout"];
+
+/// Reports every key that none of the addresses has.
+fn refuse_unused_at(bind: &[Address], listener: &Reader<'_, '_>, socket: &Reader<'_, '_>) {
+    let refuse = |reader: &Reader<'_, '_>, name: &str, words: &str| {
+        if reader.is_given(name) {
+            reader.report(&reader.place_of(name), name, Reason::Conflict(words.to_owned()));
+        }
+    };
+    if !bind.iter().any(|address| address.is_unix()) {
+        let words = "it is never used, because the listener has no Unix socket; remove it, or add one to bind, such as \
+                     \"unix:/run/ringway/app.sock\"";
+        OF_UNIX.iter().for_each(|name| refuse(socket, name, words));
+    }
+    if bind.iter().all(|address| address.is_unix()) {
+        let words = "it is never used, because the listener has Unix sockets only, which have nothing of TCP and IP; remove it";
+        OF_TCP.iter().for_each(|name| refuse(listener, name, words));
+        let of_ip = keys::LISTENING_SOCKET.names().filter(|name| !OF_UNIX.contains(name));
+        of_ip.for_each(|name| refuse(socket, name, words));
+    }
 }
 
 /// The kernel's MPTCP has no TCP_USER_TIMEOUT.

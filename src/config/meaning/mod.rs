@@ -13,6 +13,7 @@ mod health;
 mod limits;
 mod listener;
 mod listening_socket;
+mod overlaps;
 mod pool;
 mod pool_socket;
 mod proxy_protocol;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use super::errors::{Error, Place, Reason, Report};
 use super::keys::{self, ARENA_BYTES_MAX, LISTENERS_MAX, POOLS_MAX};
+use super::needs::Needed;
 use super::read::Reader;
 use super::typed::{Table, shown};
 use super::types::{Config, Record, RunAs, Server, TcpOptions, Workers};
@@ -59,6 +61,9 @@ pub(super) fn config(root: &Table<'_>, report: &Report) -> Option<Config> {
     let listeners = listener_tables.and_then(|tables| listeners(&tables, pool_names.as_ref(), report));
     if let (Some(listeners), Some(pools)) = (&listeners, &pools) {
         udp::refuse_pools(listeners, pools, &places, report);
+    }
+    if let (Some(Some(admin)), Some(listeners)) = (&admin, &listeners) {
+        overlaps::refuse_admin(&reader, admin, listeners);
     }
     Some(Config {
         server: server?,
@@ -139,6 +144,9 @@ fn server(table: &Table<'_>, place: Place, report: &Report) -> Option<Server> {
 /// Every key is read, also when nothing is recorded: a mistake in one that is not used is a mistake too.
 fn record(reader: &Reader<'_, '_>) -> Option<Option<Record>> {
     let path = reader.get_if_given("record", values::file);
+    if let Some(Some(path)) = &path {
+        reader.need(reader.place_of("record"), "record", Needed::FolderOf(path.clone()));
+    }
     let size_max = reader.get("record_size_max", values::size);
     let files = count(reader, "record_files");
     let addresses = reader.get("record_addresses", values::switch);
@@ -149,6 +157,12 @@ fn record(reader: &Reader<'_, '_>) -> Option<Option<Record>> {
 fn run_as(reader: &Reader<'_, '_>) -> Option<Option<RunAs>> {
     let user = reader.get_if_given("user", values::name)?;
     let group = reader.get_if_given("group", values::name)?;
+    if let Some(user) = &user {
+        reader.need(reader.place_of("user"), "user", Needed::User(user.clone()));
+    }
+    if let Some(group) = &group {
+        reader.need(reader.place_of("group"), "group", Needed::Group(group.clone()));
+    }
     if user.is_none() && group.is_some() {
         let words = "a group needs a user: write user beside it".to_owned();
         reader.report(&reader.place_of("group"), "group", Reason::Conflict(words));

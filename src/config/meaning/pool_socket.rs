@@ -3,6 +3,7 @@
 use super::listening_socket::without_user_timeout;
 use super::to_u32;
 use crate::config::keys;
+use crate::config::needs::Needed;
 use crate::config::read::Reader;
 use crate::config::typed::Table;
 use crate::config::types::PoolSocket;
@@ -13,6 +14,9 @@ pub(super) fn pool_socket(pool: &Reader<'_, '_>) -> Option<PoolSocket> {
     let (table, place) = pool.table("socket", &empty)?;
     let reader = pool.inside(&keys::POOL_SOCKET, table, place);
     let device = reader.get_if_given("device", values::device);
+    if let Some(Some(device)) = &device {
+        reader.need(reader.place_of("device"), "device", Needed::Device(device.clone()));
+    }
     let mark = reader.get("mark", values::number);
     let fast_open = reader.get("fast_open", values::switch);
     let mptcp = reader.get("mptcp", values::switch);

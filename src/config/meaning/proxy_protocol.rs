@@ -6,7 +6,7 @@ use super::time;
 use crate::config::errors::Reason;
 use crate::config::keys::{self, CUSTOM_TLVS_MAX};
 use crate::config::read::{Reader, all};
-use crate::config::typed::Table;
+use crate::config::typed::{Node, Table};
 use crate::config::types::{AcceptProxy, Check, Choice, Protocol, ProxyDatagrams, ProxyVersion, SendProxy};
 use crate::config::values;
 
@@ -143,13 +143,28 @@ fn custom(reader: &Reader<'_, '_>) -> Option<Vec<(u8, Box<[u8]>)>> {
     let mut seen = HashMap::new();
     all(tables.iter().map(|(table, place)| {
         let reader = reader.inside(&keys::CUSTOM_TLV, table, place.clone());
-        let kind: Option<CustomType> = reader.get("type", values::choice);
+        let kind: Option<CustomType> = reader.get("type", custom_type);
         let value = reader.get("value", values::bytes);
         let kind = kind?;
         let shown = format!("\"{}\"", kind.word());
         reader.unique(&mut seen, "type", kind, shown, reader.place_of("type"), "among the TLVs of a pool");
         Some((CustomType::FIRST + kind.0, value?.into()))
     }))
+}
+
+/// What looks like one of sixteen numbers is seldom a slip of the one that it looks like most.
+fn custom_type(key: &keys::Key, node: &Node<'_>) -> Result<CustomType, Reason> {
+    values::choice(key, node).map_err(|reason| match reason {
+        Reason::NotAChoice { typed, near, .. }
+            if !near
+                .as_ref()
+                .is_some_and(|near| typed.trim_matches(['"', '\'']).eq_ignore_ascii_case(near)) =>
+        {
+            let why = "is not one of the types that are left to users; write \"0xE0\" to \"0xEF\"".to_owned();
+            Reason::Malformed { typed, why }
+        }
+        reason => reason,
+    })
 }
 
 /// `send` as typed, before the TLVs join it.
@@ -344,6 +359,15 @@ mod tests {
         assert!(said.contains("no room"), "{said}");
         let said = refused("", "health = { proxy_protocol = true }");
         assert!(said.contains("[pool.proxy_protocol]"), "{said}");
+        for (typed, words) in [("0x01", "write \"0xE0\" to \"0xEF\""), ("0xe1", "did you mean \"0xE1\"?")] {
+            let said = refused(
+                "",
+                &format!(
+                    "proxy_protocol = {{ send = 'v2', custom = [{{ type = '{typed}', value = 'a' }}] }}"
+                ),
+            );
+            assert!(said.contains(words), "{said}");
+        }
         let twice = "{ type = '0xE1', value = 'a' }";
         let said = refused("", &format!("proxy_protocol = {{ send = 'v2', custom = [{twice}, {twice}] }}"));
         assert!(said.contains("\"0xE1\""), "{said}");

@@ -1,6 +1,8 @@
 //! Meaning of `[listener.tls]` and `[[listener.route]]`: who goes to another pool than that of the listener.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::hash::Hash;
 
 use super::listener::PoolNames;
 use super::{owner, time};
@@ -88,8 +90,8 @@ fn each_or_any<T: Clone>(asked: &[T]) -> impl Iterator<Item = Option<T>> {
     asked.iter().cloned().map(Some).chain(asked.is_empty().then_some(None))
 }
 
-/// The values of a list; none if it is not given.
-fn list<T>(
+/// The values of a list, each once; none if it is not given.
+fn list<T: Clone + Eq + Hash + fmt::Display>(
     reader: &Reader<'_, '_>,
     name: &str,
     parse: fn(&keys::Key, &crate::config::typed::Node<'_>) -> Result<T, Reason>,
@@ -97,5 +99,14 @@ fn list<T>(
     if !reader.is_given(name) {
         return Some(Vec::new());
     }
-    all(reader.list(name, parse)?.into_iter().map(|found| found.map(|(value, _)| value)))
+    let found = reader.list(name, parse)?;
+    let mut seen = HashMap::new();
+    for (value, place) in found.iter().flatten() {
+        reader.unique(&mut seen, name, value.clone(), format!("\"{value}\""), place.clone(), "in one route");
+    }
+    let mut kept = all(found.into_iter().map(|found| found.map(|(value, _)| value)))?;
+    // Told already: what follows is not to tell it once more for each that it stands beside.
+    let mut seen = HashSet::new();
+    kept.retain(|value| seen.insert(value.clone()));
+    Some(kept)
 }

@@ -7,7 +7,8 @@ use super::{count, time, to_u32, to_usize};
 use crate::config::errors::{Error, Place, Reason, Report};
 use crate::config::keys::UDP;
 use crate::config::read::Reader;
-use crate::config::types::{Listener, Pool, Protocol, ProxyVersion, Udp};
+use crate::config::typed::Table;
+use crate::config::types::{Choice, Listener, Over, Pool, Protocol, ProxyVersion, Udp};
 use crate::config::values;
 
 /// Keys of a listener that say something of connections, and what says it of datagrams.
@@ -42,6 +43,30 @@ pub(super) fn refuse_unused_of_socket(socket: &Reader<'_, '_>) {
     for (name, of) in OF_OTHER_SOCKETS.iter().filter(|(name, _)| socket.is_given(name)) {
         let words = format!("protocol is \"udp\", and it is of {of}; remove it");
         socket.report(&socket.place_of(name), name, Reason::Conflict(words));
+    }
+}
+
+/// Reports what the tables for access and limits say of connections alone. They are read elsewhere.
+pub(super) fn refuse_unused_inside(listener: &Reader<'_, '_>) {
+    let empty = Table::new();
+    let given = |table: &str, name: &str| {
+        let (table, _) = listener.table_if_right(table, &empty)?;
+        let node = &table.get(name)?.node;
+        Some((node.place.clone(), node.text().map(str::to_owned)))
+    };
+    let refuse = |place: &Place, name: &str, words: &str| {
+        listener.report(place, name, Reason::Conflict(words.to_owned()));
+    };
+    if let Some((place, _)) = given("access", "refuse") {
+        let words = "it is never used, because protocol is \"udp\", and a datagram that is refused is dropped; remove it";
+        refuse(&place, "access.refuse", words);
+    }
+    if let Some((place, Some(word))) = given("limits", "over")
+        && word == Over::Wait.word()
+    {
+        let words =
+            "protocol is \"udp\", where nobody waits: a datagram that is over a limit is dropped; remove it";
+        refuse(&place, "limits.over", words);
     }
 }
 
@@ -107,5 +132,5 @@ pub(super) fn refuse_pools(listeners: &[Listener], pools: &[Pool], places: &[Pla
 }
 
 fn protocol_word(protocol: Protocol) -> &'static str {
-    crate::config::types::Choice::word(protocol)
+    protocol.word()
 }

@@ -292,7 +292,7 @@ fn the_exit_status_tells_scripts_what_is_wrong() {
     }
     let no_pool = ask(&admin, "backends --pool nobody");
     assert_eq!((no_pool.status, no_pool.out.as_str()), (1, ""), "{no_pool:?}");
-    assert!(no_pool.err.contains("there is no pool \"nobody\"; there are test"), "{no_pool:?}");
+    assert!(no_pool.err.contains("there is no pool \"nobody\"; the only one is test"), "{no_pool:?}");
     ringway.finish();
 }
 

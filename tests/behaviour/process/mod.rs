@@ -1,6 +1,7 @@
 //! The real command as a process: signals, limits of the system, exit status, what it prints.
 
 mod life;
+mod premises;
 mod shortage;
 
 use std::fs;
