@@ -7,7 +7,7 @@ use hyper::Method;
 
 use super::as_it_came;
 use super::backends::is_fine;
-use super::columns::{Cell, number, table, word, words};
+use super::columns::{Cell, number, table, whole, word, words};
 use super::door::Door;
 use super::failure::Failure;
 use super::form::{Form, Look, Tone, harmless};
@@ -191,9 +191,9 @@ impl Overview {
         let columns = [
             words("NOT SERVING", 24),
             word("STATE"),
-            number("SINCE"),
-            number("SESSIONS"),
-            words("REASON", 12),
+            number("SINCE").rank(2),
+            number("SESSIONS").rank(1),
+            whole("REASON"),
         ];
         let row = |(pool, backend): &(&Pool, &Backend)| {
             vec![
