@@ -5,6 +5,7 @@ use super::columns::{Cell, fit, table, whole, word, words};
 use super::door::Door;
 use super::failure::Failure;
 use super::form::{Form, Look, Tone};
+use super::units::without_number;
 use crate::admin::shapes::Change;
 
 /// The newest changes there, the newest last.
@@ -61,11 +62,6 @@ fn listed(changes: &[Change], look: Look) -> String {
 /// Without the year and the parts of a second: of the last changes those tell nothing.
 fn short_time(time: &str) -> &str {
     time.get("2026-".len().."2026-11-26T09:12:03".len()).unwrap_or(time)
-}
-
-/// Without the number that Rust puts behind errors of the system.
-fn without_number(reason: &str) -> &str {
-    reason.split(" (os error").next().unwrap_or(reason)
 }
 
 /// A backend as commands take it.

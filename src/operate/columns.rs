@@ -168,9 +168,11 @@ pub(super) fn cut(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     if let Some((pool, backend)) = text.split_once('/').filter(|_| !text.contains(' ')) {
-        let room = width.saturating_sub(1 + backend.width());
-        if !pool.is_empty() && room > 0 {
-            return format!("{}/{backend}", cut(pool, room));
+        match width.checked_sub(backend.width() + 1) {
+            _ if pool.is_empty() => {}
+            None => return cut(backend, width),
+            Some(0) => return format!("{CUT}{backend}"),
+            Some(room) => return format!("{}/{backend}", cut(pool, room)),
         }
     }
     let room = width.saturating_sub(1);
@@ -263,7 +265,9 @@ a-backend-…ame-1      1  the connection…
         let text = "a-pool-with-a-long-name/127.0.0.1:8080";
         assert_eq!(cut(text, 30), "a-pool-wit…name/127.0.0.1:8080");
         assert_eq!(cut(text, 16), "…/127.0.0.1:8080");
-        assert_eq!(cut(text, 10), "a-pool…080");
+        assert_eq!(cut(text, 15), "…127.0.0.1:8080");
+        assert_eq!(cut(text, 14), "127.0.0.1:8080");
+        assert_eq!(cut(text, 10), "127.0.…080");
         assert_eq!(cut("/run/ringway/app.sock", 10), "/run/r…ock");
     }
 

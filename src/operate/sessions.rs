@@ -71,8 +71,8 @@ fn listed(sessions: &[Session], look: Look) -> String {
         words("POOL", 8).rank(6),
         words("BACKEND", 21),
         word("STAGE").rank(3),
-        number("AGE"),
-        number("IDLE").rank(1),
+        number("AGE").rank(1),
+        number("IDLE").rank(2),
         number("TO BACKEND").rank(5),
         number("TO CLIENT").rank(4),
     ];

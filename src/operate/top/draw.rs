@@ -31,21 +31,22 @@ const COLUMNS: [Column; 11] = [
     words("REASON", 20).rank(8),
 ];
 
+/// None is longer than a narrow terminal is wide.
 const HELP: [&str; 14] = [
-    "up, down, k, j     select a backend",
-    "page up, page down a page further",
-    "g, G               the first, the last",
-    "p                  the next pool alone, then all",
+    "up, down, j, k  select a backend",
+    "page up, down   a page further",
+    "g, G            the first, the last",
+    "p               next pool, then all",
     "",
-    "d                  drain: no new sessions",
-    "r                  ready: serve",
-    "m                  maintenance: no sessions, no checks",
-    "+, -               another weight",
-    "                   y or Enter does it, others do not",
+    "d               drain: no new sessions",
+    "r               ready: serve",
+    "m               no sessions, no checks",
+    "+, -            another weight",
+    "                y or Enter does it",
     "",
-    "?                  this",
-    "q, Ctrl-C          leave",
-    "NEW/s, FAIL/s      in the last second",
+    "?               this",
+    "q, Ctrl-C       leave",
+    "NEW/s, FAIL/s   in the last second",
 ];
 
 /// Draws all of it. The view learns how many lines there were room for.

@@ -125,7 +125,7 @@ impl View {
 
     /// Takes that nothing has come for so long, where something should in this interval. Whether that is another picture.
     pub(super) fn wait(&mut self, silent: Duration, interval: Duration) -> bool {
-        let late = (silent > interval + SILENCE).then(|| silent.as_secs());
+        let late = (silent > interval + SILENCE).then_some(silent.as_secs());
         std::mem::replace(&mut self.silent, late) != late
     }
 

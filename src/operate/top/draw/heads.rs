@@ -15,6 +15,8 @@ use crate::operate::units::{age, count, rate};
 
 /// The narrowest that the name of a pool becomes.
 const NAME_LEAST: usize = 6;
+/// So much of it can be told from others.
+const NAME_ENOUGH: usize = 20;
 
 pub(super) fn heads(view: &View, width: usize) -> Vec<Line<'static>> {
     let Some(figures) = &view.figures else {
@@ -93,8 +95,8 @@ fn alone(view: &View, pool: &Pool, width: usize) -> Line<'static> {
     let mut tail = vec![format!("; {}", count(active, "session"))];
     tail.extend([format!(", {} new/s", rate(new)), format!(", {} waiting", pool.queued)]);
     let fixed = "pool : serving ".width() + counts.shown().width();
-    // The name first, then as many of the figures as there is room for.
-    while tail.len() > 1 && fixed + counts.name.width() + tail.concat().width() > width {
+    // A name that can be told from others first, then as many of the figures as there is room for.
+    while tail.len() > 1 && fixed + counts.name.width().min(NAME_ENOUGH) + tail.concat().width() > width {
         tail.pop();
     }
     let room = width.saturating_sub(fixed + tail.concat().width()).max(NAME_LEAST);

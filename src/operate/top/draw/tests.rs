@@ -153,6 +153,10 @@ fn the_lines_above_are_cut_at_words_and_keep_the_counts() {
     assert_eq!(shown[5], "q quit  ? help  d drain  r ready");
     press(&mut view, 'p');
     assert_eq!(screen(&mut view, 40, 6)[1], "pool a-pool…ces: serving 1/1; 3 sessions");
+    assert_eq!(
+        screen(&mut view, 80, 6)[1],
+        "pool a-pool-with-a-long-n…-invoices: serving 1/1; 3 sessions, 0 new/s, 0 waiting"
+    );
     press(&mut view, 'p');
     assert_eq!(screen(&mut view, 40, 6)[1], "pool web: serving 2/2; 6 sessions");
     assert_eq!(screen(&mut view, 80, 6)[1], "pool web: serving 2/2; 6 sessions, 0 new/s, 0 waiting");
