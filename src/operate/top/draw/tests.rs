@@ -150,7 +150,8 @@ fn the_lines_above_are_cut_at_words_and_keep_the_counts() {
     let shown = screen(&mut view, 40, 6);
     assert_eq!(shown[0], "ringway 127.0.0.1:8404: running");
     assert_eq!(shown[1], "7 sessions; a-pool-wit…ices 1/1, web 2/2");
-    assert_eq!(shown[5], "q quit  ? help  d drain  r ready");
+    assert_eq!(shown[5], "q quit  ? help  d drain  1-2 of 3");
+    assert_eq!(screen(&mut view, 40, 9)[8], "q quit  ? help  d drain  r ready");
     press(&mut view, 'p');
     assert_eq!(screen(&mut view, 40, 6)[1], "pool a-pool…ces: serving 1/1; 3 sessions");
     assert_eq!(
