@@ -13,7 +13,8 @@ mod run;
 mod simulate;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Choice;
 
@@ -27,8 +28,8 @@ pub use simulate::{SimulateArgs, simulate};
 
 /// A layer-4 load balancer for Linux on io_uring.
 ///
-/// Accepts TCP connections and passes each to one of several backends, chosen by an algorithm and by what health checks
-/// have found out.
+/// Accepts TCP connections and the clients of UDP, and passes each to one of several backends, chosen by an algorithm and by
+/// what health checks have found out.
 #[derive(Debug, Parser)]
 #[command(name = "ringway", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
@@ -78,7 +79,30 @@ const WRONG: u8 = 2;
 
 /// Reads the command line; on wrong flags, `--help` and `--version` it prints and ends the process.
 pub fn parse() -> Cli {
-    Cli::parse()
+    parsed(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+fn parsed(line: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line).map_err(with_tip)
+}
+
+/// clap knows no command that is like one of three letters with two of them swapped.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    if error.get(ContextKind::SuggestedSubcommand).is_some() {
+        return error;
+    }
+    let command = Cli::command();
+    let like = command
+        .get_subcommands()
+        .map(|command| (strsim::osa_distance(typed, command.get_name()), command.get_name()))
+        .min()
+        .filter(|(distance, name)| *distance <= if name.len() > 4 { 2 } else { 1 });
+    if let Some((_, name)) = like {
+        let tip = ContextValue::Strings(vec![name.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, tip);
+    }
+    error
 }
 
 /// One of the words of a closed set.
@@ -94,12 +118,11 @@ mod tests {
     use super::*;
     use crate::config::{self, Algorithm};
     use crate::manual;
-    use clap::CommandFactory as _;
     use clap_complete::Shell;
 
     fn parsed(line: &str) -> Result<Command, String> {
         let args = line.split(' ').filter(|arg| !arg.is_empty());
-        Cli::try_parse_from(["ringway"].into_iter().chain(args))
+        super::parsed(["ringway"].into_iter().chain(args))
             .map(|cli| cli.command)
             .map_err(|error| error.to_string())
     }
@@ -155,6 +178,47 @@ mod tests {
     fn a_slip_in_a_flag_is_answered_with_the_right_one() {
         let error = parsed("run --listen 127.0.0.1:1 --bakend 127.0.0.1:2").unwrap_err();
         assert!(error.contains("a similar argument exists: '--backend'"), "{error}");
+    }
+
+    #[test]
+    fn a_slip_in_a_command_is_answered_with_the_right_one() {
+        for (typed, meant) in
+            [("rnu", "run"), ("tpo", "top"), ("kil", "kill"), ("drian", "drain"), ("stauts", "status")]
+        {
+            let error = parsed(typed).unwrap_err();
+            assert!(error.contains(&format!("similar subcommand exists: '{meant}'")), "{typed}: {error}");
+        }
+        let error = parsed("abcdefg").unwrap_err();
+        assert!(!error.contains("tip:"), "{error}");
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_is_answered_with_its_bounds() {
+        for (line, bounds) in [
+            ("weight a x", "write a whole number from 0 to 256"),
+            ("weight a -1", "write a whole number from 0 to 256"),
+            ("weight a 257", "write a whole number from 0 to 256"),
+            ("add-backend web 10.0.0.1:1 --weight 300", "write a whole number from 1 to 256"),
+            ("add-backend web 10.0.0.1:1 --weight -1", "write a whole number from 1 to 256"),
+            ("sessions --limit 0", "write a whole number from 1 to 1000"),
+            ("status --timeout 1ms", "write a time from 100ms to 10m"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains(bounds), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_sentence_of_the_help_is_broken_before_the_terminal_breaks_it() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = help.lines().collect();
+            for pair in lines.windows(2).filter(|pair| !pair[0].is_empty() && !pair[1].is_empty()) {
+                let indented = |line: &str| line.starts_with(' ');
+                let is_broken = !indented(pair[0]) && !indented(pair[1]);
+                assert!(!is_broken || pair[0].ends_with(['.', ':']), "{}: {pair:?}", command.get_name());
+            }
+        }
     }
 
     #[test]

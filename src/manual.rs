@@ -17,9 +17,15 @@ pub struct Page {
 
 const EXIT_STATUS: &[(&str, &str)] = &[
     ("0", "Stopped as asked; or, of a command that only looks, all is well."),
-    ("1", "Could not start, or could not go on. Standard error says why, and what to do."),
+    (
+        "1",
+        "Could not start, or could not go on; of a command for a running one: refused, not found, or not so in time. \
+         Standard error says why, and what to do.",
+    ),
     ("2", "The flags or the configuration are wrong."),
     ("3", "The kernel does not offer io_uring to this process."),
+    ("4", "Of a command for a running one: no ringway answers there, or its socket is not for this user."),
+    ("5", "Of ringway status --check: it answers, and clients should go elsewhere."),
     ("128 + signal", "A second signal ended it before the drain was over."),
 ];
 
@@ -166,12 +172,19 @@ fn list(roff: &mut Roff, heading: &str, rows: &[(&str, &str)]) {
     }
 }
 
-/// What stands below the help, line by line: examples, and tables.
+/// What stands below the help: examples and tables line by line, sentences as wide as the reader's terminal.
 fn as_written(roff: &mut Roff, command: &Command) {
     let Some(text) = command.get_after_help().map(ToString::to_string) else { return };
     roff.control("SH", ["EXAMPLES"]).control("nf", []);
     for line in text.trim_start_matches("Examples:").trim_start_matches('\n').lines() {
+        let is_sentence = line.contains(' ') && !line.starts_with(' ') && !line.ends_with(':');
+        if is_sentence {
+            roff.control("fi", []);
+        }
         roff.text([roman(line)]);
+        if is_sentence {
+            roff.control("nf", []);
+        }
     }
     roff.control("fi", []);
 }

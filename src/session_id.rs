@@ -1,6 +1,7 @@
 //! Session id: which session of this process, in one word.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// The worker that serves a session, and a number that it has there. None is given twice while the process lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +34,19 @@ impl fmt::Display for SessionId {
     }
 }
 
+impl FromStr for SessionId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<SessionId, ()> {
+        let (worker, number) = text.split_once('-').ok_or(())?;
+        let (worker, number) = (worker.parse::<u16>().map_err(drop)?, number.parse::<u64>().map_err(drop)?);
+        if number >> SessionId::NUMBER_BITS != 0 {
+            return Err(());
+        }
+        Ok(SessionId::new(usize::from(worker), number))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +56,9 @@ mod tests {
         let id = SessionId::new(1_023, (1 << SessionId::NUMBER_BITS) - 1);
         assert_eq!((id.worker(), id.number()), (1_023, 281_474_976_710_655));
         assert_eq!(SessionId::new(3, 17).to_string(), "3-17");
+        assert_eq!("3-17".parse(), Ok(SessionId::new(3, 17)));
+        for text in ["", "xx", "3", "3-", "-17", "70000-1", "0-281474976710656", "0--1"] {
+            assert_eq!(text.parse::<SessionId>(), Err(()), "{text}");
+        }
     }
 }

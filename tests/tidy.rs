@@ -144,7 +144,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("status", &["access", "config", "end", "queue", "stats", "table", "times"]),
     ("explain", &["config", "decision", "stats", "status", "table"]),
-    ("operate", &["admin", "status"]),
+    ("operate", &["admin", "session_id", "status"]),
     // BORDER: what crosses threads
     ("access", &["config", "lineage"]),
     ("arrivals", &["end", "table"]),

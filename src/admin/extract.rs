@@ -4,6 +4,8 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use serde::de::DeserializeOwned;
 
 use super::shapes::Problem;
@@ -19,6 +21,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             .await
             .map_err(|error: QueryRejection| Problem::malformed(error.body_text()))?;
         Ok(Params(params))
+    }
+}
+
+/// Where nothing is looked for behind the question mark, nothing may stand there: a slip must not read as an answer.
+pub(super) async fn no_params(request: Request, next: Next) -> Result<Response, Problem> {
+    match request.uri().query() {
+        None | Some("") => Ok(next.run(request).await),
+        Some(query) => {
+            let name = query.split(['=', '&']).next().unwrap_or_default();
+            Err(Problem::malformed(format!("there is no parameter {name:?} here; this takes none")))
+        }
     }
 }
 

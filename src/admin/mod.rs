@@ -162,10 +162,9 @@ impl Drop for Admin {
 }
 
 fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/healthz", get(api::health))
-        .route("/readyz", get(api::ready))
-        .route("/metrics", get(scrape))
+    // Behind the question mark these take nothing. What monitors ask, the page and what takes parameters of its own are not
+    // among them.
+    let plain = Router::new()
         .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/info", get(api::info))
         .route("/api/v1/listeners", get(api::listeners))
@@ -176,13 +175,19 @@ fn router(app: Arc<App>) -> Router {
             "/api/v1/pools/{pool}/backends/{backend}",
             patch(api::patch_backend).merge(delete(api::remove_backend)),
         )
-        .route("/api/v1/sessions", get(api::sessions))
         .route("/api/v1/sessions/{id}", delete(api::kill_session))
+        .route("/api/v1/config", get(api::config))
+        .route("/api/v1/events", get(events::events))
+        .route_layer(middleware::from_fn(extract::no_params));
+    Router::new()
+        .merge(plain)
+        .route("/healthz", get(api::health))
+        .route("/readyz", get(api::ready))
+        .route("/metrics", get(scrape))
+        .route("/api/v1/sessions", get(api::sessions))
         .route("/api/v1/decisions", get(api::decisions))
         .route("/api/v1/changes", get(api::changes))
-        .route("/api/v1/config", get(api::config))
         .route("/api/v1/reload", post(api::reload))
-        .route("/api/v1/events", get(events::events))
         .route("/", get(|| async { page("text/html; charset=utf-8", include_str!("page/index.html")) }))
         .route("/page.css", get(|| async { page("text/css; charset=utf-8", include_str!("page/page.css")) }))
         .route(

@@ -46,6 +46,9 @@ pub struct Readiness {
 pub struct Listener {
     /// Its name.
     pub name: String,
+    /// What it takes: `tcp` or `udp`.
+    #[serde(default)]
+    pub protocol: String,
     /// Where it accepts; ports in a row are one, as in `127.0.0.1:8000-8099`.
     pub addresses: Vec<String>,
     /// The pool that serves it.

@@ -2,9 +2,11 @@
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
+use crate::config::units;
 use crate::operate::{Address, Door, Failure, Form, Look};
 
 /// What every command over the admin API takes.
@@ -29,16 +31,20 @@ pub(super) struct Connection {
         help_heading = "Connection"
     )]
     pub(super) token_file: Option<PathBuf>,
+    /// How long each answer may take, 100ms to 10m [default: 30s; 5s of status --check]
+    #[arg(long, value_name = "TIME", value_parser = patience, help_heading = "Connection")]
+    pub(super) timeout: Option<Duration>,
     /// Print the JSON of the API as it is; mistakes as JSON on standard error
     #[arg(long)]
     pub(super) json: bool,
 }
 
 impl Connection {
-    pub(super) fn door(&self) -> Result<Door, Failure> {
+    /// Unless it was said how long an answer may take, it is this long.
+    pub(super) fn door(&self, preset: Duration) -> Result<Door, Failure> {
         // What is set to nothing is not set.
         let token_file = self.token_file.as_deref().filter(|path| !path.as_os_str().is_empty());
-        Door::new(self.admin.clone(), token_file)
+        Door::new(self.admin.clone(), token_file, self.timeout.unwrap_or(preset))
     }
 
     pub(super) fn form(&self) -> Form {
@@ -47,6 +53,12 @@ impl Connection {
             false => Form::Text(Look::on(terminal_width())),
         }
     }
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(600);
+    let time = units::duration(text).ok().filter(|time| bounds.contains(time));
+    time.ok_or_else(|| "write a time from 100ms to 10m".into())
 }
 
 /// Of standard output, if it is a terminal.

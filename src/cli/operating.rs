@@ -18,7 +18,7 @@ Examples:
   ringway status --check && echo send clients here
   ringway status --admin /run/ringway/admin.sock --json | jq .info.generation
 
-Exit status: 0 fine; 1 refused; 2 wrong usage; 4 no ringway answers there; 5 with --check: it answers, and clients
+Exit status: 0 fine; 1 refused; 2 wrong usage; 4 no ringway answers there; 5 with --check: it answers, and clients \
 should go elsewhere, because it drains or a pool is below admin.quorum.";
 
 const BACKENDS: &str = "\
@@ -27,17 +27,19 @@ Examples:
   ringway backends --pool web --troubled
 
 Columns:
-  STATE     what an operator wants (drain, maintenance) and what checks and sessions say
+  STATE     what an operator wants, then what checks and sessions say
   WEIGHT    its share; while it comes back, the part of it that it gets
   SESSIONS  now, of the most that it takes
   TOTAL     sessions that were connected
   FAILED    sessions that could not connect or got no answer
-  TIME      the response time that picks read; P99 of the same window";
+  TIME      what the algorithm compares: of few samples it is doubted and
+            lies between their figure and the pool's, so it can be above P99
+  P99       the 99th percentile as it was measured, in the same window";
 
 const SESSIONS: &str = "\
 Examples:
   ringway sessions
-  ringway sessions --pool web --backend a --limit 1000";
+  ringway sessions --backend web/a --limit 1000";
 
 const EXPLAIN: &str = "\
 Examples:
@@ -91,13 +93,15 @@ Holds until the file is read again.";
 const KILL: &str = "\
 Examples:
   ringway kill 0-17
-  ringway sessions --backend a --json | jq -r '.[].id' | xargs ringway kill";
+  ringway sessions --backend web/a --json | jq -r '.[].id' | xargs ringway kill
+
+Of several all that run are ended. Exit status: 1 if some did not run (any more); 2 if one is no id, and then none is ended.";
 
 const ADD: &str = "\
 Examples:
   ringway add-backend web 10.0.0.3:8080 --name c --weight 2
 
-It has the settings of its pool and is checked before it serves, as after a change of the file. Holds until the file is
+It has the settings of its pool and is checked before it serves, as after a change of the file. Holds until the file is \
 read again: write it there too.";
 
 const REMOVE: &str = "\
@@ -112,6 +116,15 @@ Examples:
   ringway reload
 
 A wrong file is refused whole, with every mistake (exit status 1), and everything stays as it is.";
+
+/// The bounds of what a backend can be given; the API has the same.
+const WEIGHT_MAX: u32 = 256;
+const CONNECTIONS_MAX: u32 = 10_000_000;
+
+/// How long an answer may take: a reload looks at names, files and sockets.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for what keepalived and others ask again and again.
+const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can be done with a ringway that runs.
 #[derive(Debug, Clone, Subcommand)]
@@ -205,11 +218,11 @@ pub struct SessionsArgs {
     /// Those of this pool
     #[arg(long, value_name = "POOL")]
     pub pool: Option<String>,
-    /// Those on this backend
-    #[arg(long, value_name = "BACKEND")]
+    /// Those on this backend; the name alone is enough
+    #[arg(long, value_name = "POOL/BACKEND")]
     pub backend: Option<String>,
     /// So many at most
-    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = whole(1, 1000), allow_negative_numbers = true)]
     pub limit: u32,
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -219,7 +232,7 @@ pub struct SessionsArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArgs {
     /// So many at most
-    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = whole(1, 256), allow_negative_numbers = true)]
     pub limit: u32,
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -229,7 +242,7 @@ pub struct ExplainArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ChangesArgs {
     /// So many at most
-    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = whole(1, 256), allow_negative_numbers = true)]
     pub limit: u32,
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -262,7 +275,7 @@ pub struct WeightArgs {
     #[arg(value_name = "POOL/BACKEND")]
     pub backend: String,
     /// Its share against the other weights of the pool; with 0 it gets nothing
-    #[arg(value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(0..=256))]
+    #[arg(value_name = "WEIGHT", value_parser = whole(0, WEIGHT_MAX), allow_negative_numbers = true)]
     pub weight: u32,
     #[command(flatten)]
     pub(super) connection: Connection,
@@ -304,10 +317,10 @@ pub struct AddArgs {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Its share against the other weights of the pool [default: 1]
-    #[arg(long, value_name = "WEIGHT")]
+    #[arg(long, value_name = "WEIGHT", value_parser = whole(1, WEIGHT_MAX), allow_negative_numbers = true)]
     pub weight: Option<u32>,
     /// Sessions that it takes at once [default: no limit]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = whole(1, CONNECTIONS_MAX), allow_negative_numbers = true)]
     pub max_connections: Option<u32>,
     /// It only stands by
     #[arg(long)]
@@ -346,13 +359,17 @@ pub fn operate(operation: &Operation) -> ExitCode {
 
 fn carry_out(operation: &Operation) -> Result<(), Failure> {
     let connection = operation.connection();
-    let (door, form) = (connection.door()?, connection.form());
+    let patience = match operation {
+        Operation::Status(args) if args.check => CHECK_PATIENCE,
+        _ => PATIENCE,
+    };
+    let (door, form) = (connection.door(patience)?, connection.form());
     let text = match operation {
         Operation::Status(args) if args.check => operate::check(&door, form)?,
         Operation::Status(_) => operate::status(&door, form)?,
         Operation::Top(args) => {
             return match form {
-                Form::Json => top::stream(&door, args.interval),
+                Form::Json => top::stream(&door, args.pool.as_deref(), args.interval),
                 Form::Text(_) => top::top(door, args.pool.clone(), args.interval),
             };
         }
@@ -421,6 +438,14 @@ impl Operation {
             Operation::RemoveBackend(args) => &args.connection,
             Operation::Reload(args) => &args.connection,
         }
+    }
+}
+
+/// A whole number in these bounds.
+fn whole(min: u32, max: u32) -> impl Fn(&str) -> Result<u32, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+        number.ok_or_else(|| format!("write a whole number from {min} to {max}"))
     }
 }
 

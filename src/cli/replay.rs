@@ -17,7 +17,7 @@ Examples:
   ringway replay record record.1 record.2 --algorithms round-robin,least-response-time
   ringway replay record --pool api --speed 2
 
-A file is written while `ringway run` has server.record in its configuration. Files of the same
+A file is written while `ringway run` has server.record in its configuration. Files of the same \
 run may be given together, in any order.
 
 Tables:

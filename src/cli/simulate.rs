@@ -31,8 +31,8 @@ Columns:
   FAILED       sessions that nobody served, or that died with their backend
   TROUBLED     the part of the picks that went to the backends with the trouble
 
-What chooses is the real thing; the clock, the clients and the backends are a model. So it
-tells how the algorithms differ under the same load, and nothing about the network or how
+What chooses is the real thing; the clock, the clients and the backends are a model. So it \
+tells how the algorithms differ under the same load, and nothing about the network or how \
 fast ringway is. The same seed gives the same table.";
 
 /// `ringway simulate`

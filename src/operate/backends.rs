@@ -98,14 +98,14 @@ pub(super) fn is_fine(backend: &Backend) -> bool {
 /// What an operator wants goes before what checks say; both are told where they differ.
 pub(super) fn state(backend: &Backend) -> Cell {
     let (mode, state) = (backend.mode.as_str(), backend.state.as_str());
-    match (mode, state) {
-        ("ready", "up") if backend.backup => Cell::new("up, backup", Tone::Good),
-        ("ready", "up") => Cell::new("up", Tone::Good),
-        ("ready", "down") => Cell::new("down", Tone::Bad),
-        ("ready", other) => Cell::new(other, Tone::Odd),
-        ("maintenance", _) | (_, "up") => Cell::new(mode, Tone::Odd),
-        _ => Cell::new(format!("{mode}, {state}"), Tone::Odd),
-    }
+    let (words, tone) = match (mode, state) {
+        ("ready", "up") => ("up".to_owned(), Tone::Good),
+        ("ready", "down") => ("down".to_owned(), Tone::Bad),
+        ("ready", other) => (other.to_owned(), Tone::Odd),
+        ("maintenance", _) | (_, "up") => (mode.to_owned(), Tone::Odd),
+        _ => (format!("{mode}, {state}"), Tone::Odd),
+    };
+    Cell::new(if backend.backup { words + ", backup" } else { words }, tone)
 }
 
 /// With the part of it that holds while the backend comes back.
@@ -137,14 +137,15 @@ mod tests {
         web.backends[1].max_connections = Some(50);
         web.backends[2].state = "down".into();
         web.backends[2].mode = "drain".into();
+        web.backends[2].backup = true;
         web.backends[2].reason = "Connection refused".into();
         web.backends[2].response_time_us = None;
         let shown = listed(&[web], Look::default());
         let expected = "\
-POOL  BACKEND  ADDRESS        STATE        SINCE    WEIGHT  SESSIONS  TOTAL  FAILED    TIME     P99  REASON
-web   a        10.0.0.1:8080  up             75s         1         3    100       2  1.23ms  9.88ms  3 checks passed
-web   standby  10.0.0.1:8080  up, backup     75s  30% of 1      3/50    100       2  1.23ms  9.88ms  3 checks passed
-web   c        10.0.0.1:8080  drain, down    75s         1         3    100       2       -  9.88ms  Connection refused
+POOL  BACKEND  ADDRESS        STATE                SINCE    WEIGHT  SESSIONS  TOTAL  FAILED    TIME     P99  REASON
+web   a        10.0.0.1:8080  up                     75s         1         3    100       2  1.23ms  9.88ms  3 checks passed
+web   standby  10.0.0.1:8080  up, backup             75s  30% of 1      3/50    100       2  1.23ms  9.88ms  3 checks passed
+web   c        10.0.0.1:8080  drain, down, backup    75s         1         3    100       2       -  9.88ms  Connection refused
 ";
         assert_eq!(shown, expected);
     }

@@ -43,6 +43,11 @@ pub(super) const fn words(heading: &'static str, least: usize) -> Column {
     Column { heading, side: Side::Left, least: Some(least), rank: 0 }
 }
 
+/// Words that are cut only once every column that may go has gone.
+pub(super) const fn whole(heading: &'static str) -> Column {
+    words(heading, usize::MAX)
+}
+
 /// Words that are short.
 pub(super) const fn word(heading: &'static str) -> Column {
     Column { heading, side: Side::Left, least: None, rank: 0 }
@@ -157,16 +162,24 @@ fn line(columns: &[Column], cells: &[Cell], fit: &[(usize, usize)], look: Look) 
 }
 
 /// So much of a text as there is room for. The middle goes, because names differ at their ends; of the name of a host the end
-/// does, because it differs before its first dot.
+/// does, because it differs before its first dot, and of a sentence too. Of POOL/BACKEND the pool gives way first.
 pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
+    }
+    if let Some((pool, backend)) = text.split_once('/').filter(|_| !text.contains(' ')) {
+        match width.checked_sub(backend.width() + 1) {
+            _ if pool.is_empty() => {}
+            None => return cut(backend, width),
+            Some(0) => return format!("{CUT}{backend}"),
+            Some(room) => return format!("{}/{backend}", cut(pool, room)),
+        }
     }
     let room = width.saturating_sub(1);
     let is_host = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && !text.contains(' ')
         && text.find('.').is_some_and(|dot| dot <= room);
-    let tail_max = if is_host { 0 } else { room / 3 };
+    let tail_max = if is_host || text.contains(' ') { 0 } else { room / 3 };
     let tail: String = {
         let mut taken = 0;
         let last: Vec<char> = text
@@ -212,12 +225,12 @@ longer  12345  refused
     }
 
     #[test]
-    fn where_there_is_no_room_the_longest_words_are_cut_in_the_middle() {
+    fn where_there_is_no_room_the_longest_words_are_cut() {
         let rows = [row("a-backend-with-a-long-name-1", 1, "the connection was refused by it")];
         let shown = table(&COLUMNS, &rows, Look { colour: false, width: Some(40) });
         let expected = "\
 NAME              COUNT  WHY
-a-backend-…ame-1      1  the connec…y it
+a-backend-…ame-1      1  the connection…
 ";
         assert_eq!(shown, expected);
         assert!(shown.lines().all(|line| line.chars().count() <= 40));
@@ -236,6 +249,26 @@ a-backend-…ame-1      1  the connec…y it
         assert_eq!(places(24), [(0, 17), (1, 5)]);
         assert_eq!(places(12), [(0, 12)]);
         assert_eq!(places(1), [(0, 4)]);
+    }
+
+    #[test]
+    fn what_is_to_be_read_whole_stays_so_until_nothing_more_can_go() {
+        let columns = [words("NAME", 6), number("COUNT").rank(1), whole("WHY")];
+        let rows = [row("a-backend-1", 1, "refused by the other end")];
+        assert_eq!(fit(&columns, &rows, Some(40)), [(0, 7), (1, 5), (2, 24)]);
+        assert_eq!(fit(&columns, &rows, Some(36)), [(0, 10), (2, 24)]);
+        assert_eq!(fit(&columns, &rows, Some(20)), [(0, 6), (2, 12)]);
+    }
+
+    #[test]
+    fn of_a_pool_and_its_backend_the_pool_gives_way() {
+        let text = "a-pool-with-a-long-name/127.0.0.1:8080";
+        assert_eq!(cut(text, 30), "a-pool-wit…name/127.0.0.1:8080");
+        assert_eq!(cut(text, 16), "…/127.0.0.1:8080");
+        assert_eq!(cut(text, 15), "…127.0.0.1:8080");
+        assert_eq!(cut(text, 14), "127.0.0.1:8080");
+        assert_eq!(cut(text, 10), "127.0.…080");
+        assert_eq!(cut("/run/ringway/app.sock", 10), "/run/r…ock");
     }
 
     #[test]

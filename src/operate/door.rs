@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{self, Runtime};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::address::Address;
 use super::failure::Failure;
@@ -29,8 +29,6 @@ use crate::admin::shapes::Problem;
 
 /// How long the way there may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long an answer may take: a reload looks at names, files and sockets.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest answer that is read: the sessions of a large machine, many times over.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Where a change says who wants it: over the loopback a peer has no other name.
@@ -41,6 +39,8 @@ const USER_HEADER: &str = "x-ringway-user";
 pub struct Door {
     address: Address,
     token: Option<HeaderValue>,
+    /// How long an answer may take, with the way there.
+    patience: Duration,
     runtime: Runtime,
 }
 
@@ -52,18 +52,18 @@ pub(super) struct Answer {
 }
 
 impl Door {
-    /// To this address, with the token in this file.
+    /// To this address, with the token in this file; each answer may take so long.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or has no token in it.
-    pub fn new(address: Address, token_file: Option<&Path>) -> Result<Door, Failure> {
+    pub fn new(address: Address, token_file: Option<&Path>, patience: Duration) -> Result<Door, Failure> {
         let token = token_file.map(token).transpose()?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::Output(format!("no runtime for the request: {error}")))?;
-        Ok(Door { address, token, runtime })
+        Ok(Door { address, token, patience, runtime })
     }
 
     /// Where it leads.
@@ -95,23 +95,39 @@ impl Door {
     /// What an answer means.
     pub(super) fn understood<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(body).map_err(|error| {
-            Failure::NoAnswer(format!(
-                "what answers at {} is no ringway, or one of another version: {error}; try --json, or the command of its version",
-                self.address
-            ))
+            if error.is_data() {
+                let cure = "try --json, or the command of its version";
+                Failure::NoAnswer(format!(
+                    "at {} is a ringway of another version: {error}; {cure}",
+                    self.address
+                ))
+            } else {
+                self.no_ringway(&error)
+            }
         })
+    }
+
+    fn no_ringway(&self, why: &dyn Display) -> Failure {
+        let cure = "is this the address in [admin] (--admin or RINGWAY_ADMIN)?";
+        Failure::NoAnswer(format!(
+            "what answers at {} is not the admin API of a ringway: {why}; {cure}",
+            self.address
+        ))
     }
 
     /// One request, whatever is said to it.
     pub(super) fn ask(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
         let request = self.request(method, path, body)?;
+        let deadline = Instant::now() + self.patience;
         self.runtime.block_on(async {
             match &self.address {
                 Address::Port(address) => {
-                    self.exchange(self.reach(TcpStream::connect(address)).await?, request).await
+                    let stream = self.reach(TcpStream::connect(address), deadline).await?;
+                    self.exchange(stream, request, deadline).await
                 }
                 Address::Socket(path) => {
-                    self.exchange(self.reach(UnixStream::connect(path)).await?, request).await
+                    let stream = self.reach(UnixStream::connect(path), deadline).await?;
+                    self.exchange(stream, request, deadline).await
                 }
             }
         })
@@ -148,13 +164,17 @@ impl Door {
             .map_err(|error| Failure::Wrong(format!("the request is not valid: {error}")))
     }
 
-    async fn reach<S>(&self, connecting: impl Future<Output = io::Result<S>>) -> Result<S, Failure> {
+    async fn reach<S>(
+        &self,
+        connecting: impl Future<Output = io::Result<S>>,
+        deadline: Instant,
+    ) -> Result<S, Failure> {
         let nobody = |why: &dyn Display| {
             let cure =
                 "is it running with [admin], and is this the address of it (--admin or RINGWAY_ADMIN)?";
             Failure::NoAnswer(format!("no ringway answers at {}: {why}; {cure}", self.address))
         };
-        match timeout(CONNECT_TIMEOUT, connecting).await {
+        match timeout_at(deadline.min(Instant::now() + CONNECT_TIMEOUT), connecting).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(Failure::NoAnswer(format!(
@@ -165,17 +185,22 @@ impl Door {
                 )))
             }
             Ok(Err(error)) => Err(nobody(&said(&error))),
-            Err(_) => Err(nobody(&format_args!("no connection within {CONNECT_TIMEOUT:?}"))),
+            Err(_) => {
+                Err(nobody(&format_args!("no connection within {:?}", self.patience.min(CONNECT_TIMEOUT))))
+            }
         }
     }
 
-    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Failure>
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+        deadline: Instant,
+    ) -> Result<Answer, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let broken = |why: &dyn Display| {
-            Failure::NoAnswer(format!("what answers at {} does not answer as a ringway: {why}", self.address))
-        };
+        let broken = |why: &dyn Display| self.no_ringway(why);
         let exchange = async {
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
@@ -186,17 +211,21 @@ impl Door {
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
             Ok(Answer { status, body: body.map_err(|error| broken(&error))?.to_bytes() })
         };
-        match timeout(ANSWER_TIMEOUT, exchange).await {
+        match timeout_at(deadline, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(broken(&format_args!("nothing within {ANSWER_TIMEOUT:?}"))),
+            Err(_) => Err(Failure::NoAnswer(format!(
+                "nothing came from {} within {:?}: the process there is stopped or overloaded, or is no ringway; --timeout waits longer",
+                self.address, self.patience
+            ))),
         }
     }
 
     /// The body, unless it says why there is none.
     fn done(&self, answer: Answer) -> Result<Bytes, Failure> {
         let Answer { status, body } = answer;
+        let is_json = matches!(body.trim_ascii_start().first(), None | Some(b'{' | b'['));
         if status.is_success() {
-            return Ok(body);
+            return if is_json { Ok(body) } else { Err(self.no_ringway(&"it sends no JSON")) };
         }
         let problem: Option<Problem> = serde_json::from_slice(&body).ok();
         match (status, problem) {
@@ -212,10 +241,7 @@ impl Door {
                 Err(Failure::Refused(Problem { title, detail, status: status.as_u16() }))
             }
             (_, Some(problem)) => Err(Failure::Refused(problem)),
-            (_, None) => Err(Failure::NoAnswer(format!(
-                "what answers at {} is no ringway, or one of another version: it says {status}",
-                self.address
-            ))),
+            (_, None) => Err(self.no_ringway(&format_args!("it says {status}"))),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::form::Form;
 use super::target::Target;
 use super::units::count;
 use crate::admin::shapes::{Backend, BackendPatch, Mode, NewBackend, Pool, PoolPatch};
+use crate::session_id::SessionId;
 
 /// Between two looks while it waits.
 const LOOK: Duration = Duration::from_millis(200);
@@ -79,25 +80,47 @@ pub fn set_algorithm(door: &Door, pool: &str, algorithm: &str, form: Form) -> Re
     Ok(format!("{}: {} until the file is read again\n", pool.name, pool.algorithm))
 }
 
-/// Ends sessions, one after the other.
+/// Ends sessions, one after the other. One that is not there does not keep the others alive: sessions end by themselves
+/// between the list and this.
 ///
 /// # Errors
 ///
-/// The first one that is not there.
+/// What is no id, before any is ended; or, at the end, those that were not there.
 pub fn kill(
     door: &Door,
     ids: &[String],
     form: Form,
     say: &mut dyn FnMut(&str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    if let Some(wrong) = ids.iter().find(|id| id.parse::<SessionId>().is_err()) {
+        return Err(Failure::Wrong(format!(
+            "{wrong:?} is no session: an id is worker and number, such as 0-17; `ringway sessions` lists those that run"
+        )));
+    }
+    let mut missing = Vec::new();
     for id in ids {
-        let body = door.order_plainly(Method::DELETE, &format!("/api/v1/sessions/{}", part(id)))?;
+        let body = match door.order_plainly(Method::DELETE, &format!("/api/v1/sessions/{}", part(id))) {
+            Ok(body) => body,
+            Err(Failure::Refused(problem)) if problem.status == 404 && ids.len() > 1 => {
+                missing.push(id.as_str());
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         say(&match form {
             Form::Json => as_it_came(&body),
             Form::Text(_) => format!("session {id}: ended\n"),
         })?;
     }
-    Ok(())
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::NotFound(format!(
+        "{} of {} have ended before, or never were: {}; `ringway sessions` lists those that run",
+        missing.len(),
+        count(ids.len() as u64, "session"),
+        missing.join(", ")
+    )))
 }
 
 /// Adds a backend to a pool.
@@ -167,10 +190,9 @@ fn await_empty(door: &Door, target: &Target, wait: Duration, deadline: Instant) 
         }
         if Instant::now() >= deadline {
             return Err(Failure::Late(format!(
-                "{}: {} after {wait:?}; it still drains: wait longer, see `ringway sessions --backend {}`, or end them with `ringway kill`",
+                "{0}: {1} after {wait:?}; it still drains: wait longer, see `ringway sessions --backend {0}`, or end them with `ringway kill`",
                 target.shown(),
                 count(active, "session"),
-                target.backend
             )));
         }
         thread::sleep(LOOK.min(deadline.saturating_duration_since(Instant::now())));

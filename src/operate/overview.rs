@@ -7,11 +7,11 @@ use hyper::Method;
 
 use super::as_it_came;
 use super::backends::is_fine;
-use super::columns::{Cell, number, table, word, words};
+use super::columns::{Cell, number, table, whole, word, words};
 use super::door::Door;
 use super::failure::Failure;
 use super::form::{Form, Look, Tone, harmless};
-use super::units::{age, bytes, count, rate};
+use super::units::{age, bytes, count, rate, without_number};
 use crate::admin::shapes::{Backend, Info, Listener, Pool, Readiness};
 
 /// How long it looks to see how many sessions come.
@@ -191,9 +191,9 @@ impl Overview {
         let columns = [
             words("NOT SERVING", 24),
             word("STATE"),
-            number("SINCE"),
-            number("SESSIONS"),
-            words("REASON", 12),
+            number("SINCE").rank(2),
+            number("SESSIONS").rank(1),
+            whole("REASON"),
         ];
         let row = |(pool, backend): &(&Pool, &Backend)| {
             vec![
@@ -201,7 +201,7 @@ impl Overview {
                 super::backends::state(backend),
                 Cell::plain(age(backend.since_seconds)),
                 Cell::plain(backend.active),
-                Cell::plain(&backend.reason),
+                Cell::plain(reason(backend, look)),
             ]
         };
         let shown = &troubled[..troubled.len().min(TROUBLED_MAX)];
@@ -221,6 +221,11 @@ fn rates(before: &[Listener], now: &[Listener], apart: Duration) -> Vec<f64> {
         Some(now.accepted.saturating_sub(before.accepted) as f64 / apart.as_secs_f64().max(0.001))
     };
     now.iter().map(|listener| rate(listener).unwrap_or(0.0)).collect()
+}
+
+/// A terminal has no room for what says the same twice.
+fn reason(backend: &Backend, look: Look) -> &str {
+    if look.width.is_some() { without_number(&backend.reason) } else { &backend.reason }
 }
 
 /// Of many the first.

@@ -10,6 +10,9 @@ use super::form::{Form, Look, Tone};
 use super::units::count;
 use crate::admin::shapes::{Reload, ReloadChange};
 
+/// The kind of what only a new process takes up.
+const AT_RESTART: &str = "at restart";
+
 /// Whether it is only to be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
@@ -44,22 +47,33 @@ fn told(reload: &Reload, how: How, look: Look) -> String {
         text += &table(&columns, &reload.changes.iter().map(row).collect::<Vec<_>>(), look);
         text.push('\n');
     }
-    let changes = match reload.changes.len() {
+    let sum = sum(&reload.changes);
+    text += &match how {
+        How::Done => format!("configuration {} is in force: {sum}\n", reload.generation),
+        How::Dry => format!("the file is right: {sum}; nothing was done\n"),
+    };
+    text
+}
+
+/// What was done, and what a reload cannot do: that comes again each time, until a restart.
+fn sum(changes: &[ReloadChange]) -> String {
+    let waiting = changes.iter().filter(|change| change.kind == AT_RESTART).count();
+    let done = match changes.len() - waiting {
         0 => "nothing changes".to_owned(),
         number => count(number as u64, "change"),
     };
-    text += &match how {
-        How::Done => format!("configuration {} is in force: {changes}\n", reload.generation),
-        How::Dry => format!("the file is right: {changes}; nothing was done\n"),
-    };
-    text
+    match waiting {
+        0 => done,
+        1 => format!("{done}, 1 waits for a restart"),
+        number => format!("{done}, {number} wait for a restart"),
+    }
 }
 
 fn kind(kind: &str) -> Cell {
     let tone = match kind {
         "added" => Tone::Good,
         "removed" => Tone::Bad,
-        "at restart" => Tone::Odd,
+        AT_RESTART => Tone::Odd,
         _ => Tone::Plain,
     };
     Cell::new(kind, tone)
@@ -96,11 +110,16 @@ CHANGE      WHAT                 HOW
 at restart  server               workers: 2 -> 4
 removed     pool web, backend b  at 10.0.0.2:8080; 7 sessions
 
-configuration 4 is in force: 2 changes
+configuration 4 is in force: 1 change, 1 waits for a restart
 ";
         assert_eq!(told(&reload, How::Done, Look::default()), expected);
         let dry = told(&reload, How::Dry, Look::default());
-        assert!(dry.ends_with("\nthe file is right: 2 changes; nothing was done\n"), "{dry}");
+        assert!(
+            dry.ends_with("\nthe file is right: 1 change, 1 waits for a restart; nothing was done\n"),
+            "{dry}"
+        );
+        let waiting = [change("at restart", "server", "workers: 2 -> 4", None), reload.changes[0].clone()];
+        assert_eq!(sum(&waiting), "nothing changes, 2 wait for a restart");
         let nothing = Reload { generation: 3, changes: Vec::new() };
         assert_eq!(
             told(&nothing, How::Dry, Look::default()),

@@ -26,7 +26,7 @@ pub(super) fn pool(name: &str, backends: &[&str]) -> Pool {
 
 pub(super) fn listener() -> Listener {
     let listener = json!({
-        "name": "web", "addresses": ["127.0.0.1:8000", "[::1]:8000"], "pool": "web", "accepted": 1234, "active": 7,
+        "name": "web", "protocol": "tcp", "addresses": ["127.0.0.1:8000", "[::1]:8000"], "pool": "web", "accepted": 1234, "active": 7,
         "ends": {"complete": 1220, "client-reset": 7}, "bytes_to_backend": 1_048_576, "bytes_to_client": 5_000_000
     });
     serde_json::from_value(listener).unwrap()

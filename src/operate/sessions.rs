@@ -23,10 +23,11 @@ pub struct Which {
 ///
 /// # Errors
 ///
-/// Nobody answers.
+/// Nobody answers, or there is no such pool or backend.
 pub fn sessions(door: &Door, which: &Which, form: Form) -> Result<String, Failure> {
     let mut path = format!("/api/v1/sessions?limit={}", which.limit);
-    for (key, value) in [("pool", &which.pool), ("backend", &which.backend)] {
+    let (pool, backend) = names(which)?;
+    for (key, value) in [("pool", pool), ("backend", backend)] {
         if let Some(value) = value {
             path += &format!("&{key}={}", part(value));
         }
@@ -41,6 +42,24 @@ pub fn sessions(door: &Door, which: &Which, form: Form) -> Result<String, Failur
     Ok(text)
 }
 
+/// A backend may be given with its pool.
+fn names(which: &Which) -> Result<(Option<&str>, Option<&str>), Failure> {
+    let pool = which.pool.as_deref();
+    let Some((of, backend)) = which.backend.as_deref().and_then(|typed| typed.split_once('/')) else {
+        return Ok((pool, which.backend.as_deref()));
+    };
+    let typed = which.backend.as_deref().unwrap_or_default();
+    if of.is_empty() || backend.is_empty() {
+        return Err(Failure::Wrong(format!("{typed:?}: write POOL/BACKEND, such as web/a")));
+    }
+    match pool {
+        Some(pool) if pool != of => Err(Failure::Wrong(format!(
+            "--pool {pool} and --backend {typed} are of two pools; give one of them"
+        ))),
+        _ => Ok((Some(of), Some(backend))),
+    }
+}
+
 fn listed(sessions: &[Session], look: Look) -> String {
     if sessions.is_empty() {
         return "no sessions\n".into();
@@ -52,8 +71,8 @@ fn listed(sessions: &[Session], look: Look) -> String {
         words("POOL", 8).rank(6),
         words("BACKEND", 21),
         word("STAGE").rank(3),
-        number("AGE"),
-        number("IDLE").rank(1),
+        number("AGE").rank(1),
+        number("IDLE").rank(2),
         number("TO BACKEND").rank(5),
         number("TO CLIENT").rank(4),
     ];
@@ -86,6 +105,22 @@ fn stage(stage: &str) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backend_may_be_given_with_its_pool() {
+        let which = |pool: Option<&str>, backend: Option<&str>| Which {
+            limit: 1,
+            pool: pool.map(str::to_owned),
+            backend: backend.map(str::to_owned),
+        };
+        assert_eq!(names(&which(None, Some("web/a"))).unwrap(), (Some("web"), Some("a")));
+        assert_eq!(names(&which(Some("web"), Some("web/a"))).unwrap(), (Some("web"), Some("a")));
+        assert_eq!(names(&which(Some("web"), Some("a"))).unwrap(), (Some("web"), Some("a")));
+        assert_eq!(names(&which(None, Some("a"))).unwrap(), (None, Some("a")));
+        for (pool, backend) in [(Some("db"), "web/a"), (None, "/a"), (None, "web/")] {
+            assert_eq!(names(&which(pool, Some(backend))).unwrap_err().exit_status(), 2, "{backend}");
+        }
+    }
 
     #[test]
     fn every_session_has_a_line() {

@@ -50,6 +50,11 @@ pub(super) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Without the number that Rust puts behind errors of the system.
+pub(super) fn without_number(reason: &str) -> &str {
+    reason.split(" (os error").next().unwrap_or(reason)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

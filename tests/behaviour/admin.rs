@@ -83,6 +83,7 @@ fn it_tells_what_runs_and_what_is_counted() {
         (&json!(2), &json!(1), &json!("running"))
     );
     let listeners = get(&ringway, "/api/v1/listeners");
+    assert_eq!(listeners[0]["protocol"], "tcp");
     assert_eq!((&listeners[0]["accepted"], &listeners[0]["active"]), (&json!(1), &json!(1)));
     assert_eq!(listeners[0]["addresses"][0], ringway.address().to_string());
     let pool = get(&ringway, "/api/v1/pools/test");
@@ -113,7 +114,14 @@ fn a_session_can_be_found_and_ended() {
     assert_eq!(sessions.as_array().unwrap().len(), 2);
     let session = sessions.as_array().unwrap().iter().find(|one| one["client"] == address.as_str()).unwrap();
     assert_eq!((&session["stage"], &session["bytes_to_backend"]), (&json!("relaying"), &json!(5)));
-    assert_eq!(get(&ringway, "/api/v1/sessions?pool=nowhere"), json!([]));
+    for (query, words) in [
+        ("pool=nowhere", "there is no pool \"nowhere\"; there are test"),
+        ("backend=nobody", "no pool has a backend \"nobody\"; there are test/a"),
+        ("pool=test&backend=nobody", "pool test has no backend \"nobody\"; it has a"),
+    ] {
+        let answer = ask(&ringway, "GET", &format!("/api/v1/sessions?{query}"), &Value::Null);
+        assert_eq!((answer.status, answer.json()["detail"].as_str()), (404, Some(words)), "{query}");
+    }
 
     let path = format!("/api/v1/sessions/{}", session["id"].as_str().unwrap());
     assert_eq!(ask_with(&ringway, "DELETE", &path, "X-Ringway-User: ada\r\n", "").status, 204);
@@ -208,6 +216,13 @@ fn what_cannot_be_done_is_refused_with_the_reason_and_changes_nothing() {
         ("POST", "/api/v1/reload", Value::Null, 409, "--config FILE"),
         ("GET", "/api/v1/sessions?limit=0", Value::Null, 400, "from 1 to 1000"),
         ("GET", "/api/v1/changes?limit=x", Value::Null, 400, "limit"),
+        ("GET", "/api/v1/changes?limits=1", Value::Null, 400, "unknown field `limits`"),
+        ("GET", "/api/v1/sessions?foo=1", Value::Null, 400, "unknown field `foo`"),
+        ("POST", "/api/v1/reload?dryrun=true", Value::Null, 400, "unknown field `dryrun`"),
+        ("GET", "/api/v1/info?foo=1", Value::Null, 400, "no parameter \"foo\" here"),
+        ("GET", "/api/v1/pools/test?foo", Value::Null, 400, "no parameter \"foo\" here"),
+        ("GET", "/api/v1/events?x=1&y=2", Value::Null, 400, "no parameter \"x\" here"),
+        ("DELETE", "/api/v1/sessions/xx", Value::Null, 404, "an id is worker and number, such as 0-17"),
         ("DELETE", "/api/v1/sessions/0-999999999999999999", Value::Null, 404, "no session"),
         ("PUT", one, Value::Null, 405, "method"),
         ("GET", "/api/v2/pools", Value::Null, 404, "openapi.json"),

@@ -52,6 +52,7 @@ fn backend(backend: &config::Backend) -> Setting {
 
 /// Whether it is only to be tried.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct How {
     /// Only says what would change.

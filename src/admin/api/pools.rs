@@ -34,6 +34,7 @@ pub(crate) async fn listeners(app: Shared) -> Answer<Vec<Listener>> {
         let refused = Refused::ALL.into_iter().map(turned_away).collect();
         Listener {
             name: spec.name.clone(),
+            protocol: spec.protocol.word().to_owned(),
             addresses: crate::config::spans(&generation.addresses[place]),
             pool: generation.config.pools[spec.pool].name.clone(),
             accepted: sum(|one| &one.accepted),

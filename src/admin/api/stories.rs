@@ -19,6 +19,7 @@ const DECISIONS_MAX: usize = 1_000;
 
 /// How many.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HowMany {
     /// So many at most, 1 to 256.

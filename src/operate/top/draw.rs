@@ -1,18 +1,20 @@
 //! Draw: the view on a terminal of whatever size.
 
+mod foot;
+mod heads;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::figures::Figures;
-use super::view::{Message, Prompt, View, Wanted};
-use crate::admin::shapes::{Backend, Mode};
-use crate::operate::backends::{is_fine, sessions, state, weight};
+use super::view::View;
+use crate::admin::shapes::Backend;
+use crate::operate::backends::{sessions, state, weight};
 use crate::operate::columns::{Cell, Column, Side, cut, fit, number, word, words};
-use crate::operate::form::{Tone, harmless};
-use crate::operate::units::{age, count, micros, rate};
+use crate::operate::form::Tone;
+use crate::operate::units::{age, micros, rate};
 
 /// The columns in the order in which they stand.
 const COLUMNS: [Column; 11] = [
@@ -29,21 +31,22 @@ const COLUMNS: [Column; 11] = [
     words("REASON", 20).rank(8),
 ];
 
+/// None is longer than a narrow terminal is wide.
 const HELP: [&str; 14] = [
-    "up, down, k, j     select a backend",
-    "page up, page down a page further",
-    "g, G               the first, the last",
-    "p                  the next pool alone, then all",
+    "up, down, j, k  select a backend",
+    "page up, down   a page further",
+    "g, G            the first, the last",
+    "p               next pool, then all",
     "",
-    "d                  drain: no new sessions",
-    "r                  ready: serve",
-    "m                  maintenance: no sessions, no checks",
-    "+, -               another weight",
-    "                   y or Enter does it, others do not",
+    "d               drain: no new sessions",
+    "r               ready: serve",
+    "m               no sessions, no checks",
+    "+, -            another weight",
+    "                y or Enter does it",
     "",
-    "?                  this",
-    "q, Ctrl-C          leave",
-    "NEW/s, FAIL/s      in the last second",
+    "?               this",
+    "q, Ctrl-C       leave",
+    "NEW/s, FAIL/s   in the last second",
 ];
 
 /// Draws all of it. The view learns how many lines there were room for.
@@ -54,72 +57,18 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View) {
         frame.render_widget(Paragraph::new(words), area);
         return;
     }
+    let width = usize::from(area.width);
+    // Which keys there are stands in one line, and tells how many there is room for: it is made after that is known.
+    let asked = foot::foot(view, width).len() as u16;
     let [head, table, foot] =
-        Layout::vertical([Constraint::Length(2), Constraint::Min(0), Constraint::Length(1)]).areas(area);
-    frame.render_widget(Paragraph::new(heads(view)), head);
+        Layout::vertical([Constraint::Length(2), Constraint::Min(0), Constraint::Length(asked)]).areas(area);
+    frame.render_widget(Paragraph::new(heads::heads(view, width)), head);
     view.scroll(usize::from(table.height.saturating_sub(1)));
     frame.render_widget(Paragraph::new(lines(view, table)), table);
-    frame.render_widget(Paragraph::new(foot_line(view, foot.width)), foot);
+    frame.render_widget(Paragraph::new(foot::foot(view, width)), foot);
     if view.shows_help {
         help(frame, area);
     }
-}
-
-fn heads(view: &View) -> Vec<Line<'_>> {
-    let mut first = vec![Span::styled("ringway ", bold()), Span::raw(&view.address)];
-    let Some(figures) = &view.figures else {
-        first.push(Span::raw(": asking ..."));
-        return vec![Line::from(first), lost(view).unwrap_or_default()];
-    };
-    let info = &figures.info;
-    let (state_style, waiting) =
-        (style(if info.state == "running" { Tone::Good } else { Tone::Odd }), figures.waiting());
-    first.extend([
-        Span::raw(": "),
-        Span::styled(&info.state, state_style),
-        Span::raw(format!(
-            ", up {}, configuration {}, version {}",
-            age(info.uptime_seconds),
-            info.generation,
-            info.version
-        )),
-    ]);
-    let second = lost(view).unwrap_or_else(|| {
-        let mut spans = vec![Span::raw(format!(
-            "{}, {} new/s, {waiting} waiting; serving: ",
-            count(figures.active(), "session"),
-            rate(view.rates.accepted),
-        ))];
-        spans.extend(pools(figures, view.pool.as_deref()));
-        Line::from(spans)
-    });
-    vec![Line::from(first), second]
-}
-
-/// How many of each pool serve, the one that is shown alone first.
-fn pools<'f>(figures: &'f Figures, only: Option<&str>) -> Vec<Span<'f>> {
-    let shown = figures.pools.iter().filter(|pool| only.is_none_or(|only| only == pool.name));
-    let mut spans = Vec::new();
-    for pool in shown {
-        let up = pool.backends.iter().filter(|backend| is_fine(backend)).count();
-        let tone = match up {
-            0 => Tone::Bad,
-            up if up < pool.backends.len() => Tone::Odd,
-            _ => Tone::Good,
-        };
-        if !spans.is_empty() {
-            spans.push(Span::raw(", "));
-        }
-        spans.push(Span::raw(format!("{} ", pool.name)));
-        spans.push(Span::styled(format!("{up}/{}", pool.backends.len()), style(tone)));
-    }
-    spans
-}
-
-fn lost(view: &View) -> Option<Line<'_>> {
-    let why = view.lost.as_ref()?;
-    let old = if view.figures.is_some() { "old figures: " } else { "" };
-    Some(Line::styled(format!("{old}{}", harmless(why)), style(Tone::Bad)))
 }
 
 /// The headings and the lines that there is room for.
@@ -188,38 +137,6 @@ fn filled(mut line: Line<'static>, width: u16) -> Line<'static> {
     let spare = usize::from(width).saturating_sub(line.width());
     line.push_span(Span::raw(" ".repeat(spare)));
     line
-}
-
-/// What is asked, or what became of it, or which keys there are.
-fn foot_line(view: &View, width: u16) -> Line<'static> {
-    let fitting = |text: &str| cut(&harmless(text), usize::from(width));
-    match (&view.prompt, &view.message) {
-        (Some(prompt), _) => Line::styled(fitting(&question(prompt)), bold().fg(Color::Yellow)),
-        (None, Some(Message::Done(words))) => Line::styled(fitting(words), style(Tone::Good)),
-        (None, Some(Message::Refused(words))) => Line::styled(fitting(words), style(Tone::Bad)),
-        (None, None) => {
-            let keys = "q quit  ? help  d drain  r ready  m maint  +- weight  p pool";
-            let shown = match (view.rows().len(), view.room) {
-                (rows, room) if rows > room => {
-                    format!("{}  {}-{} of {rows}", keys, view.first + 1, (view.first + room).min(rows))
-                }
-                _ => keys.to_owned(),
-            };
-            Line::styled(shown, style(Tone::Quiet))
-        }
-    }
-}
-
-fn question(prompt: &Prompt) -> String {
-    let (target, sessions) = (prompt.target.shown(), count(prompt.sessions, "session"));
-    match prompt.wanted {
-        Wanted::Mode(Mode::Drain) => format!("drain {target}? {sessions} may go on (y/n)"),
-        Wanted::Mode(Mode::Maintenance) => {
-            format!("maintenance of {target}? {sessions} may go on, no checks (y/n)")
-        }
-        Wanted::Mode(Mode::Ready) => format!("{target} ready? (y/n)"),
-        Wanted::Weight { now, next } => format!("weight of {target}: {now} -> {next}? (+/- changes it, y/n)"),
-    }
 }
 
 fn help(frame: &mut Frame<'_>, area: Rect) {

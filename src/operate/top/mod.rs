@@ -18,7 +18,7 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::door::Door;
+use super::door::{Door, part};
 use super::failure::Failure;
 use news::News;
 use view::{Step, View};
@@ -71,6 +71,7 @@ fn run(
     // Not joined: it may be waiting for an answer when somebody leaves, and holds nothing that has to be put back.
     thread::Builder::new().name("news".into()).spawn(move || news::fetch(&door, interval, &orders, &tell))?;
     let mut seen = Instant::now();
+    let mut heard = seen;
     let mut is_stale = true;
     while !asked_to_leave.load(Ordering::Relaxed) {
         loop {
@@ -81,6 +82,7 @@ fn run(
                     if matches!(one, News::Figures(_)) {
                         seen = now;
                     }
+                    heard = now;
                     view.take(one, apart);
                     is_stale = true;
                 }
@@ -90,6 +92,7 @@ fn run(
                 }
             }
         }
+        is_stale |= view.wait(heard.elapsed(), interval);
         if std::mem::take(&mut is_stale) {
             terminal.draw(|frame| draw::draw(frame, &mut view))?;
         }
@@ -113,15 +116,20 @@ fn run(
 ///
 /// # Errors
 ///
-/// Nobody answers.
-pub fn stream(door: &Door, interval: Duration) -> Result<(), Failure> {
+/// Nobody answers, or there is no such pool.
+pub fn stream(door: &Door, pool: Option<&str>, interval: Duration) -> Result<(), Failure> {
     loop {
         let next = Instant::now() + interval;
         let mut line = String::from("{");
         for what in ["info", "listeners", "pools"] {
-            let body = door.get(&format!("/api/v1/{what}"))?;
+            let of_one = pool.filter(|_| what == "pools");
+            let path = of_one.map_or_else(|| what.to_owned(), |pool| format!("pools/{}", part(pool)));
+            let body = door.get(&format!("/api/v1/{path}"))?;
             let comma = if line.len() > 1 { "," } else { "" };
-            line += &format!("{comma}\"{what}\":{}", String::from_utf8_lossy(&body).trim());
+            let json = String::from_utf8_lossy(&body);
+            // One pool is a list, too: whoever reads it needs not know how it was asked for.
+            let json = if of_one.is_some() { format!("[{}]", json.trim()) } else { json.trim().to_owned() };
+            line += &format!("{comma}\"{what}\":{json}");
         }
         line += "}\n";
         match io::stdout().write_all(line.as_bytes()) {

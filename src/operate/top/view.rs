@@ -12,6 +12,9 @@ use crate::operate::target::Target;
 /// The heaviest that a backend can be.
 const WEIGHT_MAX: u32 = 256;
 
+/// How late figures may be before it is told.
+const SILENCE: Duration = Duration::from_millis(900);
+
 /// What is on the screen.
 #[derive(Debug)]
 pub(super) struct View {
@@ -20,6 +23,8 @@ pub(super) struct View {
     pub(super) rates: Rates,
     /// Why there are no newer figures.
     pub(super) lost: Option<String>,
+    /// For so many seconds nothing has come, no refusal either.
+    pub(super) silent: Option<u64>,
     /// The pool that is shown; all of them unless there is one.
     pub(super) pool: Option<String>,
     pub(super) selected: Option<Target>,
@@ -71,6 +76,7 @@ impl View {
             figures: None,
             rates: Rates::default(),
             lost: None,
+            silent: None,
             pool,
             selected: None,
             first: 0,
@@ -105,13 +111,22 @@ impl View {
                     None => Rates::default(),
                 };
                 self.figures = Some(*figures);
-                self.lost = None;
+                // That nobody answered is over.
+                if self.lost.take().is_some() && matches!(self.message, Some(Message::Refused(_))) {
+                    self.message = None;
+                }
                 self.stay_in_bounds();
             }
             News::Lost(why) => self.lost = Some(why),
             News::Done(words) => self.message = Some(Message::Done(words)),
             News::Refused(words) => self.message = Some(Message::Refused(words)),
         }
+    }
+
+    /// Takes that nothing has come for so long, where something should in this interval. Whether that is another picture.
+    pub(super) fn wait(&mut self, silent: Duration, interval: Duration) -> bool {
+        let late = (silent > interval + SILENCE).then_some(silent.as_secs());
+        std::mem::replace(&mut self.silent, late) != late
     }
 
     /// What is gone cannot stay selected, or asked about.
@@ -284,6 +299,33 @@ mod tests {
         // An answer is no command: q does not leave here, it says no.
         assert_eq!(press(&mut view, "mq"), Step::Stay);
         assert_eq!(press(&mut view, "q"), Step::Quit);
+    }
+
+    #[test]
+    fn what_nobody_answered_is_forgotten_when_somebody_does() {
+        let mut view = view(&[("web", &["a"])]);
+        let figures = view.figures.clone().unwrap();
+        let seen = || News::Figures(Box::new(figures.clone()));
+        view.take(News::Refused("no ringway answers".into()), Duration::ZERO);
+        view.take(News::Lost("no ringway answers".into()), Duration::ZERO);
+        view.take(seen(), Duration::from_secs(1));
+        assert_eq!((&view.message, &view.lost), (&None, &None));
+        // Another refusal is read until a key.
+        view.take(News::Refused("there is no such backend".into()), Duration::ZERO);
+        view.take(seen(), Duration::from_secs(1));
+        assert!(view.message.is_some());
+    }
+
+    #[test]
+    fn silence_is_told_second_by_second() {
+        let mut view = view(&[("web", &["a"])]);
+        let interval = Duration::from_secs(1);
+        let mut told = |millis| (view.wait(Duration::from_millis(millis), interval), view.silent);
+        assert_eq!(told(1_500), (false, None));
+        assert_eq!(told(2_100), (true, Some(2)));
+        assert_eq!(told(2_200), (false, Some(2)));
+        assert_eq!(told(3_000), (true, Some(3)));
+        assert_eq!(told(0), (true, None));
     }
 
     #[test]

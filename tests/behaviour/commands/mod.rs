@@ -124,6 +124,104 @@ fn what_is_looked_at_is_told_to_people_and_to_scripts() {
 }
 
 #[test]
+fn a_slip_in_a_name_never_reads_as_no_sessions() {
+    let (a, b) = (TestBackend::echo(), TestBackend::echo());
+    let ringway = administered(&[a.address, b.address], |_| {});
+    let admin = admin_of(&ringway);
+    let mut client = ringway.connect();
+    assert_echo(&mut client, b"hello");
+    let json = ask(&admin, "sessions --json").json();
+    let (id, backend) = (json[0]["id"].as_str().unwrap(), json[0]["backend"].as_str().unwrap());
+    let other = if backend == "a" { "b" } else { "a" };
+    for names in [format!("--backend test/{backend}"), format!("--pool test --backend {backend}")] {
+        assert_eq!(ask(&admin, &format!("sessions {names} --json")).json()[0]["id"], id, "{names}");
+    }
+    assert_eq!(ask(&admin, &format!("sessions --backend test/{other}")).fine(), "no sessions\n");
+    for (line, status, words) in [
+        ("sessions --pool nope", 1, "there is no pool \"nope\"; there are test\n"),
+        ("sessions --backend nope", 1, "no pool has a backend \"nope\"; there are test/a, test/b\n"),
+        ("sessions --backend test/nope", 1, "pool test has no backend \"nope\"; it has a, b\n"),
+        ("sessions --backend nope/a", 1, "there is no pool \"nope\"; there are test\n"),
+        ("sessions --pool web --backend test/a", 2, "--pool web and --backend test/a are of two pools"),
+    ] {
+        let said = ask(&admin, line);
+        assert_eq!((said.status, said.out.as_str()), (status, ""), "{line}: {said:?}");
+        assert!(said.err.starts_with(words), "{line}: {said:?}");
+    }
+    let top = ask(&admin, "top --json --pool nope");
+    let problem: Value = serde_json::from_str(&top.err).unwrap();
+    assert_eq!((top.status, &problem["detail"]), (1, &"there is no pool \"nope\"; there are test".into()));
+    // What is removed and not gone is found by its name.
+    ask(&admin, &format!("remove-backend test/{backend}")).fine();
+    let left = ask(&admin, &format!("sessions --backend test/{backend} --json")).json();
+    assert_eq!(left[0]["id"], id);
+    drop(client);
+    ringway.finish();
+}
+
+#[test]
+fn of_several_sessions_those_that_run_are_ended_and_the_others_are_named() {
+    let a = TestBackend::echo();
+    let ringway = administered(&[a.address], |_| {});
+    let admin = admin_of(&ringway);
+    let mut client = ringway.connect();
+    assert_echo(&mut client, b"hello");
+    let id = ask(&admin, "sessions --json").json()[0]["id"].as_str().unwrap().to_owned();
+    let no_id = ask(&admin, &format!("kill {id} xx"));
+    assert_eq!((no_id.status, no_id.out.as_str()), (2, ""), "{no_id:?}");
+    assert!(
+        no_id.err.starts_with("\"xx\" is no session: an id is worker and number, such as 0-17"),
+        "{no_id:?}"
+    );
+    assert_echo(&mut client, b"it lives");
+    let said = ask(&admin, &format!("kill 0-99999 {id}"));
+    assert_eq!((said.status, said.out), (1, format!("session {id}: ended\n")));
+    assert!(
+        said.err.starts_with("1 of 2 sessions have ended before, or never were: 0-99999"),
+        "{}",
+        said.err
+    );
+    drop(read_until_broken(&mut client));
+    let alone = ask(&admin, "kill 0-99999");
+    let expected = "there is no session \"0-99999\": it has ended, or never was; `ringway sessions`";
+    assert!(alone.status == 1 && alone.err.starts_with(expected), "{alone:?}");
+    ringway.finish();
+}
+
+#[test]
+fn a_process_that_does_not_answer_is_not_waited_for_longer_than_was_said() {
+    let silent = listen(any_port());
+    let address = silent.local_addr().unwrap();
+    for line in ["status --check --timeout 200ms", "backends --timeout 200ms", "top --timeout 200ms"] {
+        let said = ask(&address.to_string(), line);
+        assert_eq!((said.status, said.out.as_str()), (4, ""), "{line}: {said:?}");
+        assert!(
+            said.err.starts_with(&format!("nothing came from {address} within 200ms")),
+            "{line}: {said:?}"
+        );
+    }
+}
+
+#[test]
+fn top_for_scripts_has_the_pool_that_was_asked_for() {
+    let ringway = administered(&[TestBackend::named("a").address], |_| {});
+    let mut top = command(&format!("top --json --pool test --admin {}", admin_of(&ringway)))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(top.stdout.take().unwrap()));
+    let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(line["pools"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&line["pools"][0]["name"], &line["listeners"][0]["protocol"]),
+        (&"test".into(), &"tcp".into())
+    );
+    top.kill().unwrap();
+    top.wait().unwrap();
+    ringway.finish();
+}
+
+#[test]
 fn backends_are_drained_and_come_back_and_it_is_told_who_wanted_it() {
     let (a, b) = (TestBackend::named("a"), TestBackend::named("b"));
     let ringway = administered(&[a.address, b.address], |_| {});
@@ -263,6 +361,13 @@ fn the_file_is_read_again_or_refused_with_every_mistake() {
     assert_eq!(json["status"], 422);
     write(&(backend("a", a.address) + &backend("b", b.address)));
     assert_eq!(ask(&admin, "reload").fine(), format!("{planned}configuration 2 is in force: 1 change\n"));
+    // What only a restart takes up is no change that was made, however often the file is read.
+    write(&(backend("a", a.address) + &backend("b", b.address) + "[server]\nworkers = 3\n"));
+    for _ in 0..2 {
+        let waiting = ask(&admin, "reload").fine();
+        let sum = "\nconfiguration 2 is in force: nothing changes, 1 waits for a restart\n";
+        assert!(waiting.starts_with("CHANGE") && waiting.ends_with(sum), "{waiting}");
+    }
     ringway.stop();
 }
 
@@ -282,6 +387,11 @@ fn the_exit_status_tells_scripts_what_is_wrong() {
         "status --admin nowhere",
         "sessions --limit 0",
         "weight test/a 257",
+        "weight test/a -1",
+        "weight test/a x",
+        "add-backend test 127.0.0.1:1 --weight 300",
+        "kill xx",
+        "status --timeout 1ms",
         "drain",
         "drain /a",
         "top --interval 1ms",
@@ -311,7 +421,11 @@ fn where_no_ringway_answers_it_says_so() {
         no_socket.status == 4 && no_socket.err.contains("/nowhere/admin.sock: No such file"),
         "{no_socket:?}"
     );
-    // Others that answer are not taken for one.
+    // Others that answer are not taken for one, whatever they say.
+    let page = TestBackend::new(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>");
+    });
     let web = TestBackend::new(|mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno");
@@ -321,11 +435,13 @@ fn where_no_ringway_answers_it_says_so() {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"SSH-2.0-x\r\n");
     });
-    for somebody in [&web, &other] {
+    for somebody in [&web, &other, &page] {
         for line in ["status", "backends --json", "status --check"] {
             let said = ask(&somebody.address.to_string(), line);
             assert_eq!((said.status, said.out.as_str()), (4, ""), "{line}: {said:?}");
-            assert!(said.err.contains("what answers at"), "{line}: {said:?}");
+            let expected =
+                format!("what answers at {} is not the admin API of a ringway: ", somebody.address);
+            assert!(said.err.contains(&expected), "{line}: {said:?}");
         }
     }
 }

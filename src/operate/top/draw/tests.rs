@@ -7,6 +7,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Modifier;
 
+use super::super::figures::Figures;
 use super::super::news::News;
 use super::*;
 use crate::operate::sample;
@@ -110,6 +111,72 @@ fn what_is_asked_stands_in_the_last_line() {
     press(&mut view, '+');
     press(&mut view, '+');
     assert_eq!(screen(&mut view, 80, 6)[5], "weight of web/a: 1 -> 3? (+/- changes it, y/n)");
+}
+
+const LONG: &str = "a-pool-with-a-long-name-for-payments-and-invoices";
+
+#[test]
+fn in_a_question_the_pool_gives_way_and_never_the_backend() {
+    let mut view = view(figures(&[(LONG, &["127.0.0.1:8094"])]));
+    press(&mut view, 'd');
+    assert_eq!(
+        screen(&mut view, 80, 6)[5],
+        "drain a-pool-with-a-long-n…d-invoices/127.0.0.1:8094? 3 sessions may go on (y/n)"
+    );
+    let shown = screen(&mut view, 40, 8);
+    assert_eq!(shown[6..], ["drain a-p…s/127.0.0.1:8094? 3 sessions", "may go on (y/n)"]);
+}
+
+#[test]
+fn what_was_refused_has_the_lines_that_it_needs() {
+    let mut view = view(figures(&[("web", &["a"])]));
+    view.take(
+        News::Refused("weight: value is too large (300), at most 256 is allowed".into()),
+        Duration::ZERO,
+    );
+    assert_eq!(
+        screen(&mut view, 40, 6)[4..],
+        ["weight: value is too large (300), at", "most 256 is allowed"]
+    );
+}
+
+#[test]
+fn the_lines_above_are_cut_at_words_and_keep_the_counts() {
+    let mut view = view(figures(&[(LONG, &["a"]), ("web", &["b", "c"])]));
+    assert_eq!(
+        screen(&mut view, 80, 6)[1],
+        "7 sessions, 0 new/s, 0 waiting; serving: a-pool-with-a-lon…invoices 1/1, web 2/2"
+    );
+    let shown = screen(&mut view, 40, 6);
+    assert_eq!(shown[0], "ringway 127.0.0.1:8404: running");
+    assert_eq!(shown[1], "7 sessions; a-pool-wit…ices 1/1, web 2/2");
+    assert_eq!(shown[5], "q quit  ? help  d drain  1-2 of 3");
+    assert_eq!(screen(&mut view, 40, 9)[8], "q quit  ? help  d drain  r ready");
+    press(&mut view, 'p');
+    assert_eq!(screen(&mut view, 40, 6)[1], "pool a-pool…ces: serving 1/1; 3 sessions");
+    assert_eq!(
+        screen(&mut view, 80, 6)[1],
+        "pool a-pool-with-a-long-n…-invoices: serving 1/1; 3 sessions, 0 new/s, 0 waiting"
+    );
+    press(&mut view, 'p');
+    assert_eq!(screen(&mut view, 40, 6)[1], "pool web: serving 2/2; 6 sessions");
+    assert_eq!(screen(&mut view, 80, 6)[1], "pool web: serving 2/2; 6 sessions, 0 new/s, 0 waiting");
+}
+
+#[test]
+fn of_too_many_pools_the_sum_is_told() {
+    let names: Vec<String> = (0..20).map(|n| format!("pool-{n}")).collect();
+    let pools: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), &["a", "b"][..])).collect();
+    let mut view = view(figures(&pools));
+    assert_eq!(screen(&mut view, 80, 6)[1], "7 sessions, 0 new/s, 0 waiting; serving: 40/40 of 20 pools");
+    assert_eq!(screen(&mut view, 40, 6)[1], "7 sessions; serving: 40/40 of 20 pools");
+}
+
+#[test]
+fn a_process_that_says_nothing_does_not_look_alive() {
+    let mut view = view(figures(&[("web", &["a"])]));
+    assert!(view.wait(Duration::from_secs(2), Duration::from_secs(1)));
+    assert_eq!(screen(&mut view, 80, 6)[1], "old figures: no answer for 2s");
 }
 
 #[test]
