@@ -62,6 +62,12 @@ pub struct Listener {
     /// Connections that were not let in, by why; they are not among those above.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,
+    /// Clients in the kernel's queues, whom nobody has accepted yet; 0 over UDP and of a Unix socket.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Clients, or over UDP datagrams, that the kernel dropped because a queue was full.
+    #[serde(default)]
+    pub queue_drops: u64,
     /// Bytes from clients; of sessions that run, up to two seconds ago.
     pub bytes_to_backend: u64,
     /// Bytes to clients, likewise.

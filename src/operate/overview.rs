@@ -81,6 +81,7 @@ impl Overview {
         let mut text = self.process(look);
         text.push('\n');
         text += &self.listeners(look);
+        text += &self.turned_away(look);
         text.push('\n');
         text += &self.pools(look);
         text += &self.troubled(look);
@@ -141,6 +142,29 @@ impl Overview {
             ]
         };
         table(&columns, &self.listeners.iter().zip(&self.rates).map(row).collect::<Vec<_>>(), look)
+    }
+
+    /// Clients whom nobody serves, by listener; nothing when there are none.
+    fn turned_away(&self, look: Look) -> String {
+        let mut text = String::new();
+        for listener in &self.listeners {
+            let Listener { name, waiting, queue_drops, refused, .. } = listener;
+            let refused: Vec<String> = refused
+                .iter()
+                .filter(|(_, count)| **count > 0)
+                .map(|(reason, count)| format!("{count} {}", harmless(reason)))
+                .collect();
+            let parts = [
+                (!refused.is_empty()).then(|| format!("refused {}", refused.join(", "))),
+                (*waiting > 0).then(|| format!("{waiting} wait in the kernel's queue")),
+                (*queue_drops > 0).then(|| format!("{queue_drops} dropped by a full queue")),
+            ];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
+            if !parts.is_empty() {
+                text += &format!("{}: {}\n", harmless(name), Tone::Odd.paint(&parts.join("; "), look));
+            }
+        }
+        text
     }
 
     fn pools(&self, look: Look) -> String {
@@ -275,6 +299,18 @@ web   least-connections        2         2         6        0    200       4
         before[0].accepted -= 10;
         now[1].name = "new".into();
         assert_eq!(rates(&before, &now, Duration::from_millis(500)), [20.0, 0.0]);
+    }
+
+    #[test]
+    fn who_is_turned_away_is_told_by_reason() {
+        let mut overview = overview();
+        let listener = &mut overview.listeners[0];
+        listener.refused =
+            [("denied", 5), ("full", 0), ("rate", 29)].map(|(why, count)| (why.into(), count)).into();
+        (listener.waiting, listener.queue_drops) = (2, 7);
+        let expected = "MiB\nweb: refused 5 denied, 29 rate; 2 wait in the kernel's queue; 7 dropped by a full queue\n\nPOOL";
+        let shown = overview.told(Look::default());
+        assert!(shown.contains(expected), "{shown}");
     }
 
     #[test]

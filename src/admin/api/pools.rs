@@ -41,6 +41,8 @@ pub(crate) async fn listeners(app: Shared) -> Answer<Vec<Listener>> {
             active: sum(|one| &one.active),
             ends,
             refused,
+            waiting: sum(|one| &one.waiting),
+            queue_drops: sum(|one| &one.queue_drops),
             bytes_to_backend: sum(|one| &one.bytes_to_backend),
             bytes_to_client: sum(|one| &one.bytes_to_client),
         }
