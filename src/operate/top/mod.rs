@@ -8,6 +8,7 @@ mod news;
 mod view;
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, TryRecvError};
@@ -25,6 +26,9 @@ use view::{Step, View};
 
 /// How long a key, a signal or news may wait to be seen.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long it may take to leave.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Shows the backends, in this interval anew, until somebody leaves. The terminal is as it was afterwards, also after a panic
 /// or a signal.
@@ -50,6 +54,8 @@ pub fn top(door: Door, pool: Option<String>, interval: Duration) -> Result<(), F
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&asked_to_leave)).map_err(no_terminal)?;
     }
+    let leaving = Arc::clone(&asked_to_leave);
+    thread::Builder::new().name("leave".into()).spawn(move || leave_anyway(&leaving)).map_err(no_terminal)?;
     let mut view = View::new(door.address().to_string(), pool);
     view.take(News::Figures(Box::new(first)), Duration::ZERO);
     // Has a panic restore the terminal, too.
@@ -57,6 +63,16 @@ pub fn top(door: Door, pool: Option<String>, interval: Duration) -> Result<(), F
     let ended = run(terminal, door, view, interval, &asked_to_leave);
     ratatui::restore();
     ended.map_err(|error| Failure::Output(format!("the terminal is gone: {error}")))
+}
+
+/// Ends the process when it was asked to leave and does not. Of a terminal that is gone crossterm reads one error after the
+/// other and never comes back from it, so the signal that says so would not be seen, and a core would be busy for ever.
+fn leave_anyway(asked_to_leave: &AtomicBool) {
+    while !asked_to_leave.load(Ordering::Relaxed) {
+        thread::sleep(LOOK);
+    }
+    thread::sleep(LEAVE);
+    process::exit(1);
 }
 
 fn run(

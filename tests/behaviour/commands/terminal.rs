@@ -149,6 +149,25 @@ fn top_gives_the_terminal_back_when_it_is_ended_and_goes_on_when_nobody_answers(
 }
 
 #[test]
+fn top_ends_with_its_terminal() {
+    let ringway = administered(&[TestBackend::named("a").address], |_| {});
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let terminal = Terminal::run(&format!(
+        "sh -c 'echo $$ >{}; exec {} top --interval 100ms --admin {}'",
+        pid.display(),
+        env!("CARGO_BIN_EXE_ringway"),
+        admin_of(&ringway)
+    ));
+    terminal.await_shown("q quit");
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    drop(terminal);
+    let process = std::path::PathBuf::from(format!("/proc/{}/exe", pid.trim()));
+    await_that("it has ended", || std::fs::read_link(&process).is_err());
+    ringway.finish();
+}
+
+#[test]
 fn without_a_terminal_there_is_no_top() {
     let ringway = administered(&[TestBackend::named("a").address], |_| {});
     let said = super::ask(&admin_of(&ringway), "top");
