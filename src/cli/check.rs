@@ -16,8 +16,8 @@ Examples:
   ringway check --config ringway.toml
   ringway check --config new.toml && mv new.toml ringway.toml
 
-Run it on the machine that is to run ringway: users, groups, interfaces and files that the file names have to be there. A folder
-that is not there is a warning, because a service manager may make it at the start.
+Run it on the machine that is to run ringway: users, groups, interfaces and files that the file names have to be there.
+A folder that is not there is a warning, because a service manager may make it at the start.
 
 Exit status: 0 if the file is right, 2 if it is not. Warnings do not change it.";
 

@@ -115,7 +115,7 @@ fn a_session_can_be_found_and_ended() {
     let session = sessions.as_array().unwrap().iter().find(|one| one["client"] == address.as_str()).unwrap();
     assert_eq!((&session["stage"], &session["bytes_to_backend"]), (&json!("relaying"), &json!(5)));
     for (query, words) in [
-        ("pool=nowhere", "there is no pool \"nowhere\"; there are test"),
+        ("pool=nowhere", "there is no pool \"nowhere\"; the only one is test"),
         ("backend=nobody", "no pool has a backend \"nobody\"; there are test/a"),
         ("pool=test&backend=nobody", "pool test has no backend \"nobody\"; it has a"),
     ] {

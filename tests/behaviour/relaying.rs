@@ -391,8 +391,6 @@ fn a_slow_reader_stops_the_reading_and_gets_every_byte_later() {
         taken += count;
     }
     assert!(taken < SIZE / 2, "{taken} bytes were taken from the backend and nobody read them");
-    let carried = ringway.totals().bytes_to_client;
-    assert_eq!(carried, 0, "totals are added when a session ends");
     assert!(read_all(&mut client) == Noise::new(3).bytes(SIZE), "bytes were lost or altered");
     drop(client);
     assert_eq!(ringway.finish().ended(End::Complete), 1);

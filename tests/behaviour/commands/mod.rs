@@ -138,10 +138,10 @@ fn a_slip_in_a_name_never_reads_as_no_sessions() {
     }
     assert_eq!(ask(&admin, &format!("sessions --backend test/{other}")).fine(), "no sessions\n");
     for (line, status, words) in [
-        ("sessions --pool nope", 1, "there is no pool \"nope\"; there are test\n"),
+        ("sessions --pool nope", 1, "there is no pool \"nope\"; the only one is test\n"),
         ("sessions --backend nope", 1, "no pool has a backend \"nope\"; there are test/a, test/b\n"),
         ("sessions --backend test/nope", 1, "pool test has no backend \"nope\"; it has a, b\n"),
-        ("sessions --backend nope/a", 1, "there is no pool \"nope\"; there are test\n"),
+        ("sessions --backend nope/a", 1, "there is no pool \"nope\"; the only one is test\n"),
         ("sessions --pool web --backend test/a", 2, "--pool web and --backend test/a are of two pools"),
     ] {
         let said = ask(&admin, line);
@@ -150,7 +150,10 @@ fn a_slip_in_a_name_never_reads_as_no_sessions() {
     }
     let top = ask(&admin, "top --json --pool nope");
     let problem: Value = serde_json::from_str(&top.err).unwrap();
-    assert_eq!((top.status, &problem["detail"]), (1, &"there is no pool \"nope\"; there are test".into()));
+    assert_eq!(
+        (top.status, &problem["detail"]),
+        (1, &"there is no pool \"nope\"; the only one is test".into())
+    );
     // What is removed and not gone is found by its name.
     ask(&admin, &format!("remove-backend test/{backend}")).fine();
     let left = ask(&admin, &format!("sessions --backend test/{backend} --json")).json();
