@@ -34,19 +34,25 @@ pub fn decisions(config: &Config, table: &BackendTable, stats: &Stats) -> String
 
 fn one(text: &mut String, config: &Config, table: &BackendTable, decision: &Decision, now: Duration) {
     let pool = &config.pools[decision.pool];
-    let chosen = decision.chosen.map_or("nobody", |id| &table.backends[id.index()].name);
+    let end = match (decision.chosen, decision.outcome) {
+        (Some(id), end) => format!("{}, {}", table.backends[id.index()].name, outcome(end)),
+        (None, end) => outcome(end),
+    };
+    let client = if decision.client.is_unspecified() {
+        "of a Unix socket".to_owned()
+    } else {
+        decision.client.to_string()
+    };
     let attempt = match decision.tried {
         0 => String::new(),
         tried => format!(", attempt {}", tried + 1),
     };
     let _ = writeln!(
         text,
-        "{} ago, client {}, pool {} ({}){attempt}: {chosen}, {}",
+        "{} ago, client {client}, pool {} ({}){attempt}: {end}",
         span(now.saturating_sub(decision.at)),
-        decision.client,
         pool.name,
         pool.algorithm.word(),
-        outcome(decision.outcome)
     );
     let shown = &decision.candidates[..decision.candidates.len().min(CANDIDATES_MAX)];
     let name = |candidate: &Candidate| table.backends[candidate.id.index()].name.chars().count();
@@ -139,5 +145,29 @@ mod tests {
     one     sessions     3  time  1.20ms  left out: tried before
 ";
         assert_eq!(rest, expected);
+    }
+    #[test]
+    fn who_finds_nobody_and_has_no_address_is_told_of_in_words() {
+        let text = "[[listener]]\nname = 'a'\nbind = 'unix:/a'\npool = 'web'\n[[pool]]\nname = 'web'\n\
+                    [[pool.backend]]\naddress = '127.0.0.1:8080'\n";
+        let config = crate::config::parse("test", text).unwrap();
+        let table = BackendTable::first(&config.pools, Instant::now());
+        let stats = Stats::new(1, 1, 1);
+        stats.workers[0].decisions.note(Decision {
+            at: stats.begun.elapsed(),
+            client: Ipv4Addr::UNSPECIFIED.into(),
+            pool: 0,
+            tried: 0,
+            candidates: Vec::new(),
+            candidates_total: 0,
+            chosen: None,
+            outcome: Outcome::Nobody,
+        });
+        let shown = decisions(&config, &table, &stats);
+        assert!(
+            shown
+                .ends_with(" ago, client of a Unix socket, pool web (round-robin): nobody could be picked\n"),
+            "{shown}"
+        );
     }
 }

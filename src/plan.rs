@@ -218,8 +218,20 @@ fn differences(before: &Section, next: &Section) -> Vec<(&'static str, String)> 
     }
     let value = |section: &Section, name| section.value(name).unwrap_or_else(|| "-".into());
     let differs = |name: &&'static str| value(before, name) != value(next, name);
-    let told = |name| (name, format!("{name} {} -> {}", value(before, name), value(next, name)));
+    let told = |name| {
+        let routes = (name == "route").then(|| routes(before.values(name), next.values(name))).flatten();
+        (name, routes.unwrap_or_else(|| format!("{name} {} -> {}", value(before, name), value(next, name))))
+    };
     names.into_iter().filter(differs).map(told).collect()
+}
+
+/// Which routes go and which come; nothing when they have changed places only.
+fn routes(before: &[(&str, String)], next: &[(&str, String)]) -> Option<String> {
+    let lacks = |all: &[(&str, String)], one: &str| all.iter().all(|(_, other)| other != one);
+    let gone = before.iter().filter(|(_, one)| lacks(next, one)).map(|(_, one)| format!("without [{one}]"));
+    let new = next.iter().filter(|(_, one)| lacks(before, one)).map(|(_, one)| format!("with [{one}]"));
+    let parts: Vec<String> = gone.chain(new).collect();
+    (!parts.is_empty()).then(|| format!("routes {}", parts.join(", ")))
 }
 
 /// A configuration as it is in force after a reload: what only a new process can have stays as it was.
@@ -311,6 +323,27 @@ removed     pool api, backend b  at 127.0.0.1:11; its sessions may go on for 10m
         let text = plan(&parse(BEFORE), &parse(NEXT)).to_string();
         let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(squeeze(&text), squeeze(expected));
+    }
+
+    #[test]
+    fn of_routes_those_are_told_that_go_and_that_come() {
+        let routed = |routes: &[&str]| {
+            let route = |asked: &&str| format!("[[listener.route]]\n{asked}\npool='api'\n");
+            let routes: String = routes.iter().map(route).collect();
+            parse(&format!(
+                "[[listener]]\nname='web'\nbind='127.0.0.1:1'\npool='api'\n{routes}[[pool]]\nname='api'\n\
+                 [[pool.backend]]\nname='a'\naddress='127.0.0.1:10'\n"
+            ))
+        };
+        let [a, b, c] = ["server_name='a.example'", "server_name='b.example'", "alpn='h2'"];
+        let told = |before: &[&str], next: &[&str]| plan(&routed(before), &routed(next)).to_string();
+        let changed = "changed     listener web  ";
+        assert_eq!(
+            told(&[a, b], &[a, c]),
+            format!("{changed}routes without [b.example -> api], with [alpn h2 -> api]\n")
+        );
+        assert!(told(&[a, b], &[b, a]).contains("route a.example -> api, b.example -> api -> b.example"));
+        assert_eq!(told(&[a], &[a]), "");
     }
 
     #[test]

@@ -31,11 +31,15 @@ impl Section {
 
     /// The value of a setting, if it has it; several stand side by side.
     pub fn value(&self, name: &str) -> Option<String> {
-        let place = self.settings.iter().position(|(other, _)| *other == name)?;
-        let more = self.settings[place + 1..].iter().take_while(|(name, _)| name.is_empty());
-        let values: Vec<&str> =
-            self.settings[place..=place].iter().chain(more).map(|(_, value)| &**value).collect();
-        Some(values.join(", "))
+        let values: Vec<&str> = self.values(name).iter().map(|(_, value)| &**value).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+
+    /// All values of a setting, which stand one after the other.
+    pub fn values(&self, name: &str) -> &[(&'static str, String)] {
+        let Some(place) = self.settings.iter().position(|(other, _)| *other == name) else { return &[] };
+        let more = self.settings[place + 1..].iter().take_while(|(name, _)| name.is_empty()).count();
+        &self.settings[place..=place + more]
     }
 }
 
