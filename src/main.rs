@@ -26,7 +26,14 @@ fn main() -> ExitCode {
         Command::Replay(args) => return cli::replay(&args),
         Command::Run(args) => {
             let source = args.source();
-            with(args.config(), |config, output| server::run(config, source, output))
+            let (config, doubts) = match args.config() {
+                Ok((config, doubts)) => (Ok(config), doubts),
+                Err(errors) => (Err(errors), Vec::new()),
+            };
+            with(config, |config, output| {
+                doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+                server::run(config, source, output)
+            })
         }
         Command::Completions(args) => return cli::completions(&args),
         Command::Man(args) => return cli::man(&args),

@@ -18,14 +18,44 @@ use crate::lists;
 /// Where a service manager makes folders and files for a service when it starts it.
 const MADE_AT_START: &str = "/run";
 
-/// Reads a file that this process is to run with now.
+/// Reads a file that this process is to run with now. What alone may still come is told as a doubt: whoever opens the socket there
+/// ends the start if it has not, with the exit status at which a service manager tries again, and a socket that is passed
+/// needs no folder.
 ///
 /// # Errors
 ///
 /// Every mistake in it, and everything that it wants and the machine does not have.
-pub fn load(path: &Path) -> Result<Config, Errors> {
+pub fn load(path: &Path) -> Result<(Config, Vec<String>), Errors> {
+    let (mut premises, mut doubts) = (Premises::default(), Vec::new());
+    let config = config::load_here(path, |need| {
+        let found = premises.look(need);
+        if !comes_by_itself(&need.what) {
+            return found;
+        }
+        doubts.extend(found.into_iter().map(|words| format!("{need}: {words}")));
+        Vec::new()
+    });
+    match config {
+        Ok(config) => Ok((config, doubts)),
+        // Who mends the file is to hear of all.
+        Err(_) => {
+            let mut premises = Premises::default();
+            config::load_here(path, |need| premises.look(need)).map(|config| (config, Vec::new()))
+        }
+    }
+}
+
+/// Reads the file of a process that runs. What it would only take up at a restart is left to that.
+///
+/// # Errors
+///
+/// Every mistake in it, and everything that it wants now and the machine does not have.
+pub fn load_again(path: &Path) -> Result<Config, Errors> {
     let mut premises = Premises::default();
-    config::load_here(path, |need| premises.look(need))
+    config::load_here(path, |need| {
+        // The tables without a name hold for the process: `[server]`, `[access_log]`, `[admin]`.
+        if need.owner.is_empty() || comes_by_itself(&need.what) { Vec::new() } else { premises.look(need) }
+    })
 }
 
 /// Reads a file that a process of this machine may run with later. A folder that is not there is told as a doubt: a service
@@ -45,6 +75,11 @@ pub fn check(path: &Path) -> Result<(Config, Vec<String>), Errors> {
         Vec::new()
     })?;
     Ok((config, doubts))
+}
+
+/// Whether others make it, at their own time: a tunnel its interface, a mount its folders.
+fn comes_by_itself(what: &Needed) -> bool {
+    matches!(what, Needed::Device(_) | Needed::FolderOf(_))
 }
 
 /// Whether it may be missing now and be there at the start.
@@ -67,7 +102,8 @@ impl Premises {
     fn look(&mut self, need: &Need) -> Vec<String> {
         let found = match &need.what {
             Needed::Networks(path) => {
-                return if self.lists.insert(path.clone()) { lists::mistakes(path) } else { Vec::new() };
+                let is_new = self.lists.insert(path.clone());
+                return if is_new { lists::mistakes(path) } else { Vec::new() };
             }
             Needed::User(name) => user(name, is_own(need)),
             Needed::Group(name) => group(name),
@@ -221,6 +257,33 @@ mod tests {
             "{checked}"
         );
         assert_eq!(checked.lines().count(), 1, "{checked}");
+    }
+
+    #[test]
+    fn what_comes_by_itself_ends_no_start_and_no_reload_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        let text = |token: &str| {
+            format!(
+                "[admin]\ntoken_file='{0}/{token}'\n[[listener]]\nname='a'\nbind='unix:{0}/no/sock'\npool='p'\n\
+                 [[pool]]\nname='p'\nsocket.device='no-such-0'\n[[pool.backend]]\naddress='127.0.0.1:2'\n",
+                folder.path().display()
+            )
+        };
+        fs::write(folder.path().join("token"), "0123456789abcdef\n").unwrap();
+        fs::write(&path, text("token")).unwrap();
+        let (_, doubts) = load(&path).unwrap();
+        let [bind, device] = &doubts[..] else { panic!("{doubts:?}") };
+        assert!(bind.starts_with("line 5: listener.bind in listener \"a\": there is no folder"), "{bind}");
+        assert!(
+            device.starts_with("line 8: pool.socket.device in pool \"p\": there is no interface"),
+            "{device}"
+        );
+        load_again(&path).unwrap();
+        // A token is read at the start; and whoever mends it hears of all.
+        fs::write(&path, text("none")).unwrap();
+        load_again(&path).unwrap();
+        assert_eq!(load(&path).unwrap_err().to_string().lines().count(), 3);
     }
 
     #[test]

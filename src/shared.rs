@@ -146,8 +146,9 @@ impl Shared {
 
     /// Counts a client that is not let in.
     pub fn count_refused(&self, listener: usize, reason: Refused, client: Address) {
-        self.stats.listeners[listener].refused[reason as usize].add(1);
+        // First: whoever sees the count finds a client.
         self.doors[listener].example().offer(client);
+        self.stats.listeners[listener].refused[reason as usize].add(1);
     }
 
     /// One worker's part of a generation.

@@ -102,15 +102,15 @@ pub(super) const SETTINGS: [&str; 15] = [
 ];
 
 impl RunArgs {
-    /// What to run with.
+    /// What to run with, and what of it may not be there yet.
     ///
     /// # Errors
     ///
     /// Every mistake in the file, or in the flags.
-    pub fn config(&self) -> Result<Config, Errors> {
+    pub fn config(&self) -> Result<(Config, Vec<String>), Errors> {
         match &self.config {
             Some(path) => premises::load(path),
-            None => config::from_flags(&self.flags()),
+            None => config::from_flags(&self.flags()).map(|config| (config, Vec::new())),
         }
     }
 

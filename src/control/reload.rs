@@ -25,7 +25,7 @@ use crate::health::{self, Probes, Refusal, Unusable, Wish};
 use crate::limits::{self, Limits, TooFewFiles};
 use crate::lineage::Lineage;
 use crate::lists;
-use crate::plan::{self, Plan, Sessions};
+use crate::plan::{self, Kind, Plan, Sessions};
 use crate::premises;
 use crate::record;
 use crate::table::BackendId;
@@ -39,6 +39,8 @@ const EARLIER_MAX: usize = 1_024;
 /// What a reload did, or would do.
 #[derive(Debug, Clone)]
 pub struct Reload {
+    /// The number of the configuration that was in force before.
+    pub before: u64,
     /// The number of the configuration that is in force now.
     pub generation: u64,
     /// What has changed, or would.
@@ -46,19 +48,22 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// What is kept of it for those who ask what has changed lately.
-    pub fn change(&self, who: &str) -> Change {
-        let [from, to] = [self.generation - 1, self.generation].map(|number| format!("generation {number}"));
-        let count = self.plan.changes.len();
+    /// What is kept of it for those who ask what has changed lately, if anything has.
+    pub fn change(&self, who: &str) -> Option<Change> {
+        let count = self.plan.changes.len() - self.plan.count(Kind::AtRestart);
+        if count == 0 || self.generation == self.before {
+            return None;
+        }
+        let [from, to] = [self.before, self.generation].map(|number| format!("generation {number}"));
         let changes = if count == 1 { "change" } else { "changes" };
-        Change {
+        Some(Change {
             at: SystemTime::now(),
             what: "configuration".into(),
             from,
             to,
             reason: format!("reloaded: {count} {changes}"),
             who: who.to_owned(),
-        }
+        })
     }
 }
 
@@ -147,7 +152,8 @@ impl Control {
         limits::plan(&next, self.workers(), changing.open_files, self.elsewhere)
             .map_err(Refused::TooFewFiles)?;
         let rules = lists::read(&next).map_err(Refused::Lists)?;
-        Ok(Reload { generation: before.number, plan: plan(&before, &next, &lineage, &rules) })
+        let plan = plan(&before, &next, &lineage, &rules);
+        Ok(Reload { before: before.number, generation: before.number, plan })
     }
 
     /// Reads the file again and goes on with what it says.
@@ -164,7 +170,7 @@ impl Control {
 
     fn read_again(&self) -> Result<Config, Refused> {
         match &self.source {
-            Source::File(path) => premises::load(path).map_err(Refused::Wrong),
+            Source::File(path) => premises::load_again(path).map_err(Refused::Wrong),
             Source::Flags => Err(Refused::NoFile),
         }
     }
@@ -210,7 +216,7 @@ impl Control {
         let has_files = |pool: &Pool| matches!(pool.health.check, Check::Https(..));
         let has_same_rules = before.doors.iter().map(Door::rules).eq(&rules);
         if next == *before.config && has_same_rules && !next.pools.iter().any(has_files) {
-            return Ok(Reload { generation: before.number, plan });
+            return Ok(Reload { before: before.number, generation: before.number, plan });
         }
 
         let workers = self.workers();
@@ -238,7 +244,7 @@ impl Control {
         // late catches up, because errands come in order.
         self.generation.store(generation);
         self.await_workers(&answers);
-        Ok(Reload { generation: number, plan })
+        Ok(Reload { before: before.number, generation: number, plan })
     }
 
     /// The health thread makes the first table of the new configuration, from what it knows of the backends.

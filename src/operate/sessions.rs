@@ -5,6 +5,7 @@ use super::columns::{Cell, number, table, word, words};
 use super::door::{Door, part};
 use super::failure::Failure;
 use super::form::{Form, Look, Tone};
+use super::target::parts;
 use super::units::{age, bytes};
 use crate::admin::shapes::Session;
 
@@ -45,7 +46,7 @@ pub fn sessions(door: &Door, which: &Which, form: Form) -> Result<String, Failur
 /// A backend may be given with its pool.
 fn names(which: &Which) -> Result<(Option<&str>, Option<&str>), Failure> {
     let pool = which.pool.as_deref();
-    let Some((of, backend)) = which.backend.as_deref().and_then(|typed| typed.split_once('/')) else {
+    let Some((of, backend)) = which.backend.as_deref().and_then(parts) else {
         return Ok((pool, which.backend.as_deref()));
     };
     let typed = which.backend.as_deref().unwrap_or_default();

@@ -11,10 +11,15 @@ pub(super) struct Target {
     pub(super) backend: String,
 }
 
+/// Pool and backend, if both are given. What has a colon is no pool: a backend can be called `unix:/run/app.sock`.
+pub(super) fn parts(typed: &str) -> Option<(&str, &str)> {
+    typed.split_once('/').filter(|(pool, _)| !pool.contains(':'))
+}
+
 impl Target {
     /// The one that is meant. What has a slash is taken at its word, and the API says whether there is such a backend.
     pub(super) fn find(door: &Door, typed: &str) -> Result<Target, Failure> {
-        match typed.split_once('/') {
+        match parts(typed) {
             Some((pool, backend)) if !pool.is_empty() && !backend.is_empty() => {
                 Ok(Target { pool: pool.to_owned(), backend: backend.to_owned() })
             }

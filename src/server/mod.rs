@@ -230,7 +230,6 @@ impl Server {
 
     /// Reads the file again, and says what came of it.
     fn reload(&self) {
-        let before = self.control.generation().number;
         match self.control.reload() {
             Ok(reload) if reload.plan.is_empty() => {
                 tracing::info!(generation = reload.generation, "reloaded: nothing has changed");
@@ -239,9 +238,7 @@ impl Server {
                 for change in &reload.plan.changes {
                     tracing::info!("{}: {} {}", change.kind.word(), change.what, change.how);
                 }
-                if reload.generation != before {
-                    self.control.changes().note(reload.change("SIGHUP"));
-                }
+                reload.change("SIGHUP").into_iter().for_each(|change| self.control.changes().note(change));
                 tracing::info!(generation = reload.generation, "reloaded");
             }
             Err(refused) => {

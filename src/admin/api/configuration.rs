@@ -71,16 +71,13 @@ pub(crate) async fn reload(app: Shared, Params(how): Params<How>, Who(who): Who)
         if how.dry_run {
             return Ok(axum::Json(told(app.control.plan()?)));
         }
-        let before = app.control.generation().number;
         let reload = app.control.reload().inspect_err(|refused| {
             tracing::error!(%who, "the reload is refused; everything stays as it is: {refused}");
         })?;
         for change in &reload.plan.changes {
             tracing::info!("{}: {} {}", change.kind.word(), change.what, change.how);
         }
-        if reload.generation != before {
-            app.control.changes().note(reload.change(&who));
-        }
+        reload.change(&who).into_iter().for_each(|change| app.control.changes().note(change));
         tracing::info!(%who, generation = reload.generation, "reloaded");
         Ok(axum::Json(told(reload)))
     })

@@ -372,8 +372,8 @@ function trouble(words, control) {
 }
 
 function showStories(now) {
-  const changes = JSON.stringify(now.changes);
-  // Made anew only if there is news: what is marked with the mouse stays marked.
+  // Made anew only if there is news, or another day, which shows: what is marked with the mouse stays marked.
+  const changes = JSON.stringify(now.changes) + new Date().toDateString();
   if (now.changes.length && changes !== changed) {
     changed = changes;
     find("changes").replaceChildren(...now.changes.map((one) => {

@@ -69,7 +69,7 @@ fn an_address_within_another_is_a_mistake_wherever_the_file_is_read() {
     let file = folder.path().join("ringway.toml");
     fs::write(&file, with_pool(&one.replace(&port.to_string(), "0"))).unwrap();
     let mut server =
-        Server::start_from(Source::File(file.clone()), premises::load(&file).unwrap(), 0).unwrap();
+        Server::start_from(Source::File(file.clone()), premises::load(&file).unwrap().0, 0).unwrap();
     fs::write(&file, with_pool(&both)).unwrap();
     for outcome in [server.control().plan(), server.control().reload()] {
         match outcome {
