@@ -29,7 +29,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<String>), Errors> {
     let (mut premises, mut doubts) = (Premises::default(), Vec::new());
     let config = config::load_here(path, |need| {
         let found = premises.look(need);
-        if !comes_by_itself(&need.what) {
+        if !comes_by_itself(need) {
             return found;
         }
         doubts.extend(found.into_iter().map(|words| format!("{need}: {words}")));
@@ -54,7 +54,7 @@ pub fn load_again(path: &Path) -> Result<Config, Errors> {
     let mut premises = Premises::default();
     config::load_here(path, |need| {
         // The tables without a name hold for the process: `[server]`, `[access_log]`, `[admin]`.
-        if need.owner.is_empty() || comes_by_itself(&need.what) { Vec::new() } else { premises.look(need) }
+        if need.owner.is_empty() || comes_by_itself(need) { Vec::new() } else { premises.look(need) }
     })
 }
 
@@ -77,9 +77,13 @@ pub fn check(path: &Path) -> Result<(Config, Vec<String>), Errors> {
     Ok((config, doubts))
 }
 
-/// Whether others make it, at their own time: a tunnel its interface, a mount its folders.
-fn comes_by_itself(what: &Needed) -> bool {
-    matches!(what, Needed::Device(_) | Needed::FolderOf(_))
+/// Whether others make it, at their own time: a tunnel its interface, another service the folder of a socket.
+fn comes_by_itself(need: &Need) -> bool {
+    match need.what {
+        Needed::Device(_) => true,
+        Needed::FolderOf(_) => need.key.ends_with(".bind"),
+        _ => false,
+    }
 }
 
 /// Whether it may be missing now and be there at the start.
@@ -273,10 +277,10 @@ mod tests {
         fs::write(folder.path().join("token"), "0123456789abcdef\n").unwrap();
         fs::write(&path, text("token")).unwrap();
         let (_, doubts) = load(&path).unwrap();
-        let [bind, device] = &doubts[..] else { panic!("{doubts:?}") };
+        let [device, bind] = &doubts[..] else { panic!("{doubts:?}") };
         assert!(bind.starts_with("line 5: listener.bind in listener \"a\": there is no folder"), "{bind}");
         assert!(
-            device.starts_with("line 8: pool.socket.device in pool \"p\": there is no interface"),
+            device.starts_with("line 9: pool.socket.device in pool \"p\": there is no interface"),
             "{device}"
         );
         load_again(&path).unwrap();
