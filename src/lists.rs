@@ -57,7 +57,7 @@ pub fn read(config: &Config) -> Result<Vec<Rules>, Unusable> {
     let (mut known, mut wrong) = (HashMap::new(), Unusable::default());
     let accesses = || config.listeners.iter().map(|listener| &listener.access);
     for path in accesses().flat_map(|access| access.allow_files.iter().chain(&access.deny_files)) {
-        known.entry(path.as_path()).or_insert_with(|| networks(path, &mut wrong));
+        known.entry(path.as_path()).or_insert_with(|| networks(path, read_bounded(path), &mut wrong));
     }
     if wrong.total > 0 {
         return Err(wrong);
@@ -77,16 +77,16 @@ pub fn read(config: &Config) -> Result<Vec<Rules>, Unusable> {
 /// What is wrong with one file, a line for each mistake, without the rules that are made of it.
 pub fn mistakes(path: &Path) -> Vec<String> {
     let mut wrong = Unusable::default();
-    // Who checks may be somebody else than who is to read it.
-    if matches!(std::fs::File::open(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied) {
-        return Vec::new();
+    match read_bounded(path) {
+        // Who checks may be somebody else than who is to read it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        read => drop(networks(path, read, &mut wrong)),
     }
-    networks(path, &mut wrong);
     if wrong.total == 0 { Vec::new() } else { wrong.to_string().lines().map(str::to_owned).collect() }
 }
 
-fn networks(path: &Path, wrong: &mut Unusable) -> Vec<IpNet> {
-    match read_bounded(path) {
+fn networks(path: &Path, read: io::Result<Vec<u8>>, wrong: &mut Unusable) -> Vec<IpNet> {
+    match read {
         Ok(bytes) => networks_of(path, &bytes, wrong),
         Err(error) => {
             let why = match error.kind() {

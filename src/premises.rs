@@ -26,23 +26,8 @@ const MADE_AT_START: &str = "/run";
 ///
 /// Every mistake in it, and everything that it wants and the machine does not have.
 pub fn load(path: &Path) -> Result<(Config, Vec<String>), Errors> {
-    let (mut premises, mut doubts) = (Premises::default(), Vec::new());
-    let config = config::load_here(path, |need| {
-        let found = premises.look(need);
-        if !comes_by_itself(need) {
-            return found;
-        }
-        doubts.extend(found.into_iter().map(|words| format!("{need}: {words}")));
-        Vec::new()
-    });
-    match config {
-        Ok(config) => Ok((config, doubts)),
-        // Who mends the file is to hear of all.
-        Err(_) => {
-            let mut premises = Premises::default();
-            config::load_here(path, |need| premises.look(need)).map(|config| (config, Vec::new()))
-        }
-    }
+    // Who mends the file is to hear of all.
+    read(path, comes_by_itself).or_else(|_| read(path, |_| false))
 }
 
 /// Reads the file of a process that runs. What it would only take up at a restart is left to that.
@@ -65,10 +50,15 @@ pub fn load_again(path: &Path) -> Result<Config, Errors> {
 ///
 /// The same, but for the doubts.
 pub fn check(path: &Path) -> Result<(Config, Vec<String>), Errors> {
+    read(path, |need| may_come(&need.what))
+}
+
+/// Reads a file. What is missing is a mistake, or a doubt where that is said of it.
+fn read(path: &Path, is_doubt: impl Fn(&Need) -> bool) -> Result<(Config, Vec<String>), Errors> {
     let (mut premises, mut doubts) = (Premises::default(), Vec::new());
     let config = config::load_here(path, |need| {
         let found = premises.look(need);
-        if !may_come(&need.what) {
+        if !is_doubt(need) {
             return found;
         }
         doubts.extend(found.into_iter().map(|words| format!("{need}: {words}")));

@@ -49,7 +49,7 @@ pub struct Reload {
 
 impl Reload {
     /// What is kept of it for those who ask what has changed lately, if anything has.
-    pub fn change(&self, who: &str) -> Option<Change> {
+    fn change(&self, who: &str) -> Option<Change> {
         let count = self.plan.changes.len() - self.plan.count(Kind::AtRestart);
         if count == 0 || self.generation == self.before {
             return None;
@@ -154,6 +154,14 @@ impl Control {
         let rules = lists::read(&next).map_err(Refused::Lists)?;
         let plan = plan(&before, &next, &lineage, &rules);
         Ok(Reload { before: before.number, generation: before.number, plan })
+    }
+
+    /// Logs what a reload has changed, and keeps that it was and who wanted it.
+    pub fn tell_of(&self, reload: &Reload, who: &str) {
+        for change in &reload.plan.changes {
+            tracing::info!("{}: {} {}", change.kind.word(), change.what, change.how);
+        }
+        reload.change(who).into_iter().for_each(|change| self.changes().note(change));
     }
 
     /// Reads the file again and goes on with what it says.

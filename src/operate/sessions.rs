@@ -46,13 +46,8 @@ pub fn sessions(door: &Door, which: &Which, form: Form) -> Result<String, Failur
 /// A backend may be given with its pool.
 fn names(which: &Which) -> Result<(Option<&str>, Option<&str>), Failure> {
     let pool = which.pool.as_deref();
-    let Some((of, backend)) = which.backend.as_deref().and_then(parts) else {
-        return Ok((pool, which.backend.as_deref()));
-    };
-    let typed = which.backend.as_deref().unwrap_or_default();
-    if of.is_empty() || backend.is_empty() {
-        return Err(Failure::Wrong(format!("{typed:?}: write POOL/BACKEND, such as web/a")));
-    }
+    let Some(typed) = which.backend.as_deref() else { return Ok((pool, None)) };
+    let Some((of, backend)) = parts(typed)? else { return Ok((pool, Some(typed))) };
     match pool {
         Some(pool) if pool != of => Err(Failure::Wrong(format!(
             "--pool {pool} and --backend {typed} are of two pools; give one of them"

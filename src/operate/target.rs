@@ -12,18 +12,20 @@ pub(super) struct Target {
 }
 
 /// Pool and backend, if both are given. What has a colon is no pool: a backend can be called `unix:/run/app.sock`.
-pub(super) fn parts(typed: &str) -> Option<(&str, &str)> {
-    typed.split_once('/').filter(|(pool, _)| !pool.contains(':'))
+pub(super) fn parts(typed: &str) -> Result<Option<(&str, &str)>, Failure> {
+    match typed.split_once('/').filter(|(pool, _)| !pool.contains(':')) {
+        Some((pool, backend)) if pool.is_empty() || backend.is_empty() => {
+            Err(Failure::Wrong(format!("{typed:?}: write POOL/BACKEND, such as web/a")))
+        }
+        parts => Ok(parts),
+    }
 }
 
 impl Target {
     /// The one that is meant. What has a slash is taken at its word, and the API says whether there is such a backend.
     pub(super) fn find(door: &Door, typed: &str) -> Result<Target, Failure> {
-        match parts(typed) {
-            Some((pool, backend)) if !pool.is_empty() && !backend.is_empty() => {
-                Ok(Target { pool: pool.to_owned(), backend: backend.to_owned() })
-            }
-            Some(_) => Err(Failure::Wrong(format!("{typed:?}: write POOL/BACKEND, such as web/a"))),
+        match parts(typed)? {
+            Some((pool, backend)) => Ok(Target { pool: pool.to_owned(), backend: backend.to_owned() }),
             None => Target::among(&door.read::<Vec<Pool>>("/api/v1/pools")?, typed),
         }
     }

@@ -235,10 +235,7 @@ impl Server {
                 tracing::info!(generation = reload.generation, "reloaded: nothing has changed");
             }
             Ok(reload) => {
-                for change in &reload.plan.changes {
-                    tracing::info!("{}: {} {}", change.kind.word(), change.what, change.how);
-                }
-                reload.change("SIGHUP").into_iter().for_each(|change| self.control.changes().note(change));
+                self.control.tell_of(&reload, "SIGHUP");
                 tracing::info!(generation = reload.generation, "reloaded");
             }
             Err(refused) => {

@@ -74,10 +74,7 @@ pub(crate) async fn reload(app: Shared, Params(how): Params<How>, Who(who): Who)
         let reload = app.control.reload().inspect_err(|refused| {
             tracing::error!(%who, "the reload is refused; everything stays as it is: {refused}");
         })?;
-        for change in &reload.plan.changes {
-            tracing::info!("{}: {} {}", change.kind.word(), change.what, change.how);
-        }
-        reload.change(&who).into_iter().for_each(|change| app.control.changes().note(change));
+        app.control.tell_of(&reload, &who);
         tracing::info!(%who, generation = reload.generation, "reloaded");
         Ok(axum::Json(told(reload)))
     })

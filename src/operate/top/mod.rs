@@ -39,10 +39,8 @@ const LEAVE: Duration = Duration::from_secs(1);
 pub fn top(door: Door, pool: Option<String>, interval: Duration) -> Result<(), Failure> {
     // Before the screen is taken: what is wrong stays readable.
     let first = news::look(&door)?;
-    if let Some(name) = pool.as_ref().filter(|name| !first.pools.iter().any(|pool| pool.name == **name)) {
-        let pools: Vec<&str> = first.pools.iter().map(|pool| pool.name.as_str()).collect();
-        let known = if pools.len() == 1 { "the only one is" } else { "there are" };
-        return Err(Failure::NotFound(format!("there is no pool {name:?}; {known} {}", pools.join(", "))));
+    if let Some(pool) = &pool {
+        door.get(&format!("/api/v1/pools/{}", part(pool)))?;
     }
     if !io::stdout().is_terminal() {
         let words = "top draws on a terminal, and standard output is none; try `ringway status`, or --json";
