@@ -4,6 +4,7 @@
 //! them; what is left for libc is affinity, limits, two ioctls and the disconnect that [`abort`] needs.
 #![allow(unsafe_code)]
 
+mod batch;
 mod channel;
 mod datagrams;
 mod listening;
@@ -29,10 +30,12 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use crate::config::{Address, Listener, PoolSocket, TcpOptions};
 
+pub use batch::{
+    Batch, Outgoing, Piece, Received, SLOTS, TRAIN_BYTES_MAX, TRAIN_MAX, is_no_train, is_too_large,
+};
 pub use channel::{BYTES_MAX, Channel, DESCRIPTORS_MAX};
 pub use datagrams::{
-    Batch, Inlet, Instruction, Outgoing, Piece, Received, SLOTS, TRAIN_BYTES_MAX, TRAIN_MAX, bind_inlets,
-    datagrams_to, is_inlet, is_no_train, is_too_large, let_fragment, prepare_datagrams, try_inlet,
+    Inlet, Instruction, bind_inlets, datagrams_to, is_inlet, let_fragment, prepare_datagrams, try_inlet,
 };
 pub use listening::Listening;
 pub use machine::{
